@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
+/*
+ * The wire record: what the kernel side hands to user space through the perf buffer.
+ *
+ * ooMtrace/probe/wire.py mirrors these structures; a test compiles this file and compares every offset and size.
+ * Every number is an s64 in the kernel's own unit (pages, bytes, nanoseconds); a number that could not be read is
+ * UNKNOWN, never 0. A string that could not be read is empty.
+ */
+#ifndef OOMTRACE_EVENTS_H
+#define OOMTRACE_EVENTS_H
+
+#define UNKNOWN	     ((s64)1 << 63)
+#define COMM_LEN     16
+#define NODENAME_LEN 65 /* __NEW_UTS_LEN + 1 */
+#define MESSAGE_LEN  48
+#define LEVELS	     16 /* cgroup levels followed from a leaf towards the root */
+#define FRAMES	     24
+#define NAME_LEN     256  /* NAME_MAX + 1: the longest cgroup name */
+#define STRINGS	     4096 /* room for all paths of one record */
+
+enum kind {
+	KIND_DYING = 1,	 /* marked, but SIGKILL was not sent by the OOM killer: it was already dying */
+	KIND_KILLED = 2, /* SIGKILL sent by the OOM killer, then marked */
+	KIND_SHARER = 3, /* SIGKILL sent because it shares the memory of the process marked just before */
+};
+
+/* One process or thread, as far as it is worth knowing about a bystander. */
+struct task {
+	s64 pid;  /* process (tgid), initial pid namespace */
+	s64 tid;  /* thread, initial pid namespace */
+	s64 vpid; /* process, as it sees itself: innermost pid namespace */
+	char comm[COMM_LEN];
+};
+
+/* What only the victim has. */
+struct victim {
+	struct task task;
+	struct task parent;
+	s64 uid;
+	s64 start_boottime; /* ns */
+	s64 oom_score_adj;
+	s64 threads;
+	s64 rss[4];	/* pages: file, anon, swap entries, shmem, as the kernel's cheap counters say */
+	s64 rss_sum[4]; /* pages: the same with every CPU's part added; UNKNOWN where that can't be read */
+	s64 pgtables_bytes;
+	s64 total_vm;	 /* pages */
+	s64 hiwater_rss; /* pages */
+	s64 pid_ns;	 /* inode numbers */
+	s64 net_ns;
+	s64 uts_ns;
+	char nodename[NODENAME_LEN];
+	char pad[7];
+};
+
+/* One memory cgroup on the way from the victim's own to the root. */
+struct memcg_level {
+	s64 id;	   /* kernfs id: the inode number of its directory */
+	s64 usage; /* pages */
+	s64 max;
+	s64 high;
+	s64 watermark;
+	s64 swap_usage; /* cgroup v1: memory and swap together */
+	s64 swap_max;
+	s64 swappiness;
+	s64 events_high;
+	s64 events_max;
+	s64 events_oom;
+	s64 events_oom_kill;
+	s64 events_oom_group_kill;
+	s64 oom_group;
+};
+
+/* struct oom_control when oom_kill_process() was entered. */
+struct decision {
+	s64 ktime;	/* ns, CLOCK_MONOTONIC; UNKNOWN: no decision was seen */
+	s64 constraint; /* enum oom_constraint */
+	s64 gfp_mask;
+	s64 order;
+	s64 totalpages;
+	s64 chosen_points;
+	s64 chosen_pid; /* process */
+	s64 memcg_id;	/* kernfs id of the memory cgroup out of memory; UNKNOWN: none */
+	char message[MESSAGE_LEN];
+};
+
+/* Lengths of the paths in sighting.strings, in the order they lie there. A path is a row of names, leaf first. */
+struct paths {
+	s64 memcg;   /* the victim's memory cgroup */
+	s64 unified; /* the victim's cgroup in the v2 hierarchy */
+	s64 trigger_memcg;
+	s64 used; /* all of them together */
+	s64 cut;  /* not 0: a path was longer than what is carried */
+};
+
+struct sighting {
+	s64 kind;
+	s64 ktime;	   /* ns, CLOCK_MONOTONIC */
+	s64 memcg_version; /* 1 or 2 */
+	s64 unified_id;
+	struct victim victim;
+	struct task trigger;
+	struct decision decision;
+	struct memcg_level memcg[LEVELS];
+	s64 trigger_memcg_ids[LEVELS];
+	s64 stack[FRAMES]; /* return addresses of the kernel path that led here */
+	struct paths paths;
+	char strings[2 * STRINGS]; /* only the used part is sent; the last name may begin just below STRINGS */
+};
+
+#endif

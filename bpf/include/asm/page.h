@@ -1,0 +1,1 @@
+/* Nothing: BCC's helpers.h asks for it. */

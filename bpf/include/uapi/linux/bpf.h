@@ -1,0 +1,1 @@
+/* Nothing: BCC puts its own copy in this file's place. */

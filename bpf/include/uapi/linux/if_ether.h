@@ -1,0 +1,1 @@
+/* Nothing: BCC's proto.h asks for it. */

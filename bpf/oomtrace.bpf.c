@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
+/*
+ * The probes of the levels `full` and `victim`.
+ *
+ * __oom_kill_process() sends SIGKILL (signal_generate), marks the victim (mark_victim), then sends SIGKILL to every
+ * other process that shares its memory, all in one thread: the trigger, `current`. `rounds` keeps what that thread
+ * has done so far. The kernel's oom_lock lets one OOM kill run at a time, so the scratch of one CPU is never shared.
+ */
+#include "kernel.h"
+
+#define SIGKILL	       9
+#define SEND_SIG_PRIV  1 /* "from the kernel", include/linux/sched/signal.h */
+#define SHARERS_WITHIN 10000000000ULL
+
+struct round {
+	s64 signalled_pid; /* process that got SIGKILL and is not marked yet */
+	void *signalled_task;
+	s64 marked_pid;
+	void *marked_mm;
+	u64 marked_at;
+	struct decision decision;
+};
+
+BPF_PERF_OUTPUT(sightings);
+BPF_TABLE("lru_hash", u32, struct round, rounds, 256);
+BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
+
+inline_always struct round *current_round(void)
+{
+	u32 tid = bpf_get_current_pid_tgid();
+	struct round *round = rounds.lookup(&tid);
+	struct round fresh = {};
+
+	if (round)
+		return round;
+	fresh.decision.ktime = UNKNOWN;
+	rounds.update(&tid, &fresh);
+	return rounds.lookup(&tid);
+}
+
+inline_always void fill_task(struct task *to, void *task)
+{
+	to->pid = read_s32(task, OFF_TASK_TGID);
+	to->tid = read_s32(task, OFF_TASK_PID);
+	to->vpid = read_s32(innermost_upid(task), OFF_UPID_NR);
+	__builtin_memset(to->comm, 0, sizeof(to->comm));
+	read_str(to->comm, task, OFF_TASK_COMM);
+}
+
+/* percpu_counter_sum(): the shared count and what each CPU has not yet added to it. */
+inline_always s64 counter_sum(void *counter)
+{
+	s64 sum = read_s64(counter, OFF_PERCPU_COUNT);
+	char *parts = read_ptr(counter, OFF_PERCPU_COUNTERS);
+	int cpu;
+
+	if (!PER_CPU_OFFSET || sum == UNKNOWN || !parts)
+		return UNKNOWN;
+	for (cpu = 0; cpu < NR_CPUS; cpu++) {
+		s64 part = read_s32(parts + read_s64((void *)PER_CPU_OFFSET, cpu * 8), 0);
+		if (part == UNKNOWN)
+			return UNKNOWN;
+		sum += part;
+	}
+	return sum;
+}
+
+inline_always void fill_memory(struct victim *to, void *mm)
+{
+	int i;
+
+	for (i = 0; i < 4; i++) {
+		int off = OFF_MM_RSS_STAT + i * SIZE_RSS_COUNTER;
+
+		to->rss[i] = read_s64(mm, off + OFF_RSS_COUNT);
+		to->rss_sum[i] = UNKNOWN;
+		if (OFF_PERCPU_COUNTERS >= 0 && mm)
+			to->rss_sum[i] = counter_sum((char *)mm + off);
+	}
+	to->pgtables_bytes = read_s64(mm, OFF_MM_PGTABLES_BYTES);
+	to->total_vm = read_s64(mm, OFF_MM_TOTAL_VM);
+	to->hiwater_rss = read_s64(mm, OFF_MM_HIWATER_RSS);
+}
+
+inline_always void fill_namespaces(struct victim *to, void *task)
+{
+	void *nsproxy = read_ptr(task, OFF_TASK_NSPROXY);
+	void *uts = read_ptr(nsproxy, OFF_NSPROXY_UTS_NS);
+
+	to->pid_ns = read_u32(read_ptr(innermost_upid(task), OFF_UPID_NS), OFF_PID_NS_INUM);
+	to->net_ns = read_u32(read_ptr(nsproxy, OFF_NSPROXY_NET_NS), OFF_NET_INUM);
+	to->uts_ns = read_u32(uts, OFF_UTS_INUM);
+	__builtin_memset(to->nodename, 0, sizeof(to->nodename));
+	read_str(to->nodename, uts, OFF_UTS_NODENAME);
+}
+
+inline_always void fill_victim(struct victim *to, void *task)
+{
+	void *signal = read_ptr(task, OFF_TASK_SIGNAL);
+
+	fill_task(&to->task, task);
+	fill_task(&to->parent, read_ptr(read_ptr(task, OFF_TASK_REAL_PARENT), OFF_TASK_GROUP_LEADER));
+	to->uid = read_u32(read_ptr(task, OFF_TASK_REAL_CRED), OFF_CRED_UID);
+	to->start_boottime = read_s64(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_START_BOOTTIME);
+	to->oom_score_adj = read_s16(signal, OFF_SIGNAL_OOM_SCORE_ADJ);
+	to->threads = read_s32(signal, OFF_SIGNAL_NR_THREADS);
+	fill_memory(to, process_mm(task));
+	fill_namespaces(to, task);
+}
+
+/*
+ * Reads straight into the record, without asking whether it worked: sixteen levels of questions would take the verifier
+ * a quarter of a second. A level without an id is not there.
+ */
+#define fill(dst, base, off)                                                                      \
+	do {                                                                                      \
+		(dst) = UNKNOWN;                                                                  \
+		if ((off) >= 0)                                                                   \
+			bpf_probe_read_kernel(&(dst), sizeof(dst), (const char *)(base) + (off)); \
+	} while (0)
+#define OFF_EVENT(index) ((index) < 0 ? -1 : OFF_MEMCG_EVENTS + (index) * 8)
+
+inline_always void fill_level(struct memcg_level *to, void *memcg)
+{
+	to->id = read_s64(css_kernfs(memcg), OFF_KN_ID);
+	fill(to->usage, memcg, OFF_MEMCG_MEMORY_USAGE);
+	fill(to->max, memcg, OFF_MEMCG_MEMORY_MAX);
+	fill(to->high, memcg, OFF_MEMCG_MEMORY_HIGH);
+	fill(to->watermark, memcg, OFF_MEMCG_MEMORY_WATERMARK);
+	fill(to->swap_usage, memcg, OFF_MEMCG_SWAP_USAGE);
+	fill(to->swap_max, memcg, OFF_MEMCG_SWAP_MAX);
+	fill(to->events_high, memcg, OFF_EVENT(MEMCG_HIGH));
+	fill(to->events_max, memcg, OFF_EVENT(MEMCG_MAX));
+	fill(to->events_oom, memcg, OFF_EVENT(MEMCG_OOM));
+	fill(to->events_oom_kill, memcg, OFF_EVENT(MEMCG_OOM_KILL));
+	fill(to->events_oom_group_kill, memcg, OFF_EVENT(MEMCG_OOM_GROUP_KILL));
+	to->swappiness = read_s32(memcg, OFF_MEMCG_SWAPPINESS);
+	to->oom_group = read_u8(memcg, OFF_MEMCG_OOM_GROUP);
+}
+
+/*
+ * Appends the names from a cgroup up to, but without, the root; returns the bytes added. The length so far is kept in
+ * the record and not in a register: the verifier forgets it there, and need not follow every length through the rest.
+ */
+inline_always s64 append_path(struct sighting *s, void *kn)
+{
+	s64 start = s->paths.used;
+	int i;
+
+	for (i = 0; i < LEVELS; i++) {
+		void *parent = read_ptr(kn, OFF_KN_PARENT);
+		u32 at = s->paths.used;
+		s64 n;
+
+		if (!parent || at >= STRINGS)
+			break;
+		/* Else the compiler leaves the mask out, and checks a copy that the verifier does not connect with it.
+		 */
+		asm volatile("" : "+r"(at));
+		n = bpf_probe_read_kernel_str(&s->strings[at & (STRINGS - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
+		if (n <= 0)
+			break;
+		s->paths.used += n;
+		kn = parent;
+	}
+	if (read_ptr(kn, OFF_KN_PARENT))
+		s->paths.cut = 1;
+	return s->paths.used - start;
+}
+
+inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
+{
+	void *memcg = task_css_memory(task);
+	void *trigger_memcg = task_css_memory(current);
+	void *unified = read_ptr(read_ptr(task, OFF_TASK_CGROUPS), OFF_CSS_SET_DFL_CGRP);
+	s64 hierarchy = read_s32(read_ptr(read_ptr(memcg, OFF_CSS_CGROUP), OFF_CGROUP_ROOT), OFF_ROOT_HIERARCHY_ID);
+	void *unified_kn = read_ptr(unified, OFF_CGROUP_KN);
+	int i;
+
+	s->paths.used = 0;
+	s->paths.cut = 0;
+	s->paths.memcg = append_path(s, css_kernfs(memcg));
+	s->paths.unified = append_path(s, unified_kn);
+	s->paths.trigger_memcg = append_path(s, css_kernfs(trigger_memcg));
+	s->unified_id = read_s64(unified_kn, OFF_KN_ID);
+	/* The v2 hierarchy is always number 0: cgroup_init() sets it up first. */
+	s->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
+	for (i = 0; i < LEVELS; i++) {
+		fill_level(&s->memcg[i], memcg);
+		s->trigger_memcg_ids[i] = read_s64(css_kernfs(trigger_memcg), OFF_KN_ID);
+		memcg = read_ptr(memcg, OFF_CSS_PARENT);
+		trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
+	}
+}
+
+inline_always void report(void *ctx, enum kind kind, void *task, struct round *round)
+{
+	void *current = (void *)bpf_get_current_task();
+	u32 zero = 0;
+	struct sighting *s = scratch.lookup(&zero);
+
+	if (!s)
+		return;
+	s->kind = kind;
+	s->ktime = bpf_ktime_get_ns();
+	fill_victim(&s->victim, task);
+	fill_task(&s->trigger, current);
+	fill_cgroups(s, task, current);
+	s->decision.ktime = UNKNOWN;
+	if (round)
+		s->decision = round->decision;
+	__builtin_memset(s->stack, 0, sizeof(s->stack));
+	bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
+	/* It fits anyway; the mask is what the verifier understands. */
+	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings) + (s->paths.used & (2 * STRINGS - 1)));
+}
+
+inline_always int decided(void *oc, const void *message)
+{
+	struct round *round = current_round();
+	struct decision *d;
+
+	if (!round)
+		return 0;
+	d = &round->decision;
+	d->ktime = bpf_ktime_get_ns();
+	d->constraint = read_u32(oc, OFF_OC_CONSTRAINT);
+	d->gfp_mask = read_u32(oc, OFF_OC_GFP_MASK);
+	d->order = read_s32(oc, OFF_OC_ORDER);
+	d->totalpages = read_s64(oc, OFF_OC_TOTALPAGES);
+	d->chosen_points = read_s64(oc, OFF_OC_CHOSEN_POINTS);
+	d->chosen_pid = read_s32(read_ptr(oc, OFF_OC_CHOSEN), OFF_TASK_TGID);
+	d->memcg_id = read_s64(css_kernfs(read_ptr(oc, OFF_OC_MEMCG)), OFF_KN_ID);
+	__builtin_memset(d->message, 0, sizeof(d->message));
+	read_str(d->message, message, 0);
+	return 0;
+}
+
+#ifdef WITH_KPROBE
+int on_oom_kill_process(struct pt_regs *ctx)
+{
+	return decided((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+}
+#endif
+
+#ifdef WITH_FENTRY
+KFUNC_PROBE(oom_kill_process, void *oc, void *message)
+{
+	return decided(oc, message);
+}
+#endif
+
+int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *task = (void *)ctx->args[2];
+	struct round *round;
+	s64 pid;
+
+	if ((int)ctx->args[0] != SIGKILL || ctx->args[1] != SEND_SIG_PRIV)
+		return 0;
+	round = current_round();
+	if (!round)
+		return 0;
+	pid = read_s32(task, OFF_TASK_TGID);
+	/*
+	 * A thread that has marked a victim may later send such signals of its own, as the first process of a pid
+	 * namespace does when it exits, and the victim's mm may by then be the address of somebody else's.
+	 */
+	if (round->marked_mm && pid != round->marked_pid && bpf_ktime_get_ns() - round->marked_at < SHARERS_WITHIN &&
+	    process_mm(task) == round->marked_mm)
+		report(ctx, KIND_SHARER, task, round);
+	round->signalled_pid = pid;
+	round->signalled_task = task;
+	return 0;
+}
+
+/*
+ * The marked task. Up to 6.8, and in stable series before the backport of 72ba14deb40a, the tracepoint gives only the
+ * thread's id; the task is then the one just signalled, or the trigger itself.
+ */
+inline_always void *marked_task(struct bpf_raw_tracepoint_args *ctx, struct round *round)
+{
+#ifdef MARK_VICTIM_TASK
+	return (void *)ctx->args[0];
+#else
+	int tid = ctx->args[0];
+	void *current = (void *)bpf_get_current_task();
+
+	if (round && round->signalled_task && read_s32(round->signalled_task, OFF_TASK_PID) == tid)
+		return round->signalled_task;
+	return read_s32(current, OFF_TASK_PID) == tid ? current : 0;
+#endif
+}
+
+int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct round *round = current_round();
+	void *task = marked_task(ctx, round);
+	s64 pid = read_s32(task, OFF_TASK_TGID);
+	enum kind kind = KIND_DYING;
+
+	if (!round)
+		return 0;
+	if (round->signalled_pid == pid) {
+		kind = KIND_KILLED;
+		round->marked_pid = pid;
+		round->marked_mm = process_mm(task);
+		round->marked_at = bpf_ktime_get_ns();
+	}
+	round->signalled_pid = 0;
+	report(ctx, kind, task, round);
+	return 0;
+}

@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: it parses, dispatches, prints and exits, and nothing else does."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ooMtrace import __version__
+from ooMtrace.commands import Options
+from ooMtrace.encode import dump
+from ooMtrace.errors import OomtraceError
+from ooMtrace.kernel.plan import LEVELS
+from ooMtrace.schema import json_schema
+
+DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it takes."
+EXAMPLES = """\
+examples:
+  sudo oomtrace                                  trace, one line on stdout for each kill
+  sudo oomtrace --pretty                         the same, for people
+  sudo oomtrace --output /var/log/oomtrace.log   append to a file; SIGHUP reopens it
+  sudo oomtrace | jq -r .message                 kills in words
+  sudo oomtrace demo                             make one harmless kill and show its line
+  oomtrace doctor                                what this host can do, and what is in the way
+  oomtrace schema                                the JSON Schema of a line
+
+exit codes:
+  0 done, 1 failure, 2 wrong usage, 77 this host cannot trace at the required level
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    options = parse(argv)
+    try:
+        return _dispatch(options)
+    except OomtraceError as error:
+        if options.verbose and error.detail:
+            _say(error.detail)
+        _say(str(error))
+        return error.exit_code
+    except KeyboardInterrupt:  # before the signals are ours, that is during start
+        return 0
+
+
+def parse(argv: list[str] | None = None) -> Options:
+    """Understand the command line; argparse itself exits with 2 when it can't."""
+    parser = argparse.ArgumentParser(
+        prog="oomtrace", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"oomtrace {__version__}")
+    parser.add_argument("--output", type=Path, metavar="FILE", help="append the lines to FILE instead of stdout")
+    parser.add_argument("--pretty", action="store_true", help="spread a line over several lines, for people")
+    parser.add_argument("--all", action="store_true", help="also report processes that were already dying")
+    parser.add_argument("--level", choices=LEVELS, default="full", help="go no higher than this level")
+    parser.add_argument("--require", choices=LEVELS, default="", metavar="LEVEL", help="exit with 77 below this level")
+    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="keep FILE while the probes are attached")
+    parser.add_argument("--verbose", action="store_true", help="with errors, show the compiler's and verifier's log")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help="without one, trace")
+    doctor = commands.add_parser("doctor", help="what this host can do, and what is in the way")
+    doctor.add_argument("--json", action="store_true", help="all that was found, as JSON")
+    commands.add_parser("demo", help="make one harmless kill and show its line")
+    commands.add_parser("schema", help="print the JSON Schema of a line")
+    parsed = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    return Options(**parsed)
+
+
+def _dispatch(options: Options) -> int:
+    if options.command == "schema":
+        return _print(dump(json_schema()), 0)
+    if options.command == "doctor":
+        from ooMtrace.commands import doctor
+
+        return _print(*doctor.run(options))
+    if options.command == "demo":
+        from ooMtrace.commands import demo
+
+        return demo.run(options, _say)
+    from ooMtrace.commands import trace
+
+    return trace.run(options, _say)
+
+
+def _say(line: str) -> None:
+    print(f"oomtrace: {line}", file=sys.stderr, flush=True)
+
+
+def _print(text: bytes, exit_code: int) -> int:
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+    return exit_code

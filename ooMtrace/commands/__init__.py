@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One file for each subcommand. None of them prints or exits: that is cli.py's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.kernel.features import Features, observe
+from ooMtrace.kernel.plan import LEVELS, plan
+from ooMtrace.pipeline import Tracer
+
+Say = Callable[[str], None]
+"""Takes one line for the operator."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line, understood."""
+
+    command: str = "trace"
+    output: Path | None = None
+    ready_file: Path | None = None
+    level: str = "full"
+    require: str = ""
+    all: bool = False
+    pretty: bool = False
+    verbose: bool = False
+    json: bool = False
+
+
+def start(options: Options, say: Say) -> Tracer:
+    """Attach the probes at the highest level that works, and say which one that is.
+
+    The kernel has the last word: what looked possible may be refused, and then the next level is tried.
+
+    Raises:
+        CannotTraceError: No level can be reached, or none as high as required.
+    """
+    features = observe()
+    highest = options.level
+    while True:
+        chosen = plan(features, highest, options.require)
+        try:
+            tracer = Tracer(chosen, features, say, dying=options.all).__enter__()
+        except ProbeError as error:
+            if options.verbose and error.detail:
+                say(error.detail)
+            if chosen.level in (LEVELS[0], options.require):
+                raise CannotTraceError(error.fact, error.hint) from error
+            say(str(error))
+            highest = LEVELS[LEVELS.index(chosen.level) - 1]
+            continue
+        say(_started(chosen.level, [obstacle.fact for obstacle in chosen.obstacles]))
+        return tracer
+
+
+def _started(level: str, obstacles: list[str]) -> str:
+    reasons = "; ".join(dict.fromkeys(obstacles))
+    return f"tracing at level {level}{f' ({reasons})' if reasons else ''}; Ctrl-C ends"
+
+
+__all__ = ["Features", "Options", "Say", "start"]

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`oomtrace`: one line for each kill, until it is stopped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from ooMtrace.commands import Options, Say, start
+from ooMtrace.encode import encode
+from ooMtrace.errors import SinkError
+from ooMtrace.record import OomKill
+from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
+from ooMtrace.waiting import Waiter
+
+
+def run(options: Options, say: Say) -> int:
+    """Trace until SIGINT or SIGTERM, or until nobody reads any more; return the exit code."""
+    sink = StreamSink(options.output)
+
+    def write(kills: Iterable[OomKill]) -> None:
+        for kill in kills:
+            sink.write(encode(kill, pretty=options.pretty))
+
+    output = 1 if options.output is None else None
+    with start(options, say) as tracer, Waiter(tracer.fds(), output) as waiter, _ready(options.ready_file):
+        try:
+            while not waiter.stopped and not waiter.unread:
+                waiter.wait(tracer.timeout_ms())
+                if waiter.take_hangup():
+                    sink.reopen()
+                write(tracer.kills())
+            write(tracer.rest())
+        except ClosedPipeError:
+            return 0
+        finally:
+            sink.close()
+    return 0
+
+
+@contextmanager
+def _ready(path: Path | None) -> Iterator[None]:
+    """Keep a file with our pid as long as the probes are attached."""
+    if path is None:
+        yield
+        return
+    try:
+        path.write_text(f"{os.getpid()}\n")
+    except OSError as error:
+        raise SinkError(f"{path}: {error.strerror}", "choose another --ready-file") from error
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /proc still says about a victim whose kernel structures could not be read: level `record` only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+
+from ooMtrace.enrich import Enricher
+from ooMtrace.record import Cgroup, OomKill, Parent, Process
+
+
+def process(proc: Path = Path("/proc")) -> Enricher:
+    """Return an enricher that completes process and cgroup from /proc.
+
+    This is a race with the victim's death, and often lost; then the facts stay missing.
+    """
+
+    def enrich(kill: OomKill) -> OomKill:
+        tid = kill.process.tid
+        if kill.process.pid is not None or tid is None:
+            return kill
+        status = _status(proc / str(tid) / "status")
+        if status.get("Name") != kill.process.comm:  # gone, and perhaps its number already somebody else's
+            return kill
+        cgroup = kill.cgroup or _cgroup(proc / str(tid) / "cgroup")
+        return replace(kill, process=_process(kill.process, status, proc), cgroup=cgroup)
+
+    return enrich
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="backslashreplace")
+    except OSError:  # the victim is gone
+        return ""
+
+
+def _status(path: Path) -> dict[str, str]:
+    pairs = (line.partition(":") for line in _read(path).splitlines())
+    return {name: value.strip() for name, _, value in pairs}
+
+
+def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
+    parent_pid = _number(status.get("PPid"))
+    parent = _status(proc / str(parent_pid) / "status")
+    return replace(
+        known,
+        pid=_number(status.get("Tgid")),
+        vpid=_number(status.get("NSpid")),
+        threads=_number(status.get("Threads")),
+        parent=Parent(pid=parent_pid, vpid=_number(parent.get("NSpid")), comm=parent.get("Name")),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    """Return the last number of a field: NSpid lists the innermost namespace last."""
+    numbers = re.findall(r"\d+", text or "")
+    return int(numbers[-1]) if numbers else None
+
+
+def _cgroup(path: Path) -> Cgroup | None:
+    """Parse /proc/PID/cgroup (cgroups(7)); on version 1 a dead task's path reads `/`, which is not to be believed."""
+    lines = [line.split(":", 2) for line in _read(path).splitlines()]
+    for number, controllers, name in (line for line in lines if len(line) == 3):  # noqa: PLR2004
+        if "memory" in controllers.split(",") and name != "/":
+            return Cgroup(path=name, version=1)
+        if number == "0" and len(lines) == 1:
+            return Cgroup(path=name.removesuffix(" (deleted)"), version=2)
+    return None

@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Why the kernel killed: domain, limit and points of one sighting. Pure.
+
+They come from the kernel's own decision or, where that could not be read, from what it left to be seen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ooMtrace.kernel.now import Now
+from ooMtrace.record import Points, Scope
+from ooMtrace.sighting import Decision, MemcgLevel, Rss, Sighting
+
+CONSTRAINTS = ("CONSTRAINT_NONE", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG")
+LONG_MAX = (1 << 63) - 1
+ALLOCATING_TASK = "(oom_kill_allocating_task)"
+LARGEST_CHARGE = 8
+"""Pages: an allocation above PAGE_ALLOC_COSTLY_ORDER (3) never ends in an OOM kill."""
+
+Symbols = Mapping[str, tuple[int, int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The answer; `derived` names the parts that are not the kernel's own word.
+
+    Attributes:
+        level: Which of the sighting's memory cgroups was out of memory; None: none of them.
+        limit: What the points are measured against (`totalpages`), in pages.
+        rss: Which reading of the counters the kernel's total confirms.
+    """
+
+    scope: Scope | None
+    constraint: str | None
+    level: int | None
+    limit: int | None
+    points: Points
+    rss: Rss
+    derived: tuple[str, ...]
+
+
+def judge(seen: Sighting, symbols: Symbols, now: Now) -> Judgement:
+    """Find out why the kernel killed."""
+    decision = seen.decision
+    constraint = None
+    if decision is None:
+        scope, level = _derived_domain(seen, symbols)
+        limit = derived_limit(seen, scope, level, now)
+    else:
+        scope, constraint = scope_from_decision(decision)
+        level = next((i for i, memcg in enumerate(seen.memcg) if memcg.id == decision.memcg_id), None)
+        limit = decision.totalpages
+    total = kernel_total(seen)
+    weighed, rss = points(seen, limit, total, now)
+    worked_out = {
+        "oom.scope": decision is None and scope is not None,
+        "oom.limit_bytes": decision is None and limit is not None,
+        "oom.memcg": decision is None and level is not None,
+        "oom.points": total is None and weighed.total is not None,
+    }
+    derived = tuple(name for name, is_so in worked_out.items() if is_so)
+    return Judgement(scope, constraint, level, limit, weighed, rss, derived)
+
+
+def _derived_domain(seen: Sighting, symbols: Symbols) -> tuple[Scope | None, int | None]:
+    scope = scope_from_stack(seen.stack, symbols)
+    level = domain_at_limit(seen) if scope in ("memcg", None) else None
+    return ("memcg" if scope is None and level is not None else scope), level
+
+
+def scope_from_decision(decision: Decision) -> tuple[Scope | None, str | None]:
+    """Read struct oom_control: order -1 is what moom_callback() (sysrq-f) asks with."""
+    if decision.constraint is None or decision.constraint >= len(CONSTRAINTS):
+        return None, None
+    constraint = CONSTRAINTS[decision.constraint]
+    scopes: tuple[Scope, ...] = ("global", "cpuset", "mempolicy", "memcg")
+    return ("sysrq" if decision.order == -1 else scopes[decision.constraint]), constraint
+
+
+def in_stack(stack: tuple[int, ...], symbols: Symbols, name: str) -> bool | None:
+    """Say whether a kernel function is on the path; None if its address is not known."""
+    start, end = symbols.get(name, (0, 0))
+    if not start:
+        return None
+    return any(start < address <= end for address in stack)
+
+
+def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
+    """Tell the kinds of OOM apart by the functions that led to the kill; None if that can't be told."""
+    if not stack or in_stack(stack, symbols, "mem_cgroup_out_of_memory") is None:
+        return None
+    if in_stack(stack, symbols, "mem_cgroup_out_of_memory"):
+        return "memcg"
+    return "sysrq" if in_stack(stack, symbols, "moom_callback") else "global"
+
+
+def domain_at_limit(seen: Sighting) -> int | None:
+    """Find the memory cgroup out of memory: the lowest one at its limit that holds both trigger and victim.
+
+    A cgroup that holds the victim alone may well be at its limit, too, full of page cache that could be reclaimed;
+    but try_charge_memcg() charges the trigger's cgroup and those above it. Only where nothing of the trigger's is
+    (a write to memory.max comes from elsewhere) any cgroup of the victim's will do.
+    """
+    full = [i for i, memcg in enumerate(seen.memcg) if _at_limit(memcg)]
+    shared = [i for i in full if seen.memcg[i].id in seen.trigger_memcg_ids]
+    return next(iter(shared or full), None)
+
+
+def _at_limit(memcg: MemcgLevel) -> bool:
+    return memcg.usage is not None and memcg.max is not None and memcg.usage + LARGEST_CHARGE > memcg.max
+
+
+def derived_limit(seen: Sighting, scope: Scope | None, level: int | None, now: Now) -> int | None:
+    """Recompute `totalpages` as constrained_alloc() and mem_cgroup_get_max() do, in pages."""
+    if scope == "memcg":
+        return memcg_limit(seen.memcg[level], seen.memcg_version, now) if level is not None else None
+    if scope in ("global", "sysrq") and now.ram is not None:
+        return now.ram + (now.swap or 0)
+    return None
+
+
+def memcg_limit(memcg: MemcgLevel, version: int | None, now: Now) -> int | None:
+    """mem_cgroup_get_max(): the limit, and the swap that may be used if swapping is on at all."""
+    if memcg.max is None:
+        return None
+    swappiness = memcg.swappiness if version == 1 else now.swappiness
+    if not now.swap or not swappiness or memcg.swap_max is None:
+        return memcg.max
+    swap = memcg.swap_max - memcg.max if version == 1 else memcg.swap_max
+    return memcg.max + min(max(swap, 0), now.swap)
+
+
+def kernel_total(seen: Sighting) -> int | None:
+    """The kernel's own points of this process, if it has weighed it.
+
+    Not weighed are the members of a group, and a trigger killed by vm.oom_kill_allocating_task; LONG_MAX stands for
+    a task that offered itself (swapoff, ksm).
+    """
+    decision = seen.decision
+    if decision is None or decision.chosen_pid != seen.victim.task.pid or decision.chosen_points == LONG_MAX:
+        return None
+    if decision.message and ALLOCATING_TASK in decision.message:
+        return None
+    return decision.chosen_points
+
+
+def points(seen: Sighting, limit: int | None, total: int | None, now: Now) -> tuple[Points, Rss]:
+    """Take the badness apart, in pages, and return the counters that it was made of.
+
+    Kernels differ in whether they weigh with every CPU's part of the counters (7.x) or without (6.2 to 6.18): the
+    reading that the kernel's total confirms is the right one.
+    """
+    victim = seen.victim
+    tables = None if victim.pgtables_bytes is None else victim.pgtables_bytes // now.page_size
+    adj = None
+    if victim.oom_score_adj is not None and limit is not None:
+        adj = victim.oom_score_adj * (limit // 1000)
+    readings = [(rss, _sum(_resident(rss), rss.swap, tables, adj)) for rss in (victim.rss, victim.rss_sum)]
+    confirmed = [rss for rss, parts in readings if parts is not None and parts == total]
+    rss = confirmed[0] if confirmed else victim.rss
+    parts = _sum(_resident(rss), rss.swap, tables, adj)
+    total = parts if total is None else total
+    exact = None if parts is None or total is None else parts == total
+    return Points(total=total, rss=_resident(rss), swap=rss.swap, page_tables=tables, adj=adj, exact=exact), rss
+
+
+def _resident(rss: Rss) -> int | None:
+    return _sum(rss.file, rss.anon, rss.shmem)
+
+
+def _sum(*parts: int | None) -> int | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if len(known) == len(parts) else None

@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The bpf(2) system call itself, for the one question that BCC can't be asked without compiling."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+
+SYSCALL = {"x86_64": 321, "aarch64": 280}
+PROG_LOAD, PROG_TYPE_TRACING, TRACE_FENTRY = 5, 26, 24
+RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
+
+
+class _ProgLoad(ctypes.Structure):
+    """The part of union bpf_attr that BPF_PROG_LOAD reads (include/uapi/linux/bpf.h)."""
+
+    _fields_ = (
+        ("prog_type", ctypes.c_uint32),
+        ("insn_cnt", ctypes.c_uint32),
+        ("insns", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+        ("log", ctypes.c_uint32 * 4),
+        ("kern_version", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_name", ctypes.c_char * 16),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("expected_attach_type", ctypes.c_uint32),
+        ("debug_info", ctypes.c_uint32 * 9),
+        ("attach_btf_id", ctypes.c_uint32),
+        ("attach_prog_fd", ctypes.c_uint32),
+    )
+
+
+def fentry_error(btf_id: int | None) -> str:
+    """Ask the kernel to load an empty fentry program on a function, and forget it.
+
+    Args:
+        btf_id: The function's number in the kernel's BTF; None if it is not there.
+
+    Returns:
+        Why it was refused; "" if it was accepted.
+    """
+    number = SYSCALL.get(os.uname().machine)
+    if btf_id is None or number is None:
+        return "not described in BTF" if number else "unknown architecture"
+    code = ctypes.create_string_buffer(RETURN_0)
+    gpl = ctypes.create_string_buffer(b"GPL")
+    attr = _ProgLoad(
+        prog_type=PROG_TYPE_TRACING,
+        insn_cnt=len(RETURN_0) // 8,
+        insns=ctypes.addressof(code),
+        license=ctypes.addressof(gpl),
+        expected_attach_type=TRACE_FENTRY,
+        attach_btf_id=btf_id,
+    )
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(number, PROG_LOAD, ctypes.byref(attr), ctypes.sizeof(attr))
+    if fd < 0:
+        return os.strerror(ctypes.get_errno())
+    os.close(fd)
+    return ""

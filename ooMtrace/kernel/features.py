@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the running kernel offers to a tracer, observed and written down before anything is decided."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ooMtrace.errors import BtfError
+from ooMtrace.kernel import bpf
+from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.layout import NAMES, Layout, layout
+
+CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
+
+SYMBOLS = (
+    "oom_kill_process",
+    "oom_kill_memcg_member",
+    "mem_cgroup_out_of_memory",
+    "moom_callback",
+    "__per_cpu_offset",
+)
+"""Kernel symbols that a plan or the reading of a kill depends on."""
+
+TRACEPOINTS = ("oom/mark_victim", "signal/signal_generate")
+FORMAT_FIELD = re.compile(r"field:(?P<decl>[^;]+);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);")
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """One kernel, as seen by one user on it.
+
+    Attributes:
+        release: `uname -r`.
+        machine: `uname -m`.
+        capabilities: The effective ones, as a bit mask.
+        lockdown: The active mode of /sys/kernel/security/lockdown; "" where there is none.
+        btf_error: Why there is no type information; "" if there is.
+        layout: Offsets found in BTF; None without BTF.
+        mark_victim: Types of the raw tracepoint's arguments; None without BTF.
+        kprobes: Whether the kernel has kprobes.
+        fentry_error: Why fentry on oom_kill_process can't be had; "" if it can.
+        symbols: Start and end address of the kernel symbols in SYMBOLS that exist; (0, 0) where addresses are hidden.
+        formats: Tracepoint -> field -> (offset, size), from tracefs; empty where tracefs can't be read.
+        possible_cpus: One more than the highest CPU number there may ever be.
+        page_size: In bytes.
+    """
+
+    release: str
+    machine: str
+    capabilities: int
+    lockdown: str = ""
+    btf_error: str = ""
+    layout: Layout | None = None
+    mark_victim: tuple[str, ...] | None = None
+    kprobes: bool = False
+    fentry_error: str = ""
+    symbols: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    formats: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
+    possible_cpus: int = 1
+    page_size: int = 4096
+
+    def can_load_bpf(self) -> bool:
+        """CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON together since 5.8 (capabilities(7))."""
+        return self.has(CAP_SYS_ADMIN) or (self.has(CAP_BPF) and self.has(CAP_PERFMON))
+
+    def has(self, capability: int) -> bool:
+        """Say whether an effective capability is there."""
+        return bool(self.capabilities >> capability & 1)
+
+
+def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Features:
+    """Look at the running kernel; never fails, a thing that can't be read is a thing not offered."""
+    uname = os.uname()
+    btf: Btf | None = None
+    error = ""
+    try:
+        btf = Btf.load(sys / "kernel/btf/vmlinux", NAMES)
+    except BtfError as problem:
+        error = problem.fact
+    return Features(
+        release=uname.release,
+        machine=uname.machine,
+        capabilities=_capabilities(proc),
+        lockdown=_lockdown(sys),
+        btf_error=error,
+        layout=layout(btf) if btf else None,
+        mark_victim=btf.tracepoint_arguments("mark_victim") if btf else None,
+        kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
+        fentry_error=bpf.fentry_error(btf.function("oom_kill_process") if btf else None),
+        symbols=_symbols(_read(proc / "kallsyms")),
+        formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
+        possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,
+        page_size=os.sysconf("SC_PAGE_SIZE"),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:  # not mounted, not configured or not allowed: all the same to a plan
+        return b""
+
+
+def _capabilities(proc: Path) -> int:
+    found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", _read(proc / "self/status"), re.MULTILINE)
+    return int(found[1], 16) if found else 0
+
+
+def _lockdown(sys: Path) -> str:
+    found = re.search(rb"\[(\w+)\]", _read(sys / "kernel/security/lockdown"))
+    return found[1].decode() if found else ""
+
+
+def _highest(cpus: bytes) -> int:
+    """Return the last number of a list such as `0-3,8`."""
+    numbers = re.findall(rb"\d+", cpus)
+    return int(numbers[-1]) if numbers else 0
+
+
+def _symbols(kallsyms: bytes) -> dict[str, tuple[int, int]]:
+    """Find a few symbols in some megabytes of text; the next line's address is where a function ends."""
+    found: dict[str, tuple[int, int]] = {}
+    for name in SYMBOLS:
+        line_end = kallsyms.find(f" {name}\n".encode())
+        if line_end < 0:
+            continue
+        start = kallsyms.rfind(b"\n", 0, line_end) + 1
+        following = kallsyms.find(b"\n", line_end) + 1
+        found[name] = (_address(kallsyms, start), _address(kallsyms, following))
+    return found
+
+
+def _address(kallsyms: bytes, at: int) -> int:
+    word = kallsyms[at : at + 16]
+    return int(word, 16) if word else 0
+
+
+def _format(text: bytes) -> dict[str, tuple[int, int]]:
+    """Parse a tracepoint's format file (Documentation/trace/events.rst)."""
+    fields = {}
+    for found in FORMAT_FIELD.finditer(text.decode("ascii", "replace")):
+        name = found["decl"].split()[-1].split("[")[0]
+        fields[name] = (int(found["offset"]), int(found["size"]))
+    return fields

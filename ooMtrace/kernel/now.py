@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What turns the kernel's numbers into facts: clocks, page size and the size of the machine, at one moment."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """One moment; clocks in nanoseconds, sizes in pages."""
+
+    realtime: int
+    monotonic: int
+    boottime: int
+    page_size: int
+    ram: int | None
+    swap: int | None
+    swappiness: int | None
+
+    def from_monotonic(self, ktime: int) -> str:
+        """Turn a CLOCK_MONOTONIC time into RFC 3339."""
+        return rfc3339(self.realtime - (self.monotonic - ktime))
+
+    def from_boottime(self, ktime: int) -> str:
+        """Turn a CLOCK_BOOTTIME time into RFC 3339."""
+        return rfc3339(self.realtime - (self.boottime - ktime))
+
+
+def rfc3339(realtime: int) -> str:
+    """Format nanoseconds since the epoch as RFC 3339 UTC with microseconds."""
+    moment = EPOCH + timedelta(microseconds=realtime // 1000)
+    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
+def now(proc: Path = Path("/proc")) -> Now:
+    """Look at the clocks and at the size of RAM and swap: swap comes and goes."""
+    meminfo = _read(proc / "meminfo")
+    page_size = os.sysconf("SC_PAGE_SIZE")
+    swappiness = _read(proc / "sys/vm/swappiness").strip()
+    return Now(
+        realtime=time.time_ns(),
+        monotonic=time.monotonic_ns(),
+        boottime=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        page_size=page_size,
+        ram=_pages(meminfo, "MemTotal", page_size),
+        swap=_pages(meminfo, "SwapTotal", page_size),
+        swappiness=int(swappiness) if swappiness.isdigit() else None,
+    )
+
+
+def _pages(meminfo: str, name: str, page_size: int) -> int | None:
+    found = re.search(rf"^{name}:\s*(\d+) kB$", meminfo, re.MULTILINE)
+    return int(found[1]) * 1024 // page_size if found else None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:  # a stripped-down or hidden /proc: the facts that need it are then missing
+        return ""

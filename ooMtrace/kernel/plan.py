@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From what a kernel offers to what will be attached: the ladder of sources, as a pure function."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ooMtrace.errors import CannotTraceError
+from ooMtrace.kernel.features import Features
+
+LEVELS = ("record", "victim", "full")
+"""From the poorest to the richest."""
+
+FORMAT_MACROS = {
+    "oom/mark_victim": (
+        "pid",
+        "comm",
+        "total_vm",
+        "anon_rss",
+        "file_rss",
+        "shmem_rss",
+        "uid",
+        "pgtables",
+        "oom_score_adj",
+    ),
+    "signal/signal_generate": ("sig", "code", "pid"),
+}
+"""Fields of the tracepoints' records that the level `record` reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """What keeps this host from a level, and what would help."""
+
+    level: str
+    fact: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to compile and where to attach it.
+
+    Attributes:
+        level: The level it reaches.
+        program: The file in bpf/ to compile.
+        macros: For the compiler's command line.
+        hooks: What is attached, as `kind:name`.
+        obstacles: What kept it from each higher level.
+    """
+
+    level: str
+    program: str
+    macros: dict[str, int]
+    hooks: tuple[str, ...]
+    obstacles: tuple[Obstacle, ...]
+
+
+def plan(features: Features, highest: str = "full", require: str = "") -> Plan:
+    """Choose the highest level that the kernel offers, not above `highest`.
+
+    Raises:
+        CannotTraceError: No level can be had, or none as high as `require`.
+    """
+    found = tuple(obstacles(features))
+    blocked = {obstacle.level for obstacle in found}
+    allowed = LEVELS[: LEVELS.index(highest) + 1]
+    reached = [level for level in allowed if level not in blocked]
+    if not reached or (require and LEVELS.index(reached[-1]) < LEVELS.index(require)):
+        needed = require or LEVELS[0]
+        why = next((o for o in found if LEVELS.index(o.level) <= LEVELS.index(needed)), None)
+        fact = why.fact if why else f"--level {highest} was asked for"
+        raise CannotTraceError(f"level {needed} can't be reached: {fact}", why.hint if why else "ask for less")
+    level = reached[-1]
+    above = tuple(o for o in found if LEVELS.index(o.level) > LEVELS.index(level))
+    if level == "record":
+        return Plan(level, "record.bpf.c", _record_macros(features), _record_hooks(), above)
+    return Plan(level, "oomtrace.bpf.c", _macros(features, level), tuple(_hooks(features, level)), above)
+
+
+def obstacles(features: Features) -> tuple[Obstacle, ...]:
+    """Return at most one obstacle for each level; what keeps from one mostly keeps from those above it, too."""
+    record = _record_obstacle(features)
+    victim = record if record and record[0] != NO_TRACEFS else None
+    victim = victim or _victim_obstacle(features)
+    full = victim or _full_obstacle(features)
+    levels = (("record", record), ("victim", victim), ("full", full))
+    return tuple(Obstacle(level, *found) for level, found in levels if found)
+
+
+NO_TRACEFS = "tracefs can't be read"
+
+
+def _record_obstacle(features: Features) -> tuple[str, str] | None:
+    if not features.can_load_bpf():
+        return "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", "run it as root: sudo oomtrace"
+    if features.lockdown == "confidentiality":
+        return "kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host"
+    if not features.formats.get("oom/mark_victim"):
+        return NO_TRACEFS, "mount -t tracefs tracefs /sys/kernel/tracing"
+    return None
+
+
+def _victim_obstacle(features: Features) -> tuple[str, str] | None:
+    if features.btf_error or features.layout is None:
+        return f"no kernel type information ({features.btf_error})", "a kernel with CONFIG_DEBUG_INFO_BTF=y has it"
+    if features.layout.lacking:
+        return f"this kernel has no {features.layout.lacking[0]}", "please report it, with `oomtrace doctor --json`"
+    if features.mark_victim is None:
+        return "the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14"
+    return None
+
+
+def _full_obstacle(features: Features) -> tuple[str, str] | None:
+    if "oom_kill_process" not in features.symbols:
+        return "oom_kill_process is not in /proc/kallsyms", "the compiler has inlined it, or CONFIG_KALLSYMS is off"
+    if not features.kprobes and features.fentry_error:
+        return (
+            f"the kernel has no kprobes, and refuses fentry ({features.fentry_error})",
+            "a kernel with CONFIG_KPROBES=y has them",
+        )
+    return None
+
+
+def _hooks(features: Features, level: str) -> Iterator[str]:
+    if level == "full":
+        yield "kprobe:oom_kill_process" if features.kprobes else "fentry:oom_kill_process"
+    yield "raw_tracepoint:signal_generate"
+    yield "raw_tracepoint:mark_victim"
+
+
+def _macros(features: Features, level: str) -> dict[str, int]:
+    macros = dict(features.layout.macros) if features.layout else {}
+    macros["PER_CPU_OFFSET"] = features.symbols.get("__per_cpu_offset", (0, 0))[0]
+    macros["NR_CPUS"] = min(features.possible_cpus, 1024)
+    # 72ba14deb40a (6.9, and in stable series) turned the argument from a thread's id into the task.
+    if features.mark_victim and features.mark_victim[0] == "task_struct *":
+        macros["MARK_VICTIM_TASK"] = 1
+    if level == "full":
+        macros["WITH_KPROBE" if features.kprobes else "WITH_FENTRY"] = 1
+    return macros
+
+
+def _record_hooks() -> tuple[str, ...]:
+    return ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
+
+
+def _record_macros(features: Features) -> dict[str, int]:
+    macros = {"PAGE_SIZE": features.page_size}
+    for tracepoint, names in FORMAT_MACROS.items():
+        fields = features.formats.get(tracepoint, {})
+        prefix = tracepoint.split("/")[1].upper()
+        for name in names:
+            macros[f"{prefix}_{name.upper()}"] = fields[name][0] if name in fields else -1
+    return macros

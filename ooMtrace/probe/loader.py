@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Compile, attach and read the kernel side. The only module that knows BCC."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import TracebackType
+from typing import Any
+
+from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.kernel.plan import Plan
+from ooMtrace.probe.headers import header_tree, sources
+from ooMtrace.probe.residency import give_back_compiler
+
+PAGES = 64
+"""Size of each CPU's perf buffer, in pages: room for about a hundred records."""
+
+INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
+
+
+def bcc_version() -> str:
+    """Return the version of BCC's Python module; raises CannotTraceError where there is none."""
+    return str(_import_bcc().__version__)
+
+
+def _import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
+    try:
+        import bcc
+    except ImportError as error:
+        raise CannotTraceError("BCC's Python module is not installed", INSTALL_BCC) from error
+    if not hasattr(bcc, "BPF"):
+        raise CannotTraceError(f"{bcc.__file__} is not BCC", INSTALL_BCC)
+    return bcc
+
+
+class Probe:
+    """The probes of one plan, from compilation to the last record.
+
+    Use it as a context manager: nothing stays behind in the kernel afterwards, also after SIGKILL, for everything
+    hangs on file descriptors.
+
+    Args:
+        plan: What to compile and attach.
+        release: The kernel's `uname -r`.
+
+    Raises:
+        CannotTraceError: BCC is not there.
+        ProbeError: The compiler or the kernel refused; `detail` has their log.
+    """
+
+    def __init__(self, plan: Plan, release: str) -> None:
+        self._plan = plan
+        self._release = release
+        self._records: list[bytes] = []
+        self._lost = 0
+        self._bpf: Any = None
+        self._lib: Any = None
+        self._readers: list[int] = []
+
+    def __enter__(self) -> Probe:
+        """Compile and attach."""
+        bcc = _import_bcc()
+        with _captured_output() as log:
+            try:
+                self._load(bcc)
+            except Exception as error:  # BCC raises nothing narrower
+                self.close()
+                reason = " ".join(str(error).split())
+                raise ProbeError(
+                    f"level {self._plan.level}: {reason}",
+                    "see --verbose for the compiler's and the verifier's log, or ask for less with --level",
+                    detail=_text(log),
+                ) from error
+        give_back_compiler()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Detach."""
+        self.close()
+
+    def close(self) -> None:
+        """Detach everything; harmless when done twice."""
+        if self._bpf is not None:
+            self._readers = []
+            self._bpf.cleanup()
+            self._bpf = None
+
+    def _load(self, bcc: Any) -> None:  # noqa: ANN401 (BCC has no types)
+        folder = sources()
+        flags = [f"-D{name}={_literal(value)}" for name, value in self._plan.macros.items()]
+        with header_tree(self._release) as tree, _environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None):
+            text = (folder / self._plan.program).read_bytes()
+            self._bpf = bcc.BPF(text=text, cflags=[f"-I{folder}", "-w", *flags])
+        for hook in self._plan.hooks:
+            self._attach(hook)
+        self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=PAGES, lost_cb=self._lose)
+        self._lib = bcc.lib
+        self._readers = list(self._bpf.perf_buffers.values())
+
+    def _attach(self, hook: str) -> None:
+        kind, _, name = hook.partition(":")
+        function = f"on_{name.rpartition(':')[2]}".encode()
+        if kind == "kprobe":
+            self._bpf.attach_kprobe(event=name.encode(), fn_name=function)
+        elif kind == "raw_tracepoint":
+            self._bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=function)
+        elif kind == "tracepoint":
+            self._bpf.attach_tracepoint(tp=name.encode(), fn_name=function)
+        # BCC has attached `fentry` itself: it knows such programs by their name.
+
+    def _receive(self, _cpu: int, data: int, size: int) -> None:
+        # Copies and nothing else: an exception in a callback from C would be printed and forgotten.
+        self._records.append(ctypes.string_at(data, size))
+
+    def _lose(self, count: int) -> None:
+        self._lost += count
+
+    def fds(self) -> list[int]:
+        """Return the file descriptors to wait on: readable means that `read` has something."""
+        return [self._lib.perf_reader_fd(reader) for reader in self._readers]
+
+    def read(self) -> list[bytes]:
+        """Return the records that have arrived since the last call, without waiting.
+
+        BCC's own perf_buffer_poll() polls, and poll(2) on a perf buffer says only once that it is readable: who has
+        waited on `fds` must not be asked to wait again. (BCC 0.18 has no perf_buffer_consume().)
+        """
+        for reader in self._readers:
+            self._lib.perf_reader_event_read(ctypes.c_void_p(reader))
+        records, self._records = self._records, []
+        return records
+
+    def take_lost(self) -> int:
+        """Return how many records were lost since the last call: the buffer was full."""
+        lost, self._lost = self._lost, 0
+        return lost
+
+
+def _literal(value: int) -> str:
+    return f"{value}ULL" if value >= 1 << 63 else str(value)
+
+
+@contextmanager
+def _environment(**changes: str | None) -> Iterator[None]:
+    """Set or unset environment variables for a while: BCC takes its settings from there alone."""
+    before = {name: os.environ.get(name) for name in changes}
+    _set_environment(changes)
+    try:
+        yield
+    finally:
+        _set_environment(before)
+
+
+def _set_environment(values: dict[str, str | None]) -> None:
+    for name, value in values.items():
+        if value is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = value
+
+
+@contextmanager
+def _captured_output() -> Iterator[int]:
+    """Send what C code prints on stdout and stderr to a file: stdout is for records only."""
+    sys.stdout.flush()
+    with tempfile.TemporaryFile() as log:
+        saved = [(fd, os.dup(fd)) for fd in (1, 2)]
+        try:
+            for fd, _ in saved:
+                os.dup2(log.fileno(), fd)
+            yield log.fileno()
+        finally:
+            for fd, copy in saved:
+                os.dup2(copy, fd)
+                os.close(copy)
+
+
+def _text(fd: int) -> str:
+    with suppress(OSError):
+        return os.pread(fd, 1 << 20, 0).decode("utf-8", "backslashreplace")
+    return ""

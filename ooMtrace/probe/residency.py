@@ -1,0 +1,28 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Give back the memory of BCC's compiler, which is not needed once the programs are loaded."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from pathlib import Path
+
+MADV_PAGEOUT = 21  # Linux 5.4, include/uapi/asm-generic/mman-common.h
+COMPILER = re.compile(
+    r"^(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) .*/lib(?:LLVM|clang|bcc|bpf)[^/]*$",
+    re.MULTILINE,
+)
+
+
+def give_back_compiler(maps: Path = Path("/proc/self/maps")) -> None:
+    """Return free heap to the kernel, and drop the pages of the compiler's libraries; they come back when touched.
+
+    LLVM makes up most of BCC's resident memory, which is the last thing a host short of memory can spare.
+    A kernel or C library that can't do it leaves everything as it was.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if hasattr(libc, "malloc_trim"):
+        libc.malloc_trim(0)
+    for found in COMPILER.finditer(maps.read_text(errors="replace")):
+        start, end = int(found["start"], 16), int(found["end"], 16)
+        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_PAGEOUT)

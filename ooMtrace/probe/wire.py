@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The Python mirror of bpf/events.h; a test compiles that file and proves the two equal."""
+
+from __future__ import annotations
+
+import ctypes
+
+UNKNOWN = -(1 << 63)
+LEVELS, FRAMES = 16, 24
+
+KIND_DYING, KIND_KILLED, KIND_SHARER = 1, 2, 3
+
+S64 = ctypes.c_int64
+
+
+class Task(ctypes.Structure):
+    """`struct task`: one process or thread."""
+
+    _fields_ = (("pid", S64), ("tid", S64), ("vpid", S64), ("comm", ctypes.c_char * 16))
+
+
+class Victim(ctypes.Structure):
+    """`struct victim`: what only the victim has."""
+
+    _fields_ = (
+        ("task", Task),
+        ("parent", Task),
+        ("uid", S64),
+        ("start_boottime", S64),
+        ("oom_score_adj", S64),
+        ("threads", S64),
+        ("rss", S64 * 4),
+        ("rss_sum", S64 * 4),
+        ("pgtables_bytes", S64),
+        ("total_vm", S64),
+        ("hiwater_rss", S64),
+        ("pid_ns", S64),
+        ("net_ns", S64),
+        ("uts_ns", S64),
+        ("nodename", ctypes.c_char * 65),
+        ("pad", ctypes.c_char * 7),
+    )
+
+
+class MemcgLevel(ctypes.Structure):
+    """`struct memcg_level`: one memory cgroup on the way to the root."""
+
+    _fields_ = (
+        ("id", S64),
+        ("usage", S64),
+        ("max", S64),
+        ("high", S64),
+        ("watermark", S64),
+        ("swap_usage", S64),
+        ("swap_max", S64),
+        ("swappiness", S64),
+        ("events_high", S64),
+        ("events_max", S64),
+        ("events_oom", S64),
+        ("events_oom_kill", S64),
+        ("events_oom_group_kill", S64),
+        ("oom_group", S64),
+    )
+
+
+class Decision(ctypes.Structure):
+    """`struct decision`: the kernel's oom_control."""
+
+    _fields_ = (
+        ("ktime", S64),
+        ("constraint", S64),
+        ("gfp_mask", S64),
+        ("order", S64),
+        ("totalpages", S64),
+        ("chosen_points", S64),
+        ("chosen_pid", S64),
+        ("memcg_id", S64),
+        ("message", ctypes.c_char * 48),
+    )
+
+
+class Paths(ctypes.Structure):
+    """`struct paths`: the lengths of what lies in `strings`."""
+
+    _fields_ = (("memcg", S64), ("unified", S64), ("trigger_memcg", S64), ("used", S64), ("cut", S64))
+
+
+class Sighting(ctypes.Structure):
+    """`struct sighting` without its strings, which have no fixed length."""
+
+    _fields_ = (
+        ("kind", S64),
+        ("ktime", S64),
+        ("memcg_version", S64),
+        ("unified_id", S64),
+        ("victim", Victim),
+        ("trigger", Task),
+        ("decision", Decision),
+        ("memcg", MemcgLevel * LEVELS),
+        ("trigger_memcg_ids", S64 * LEVELS),
+        ("stack", S64 * FRAMES),
+        ("paths", Paths),
+    )

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The JSON Schema of a line, made from the record itself so that the two cannot differ."""
+
+from __future__ import annotations
+
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from ooMtrace.record import SCHEMA, OomKill
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+SIMPLE = {str: "string", int: "integer", bool: "boolean"}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema of `oom_kill` and `oom_dying` lines.
+
+    New facts may come within one version, so unknown names are allowed.
+    """
+    return {"$schema": DIALECT, "$id": f"urn:{SCHEMA.replace('/', ':')}", "title": SCHEMA, **_object(OomKill)}
+
+
+def _object(record: type) -> dict[str, Any]:
+    hints = get_type_hints(record)
+    properties, required = {}, []
+    for one in fields(record):
+        properties[one.name] = {**_type(hints[one.name]), "description": one.metadata["doc"]}
+        if one.default is not None:
+            required.append(one.name)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _type(hint: Any) -> dict[str, Any]:  # noqa: ANN401 (any annotation of record.py)
+    if get_origin(hint) in (Union, UnionType):
+        return _type(next(one for one in get_args(hint) if one is not type(None)))
+    if get_origin(hint) is Literal:
+        return {"type": "string", "enum": list(get_args(hint))}
+    if get_origin(hint) is tuple:
+        return {"type": "array", "items": _type(get_args(hint)[0])}
+    return _object(hint) if isinstance(hint, type) and is_dataclass(hint) else {"type": SIMPLE[hint]}

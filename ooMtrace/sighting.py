@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernel side saw at one instant, decoded but not yet judged. Numbers are in the kernel's own units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class Kind(Enum):
+    """What happened to the process (enum kind in bpf/events.h)."""
+
+    DYING = 1
+    KILLED = 2
+    SHARER = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A process or thread; ids are those of the initial pid namespace, `vpid` that of the innermost."""
+
+    pid: int | None
+    tid: int | None
+    vpid: int | None
+    comm: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rss:
+    """The four counters of mm_struct.rss_stat, in pages."""
+
+    file: int | None
+    anon: int | None
+    swap: int | None
+    shmem: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """What only the victim has; times are CLOCK_BOOTTIME nanoseconds."""
+
+    task: Task
+    parent: Task
+    uid: int | None
+    start_boottime: int | None
+    oom_score_adj: int | None
+    threads: int | None
+    rss: Rss
+    rss_sum: Rss
+    pgtables_bytes: int | None
+    total_vm: int | None
+    hiwater_rss: int | None
+    pid_ns: int | None
+    net_ns: int | None
+    hostname: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemcgLevel:
+    """One memory cgroup on the way from the victim's own to the root; sizes in pages."""
+
+    id: int
+    usage: int | None
+    max: int | None
+    high: int | None
+    watermark: int | None
+    swap_usage: int | None
+    swap_max: int | None
+    swappiness: int | None
+    events_high: int | None
+    events_max: int | None
+    events_oom: int | None
+    events_oom_kill: int | None
+    events_oom_group_kill: int | None
+    oom_group: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """struct oom_control (include/linux/oom.h) on entry of oom_kill_process(); `ktime` is CLOCK_MONOTONIC."""
+
+    ktime: int
+    constraint: int | None
+    gfp_mask: int | None
+    order: int | None
+    totalpages: int | None
+    chosen_points: int | None
+    chosen_pid: int | None
+    memcg_id: int | None
+    message: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sighting:
+    """One record of the kernel side.
+
+    Attributes:
+        ktime: CLOCK_MONOTONIC nanoseconds.
+        memcg_path: Names from the victim's memory cgroup to the root, leaf first; None if it could not be read.
+        memcg: The same cgroups, the root included.
+        stack: Return addresses of the kernel path, innermost first.
+    """
+
+    kind: Kind
+    ktime: int
+    victim: Victim
+    trigger: Task
+    decision: Decision | None
+    memcg_version: int | None
+    memcg: tuple[MemcgLevel, ...]
+    memcg_path: tuple[str, ...] | None
+    unified_id: int | None
+    unified_path: tuple[str, ...] | None
+    trigger_memcg_ids: tuple[int, ...]
+    trigger_memcg_path: tuple[str, ...] | None
+    stack: tuple[int, ...]

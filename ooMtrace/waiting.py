@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sleeping until something happens: a record, a signal or the end of whoever reads our output."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+from collections.abc import Iterable
+from types import FrameType, TracebackType
+
+STOP = (signal.SIGINT, signal.SIGTERM)
+
+
+class Waiter:
+    """Sleeps without any wake-up while nothing happens. Use it as a context manager in the main thread.
+
+    Attributes:
+        stopped: SIGINT or SIGTERM has come.
+        unread: The reader of our output has gone.
+    """
+
+    def __init__(self, fds: Iterable[int], output: int | None = None) -> None:
+        self.stopped = False
+        self.unread = False
+        self._output = output
+        self._hangup = False
+        self._poll = select.poll()
+        for fd in fds:
+            self._poll.register(fd, select.POLLIN)
+        if output is not None:
+            self._poll.register(output, 0)  # a pipe without a reader reports POLLERR unasked
+
+    def __enter__(self) -> Waiter:
+        """Take over the signals."""
+        self._wakeup, self._written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll.register(self._wakeup, select.POLLIN)
+        self._fd_before = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
+        self._before = {number: signal.signal(number, self._stop) for number in STOP}
+        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Give the signals back."""
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(self._fd_before)
+        os.close(self._wakeup)
+        os.close(self._written)
+
+    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+        self.stopped = True
+
+    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+        self._hangup = True
+
+    def wait(self, timeout_ms: int | None) -> None:
+        """Sleep until a file descriptor is readable, a signal comes or the time is over (None: never)."""
+        if self.stopped:
+            return
+        for fd, events in self._poll.poll(timeout_ms):
+            if fd == self._wakeup:
+                os.read(fd, 4096)
+            elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
+                self.unread = True
+
+    def take_hangup(self) -> bool:
+        """Say whether SIGHUP has come since the last call."""
+        hangup, self._hangup = self._hangup, False
+        return hangup
