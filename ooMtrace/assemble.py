@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ooMtrace import record
-from ooMtrace.judge import Judgement, Symbols, in_stack, judge
+from ooMtrace.judge import UNLIMITED, Judgement, Symbols, in_stack, judge
 from ooMtrace.kernel.gfp import gfp_flags
 from ooMtrace.kernel.now import Now
 from ooMtrace.sighting import Kind, MemcgLevel, Sighting
@@ -170,10 +170,9 @@ def _oom(seen: Sighting, judgement: Judgement, incident: Incident, verdict: str,
 
 def _memcg(seen: Sighting, index: int, now: Now) -> record.Memcg:
     level, version = seen.memcg[index], seen.memcg_version
-    unlimited = ((1 << 63) - 1) // now.page_size  # PAGE_COUNTER_MAX
 
     def size(pages: int | None) -> int | None:
-        return None if pages is None or pages >= unlimited else pages * now.page_size
+        return None if pages is None or pages >= UNLIMITED else pages * now.page_size
 
     swap, swap_limit = size(level.swap_usage), size(level.swap_max)
     if version == 1:  # there the counter is memory and swap together

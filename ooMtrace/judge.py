@@ -16,8 +16,8 @@ from ooMtrace.sighting import Decision, MemcgLevel, Rss, Sighting
 CONSTRAINTS = ("CONSTRAINT_NONE", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG")
 LONG_MAX = (1 << 63) - 1
 ALLOCATING_TASK = "(oom_kill_allocating_task)"
-LARGEST_CHARGE = 8
-"""Pages: an allocation above PAGE_ALLOC_COSTLY_ORDER (3) never ends in an OOM kill."""
+UNLIMITED = LONG_MAX >> 16
+"""Pages: at or above PAGE_COUNTER_MAX (LONG_MAX / PAGE_SIZE) of the largest page size, 64 KiB, there is no limit."""
 
 Symbols = Mapping[str, tuple[int, int]]
 
@@ -66,8 +66,7 @@ def judge(seen: Sighting, symbols: Symbols, now: Now) -> Judgement:
 
 def _derived_domain(seen: Sighting, symbols: Symbols) -> tuple[Scope | None, int | None]:
     scope = scope_from_stack(seen.stack, symbols)
-    level = domain_at_limit(seen) if scope in ("memcg", None) else None
-    return ("memcg" if scope is None and level is not None else scope), level
+    return scope, nearest_limit(seen) if scope == "memcg" else None
 
 
 def scope_from_decision(decision: Decision) -> tuple[Scope | None, str | None]:
@@ -96,20 +95,31 @@ def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
     return "sysrq" if in_stack(stack, symbols, "moom_callback") else "global"
 
 
-def domain_at_limit(seen: Sighting) -> int | None:
-    """Find the memory cgroup out of memory: the lowest one at its limit that holds both trigger and victim.
+def nearest_limit(seen: Sighting) -> int | None:
+    """Find the memory cgroup out of memory: of those that hold both trigger and victim, the one nearest to its limit.
 
     A cgroup that holds the victim alone may well be at its limit, too, full of page cache that could be reclaimed;
     but try_charge_memcg() charges the trigger's cgroup and those above it. Only where nothing of the trigger's is
-    (a write to memory.max comes from elsewhere) any cgroup of the victim's will do.
+    limited (a write to memory.max comes from elsewhere) any cgroup of the victim's will do. It need not be quite at
+    the limit any more: another CPU may have handed back its stock of charges (drain_local_stock()) meanwhile.
     """
-    full = [i for i, memcg in enumerate(seen.memcg) if _at_limit(memcg)]
-    shared = [i for i in full if seen.memcg[i].id in seen.trigger_memcg_ids]
-    return next(iter(shared or full), None)
+    margins = {
+        i: margin for i, memcg in enumerate(seen.memcg) if (margin := _margin(memcg, seen.memcg_version)) is not None
+    }
+    shared = {i: margin for i, margin in margins.items() if seen.memcg[i].id in seen.trigger_memcg_ids}
+    return min(shared or margins, key=(shared or margins).__getitem__, default=None)
 
 
-def _at_limit(memcg: MemcgLevel) -> bool:
-    return memcg.usage is not None and memcg.max is not None and memcg.usage + LARGEST_CHARGE > memcg.max
+def _margin(memcg: MemcgLevel, version: int | None) -> int | None:
+    """Return how many pages may still be charged; None: it has no limit.
+
+    On version 1 memory and swap together have a limit of their own, and may reach it first.
+    """
+    counters = [(memcg.usage, memcg.max)]
+    if version == 1:
+        counters.append((memcg.swap_usage, memcg.swap_max))
+    margins = [max(most - usage, 0) for usage, most in counters if usage is not None and most and most < UNLIMITED]
+    return min(margins, default=None)
 
 
 def derived_limit(seen: Sighting, scope: Scope | None, level: int | None, now: Now) -> int | None:

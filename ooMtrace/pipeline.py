@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
-from types import TracebackType
 
 from ooMtrace.assemble import Assembler
 from ooMtrace.enrich import Enricher
@@ -26,7 +25,7 @@ ENRICHERS: tuple[Enricher, ...] = (process(), user_name())
 
 
 class Tracer:
-    """Kills as they happen. Use it as a context manager.
+    """Kills as they happen, from construction to `close`.
 
     Args:
         plan: What to attach.
@@ -46,14 +45,7 @@ class Tracer:
         self._seq = 0
         self._dropped = 0
 
-    def __enter__(self) -> Tracer:
-        """Attach the probes."""
-        self._probe.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
         """Detach the probes."""
         self._probe.close()
 

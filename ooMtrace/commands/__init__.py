@@ -3,12 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.features import Features, observe
+from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import LEVELS, plan
 from ooMtrace.pipeline import Tracer
 
@@ -31,20 +32,28 @@ class Options:
     json: bool = False
 
 
-def start(options: Options, say: Say) -> Tracer:
-    """Attach the probes at the highest level that works, and say which one that is.
-
-    The kernel has the last word: what looked possible may be refused, and then the next level is tried.
+@contextmanager
+def attached(options: Options, say: Say) -> Iterator[Tracer]:
+    """Trace at the highest level that works, and say which one that is.
 
     Raises:
         CannotTraceError: No level can be reached, or none as high as required.
     """
+    tracer = _attach(options, say)
+    try:
+        yield tracer
+    finally:
+        tracer.close()
+
+
+def _attach(options: Options, say: Say) -> Tracer:
+    """The kernel has the last word: what looked possible may be refused, and then the next level is tried."""
     features = observe()
     highest = options.level
     while True:
         chosen = plan(features, highest, options.require)
         try:
-            tracer = Tracer(chosen, features, say, dying=options.all).__enter__()
+            tracer = Tracer(chosen, features, say, dying=options.all)
         except ProbeError as error:
             if options.verbose and error.detail:
                 say(error.detail)
@@ -52,14 +61,11 @@ def start(options: Options, say: Say) -> Tracer:
                 raise CannotTraceError(error.fact, error.hint) from error
             say(str(error))
             highest = LEVELS[LEVELS.index(chosen.level) - 1]
-            continue
-        say(_started(chosen.level, [obstacle.fact for obstacle in chosen.obstacles]))
-        return tracer
+        else:
+            say(_started(chosen.level, [obstacle.fact for obstacle in chosen.obstacles]))
+            return tracer
 
 
 def _started(level: str, obstacles: list[str]) -> str:
     reasons = "; ".join(dict.fromkeys(obstacles))
     return f"tracing at level {level}{f' ({reasons})' if reasons else ''}; Ctrl-C ends"
-
-
-__all__ = ["Features", "Options", "Say", "start"]

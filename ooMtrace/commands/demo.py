@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ooMtrace.commands import Options, Say, start
+from ooMtrace.commands import Options, Say, attached
 from ooMtrace.encode import encode
 from ooMtrace.errors import OomtraceError
 from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
@@ -29,7 +29,7 @@ def run(options: Options, say: Say) -> int:
         OomtraceError: No cgroup could be made, or the line did not come.
     """
     with (
-        start(options, say) as tracer,
+        attached(options, say) as tracer,
         Waiter(tracer.fds()) as waiter,
         scratch_cgroup(f"oomtrace-demo-{os.getpid()}") as cgroup,
     ):

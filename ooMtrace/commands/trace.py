@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ooMtrace.commands import Options, Say, start
+from ooMtrace.commands import Options, Say, attached
 from ooMtrace.encode import encode
 from ooMtrace.errors import SinkError
 from ooMtrace.record import OomKill
@@ -25,7 +25,7 @@ def run(options: Options, say: Say) -> int:
             sink.write(encode(kill, pretty=options.pretty))
 
     output = 1 if options.output is None else None
-    with start(options, say) as tracer, Waiter(tracer.fds(), output) as waiter, _ready(options.ready_file):
+    with attached(options, say) as tracer, Waiter(tracer.fds(), output) as waiter, _ready(options.ready_file):
         try:
             while not waiter.stopped and not waiter.unread:
                 waiter.wait(tracer.timeout_ms())

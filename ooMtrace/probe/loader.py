@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from types import TracebackType
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
@@ -39,10 +38,9 @@ def _import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
 
 
 class Probe:
-    """The probes of one plan, from compilation to the last record.
+    """The probes of one plan, attached from construction to `close`.
 
-    Use it as a context manager: nothing stays behind in the kernel afterwards, also after SIGKILL, for everything
-    hangs on file descriptors.
+    Nothing stays behind in the kernel afterwards, also after SIGKILL, for everything hangs on file descriptors.
 
     Args:
         plan: What to compile and attach.
@@ -61,9 +59,6 @@ class Probe:
         self._bpf: Any = None
         self._lib: Any = None
         self._readers: list[int] = []
-
-    def __enter__(self) -> Probe:
-        """Compile and attach."""
         bcc = _import_bcc()
         with _captured_output() as log:
             try:
@@ -77,13 +72,6 @@ class Probe:
                     detail=_text(log),
                 ) from error
         give_back_compiler()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Detach."""
-        self.close()
 
     def close(self) -> None:
         """Detach everything; harmless when done twice."""

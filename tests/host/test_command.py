@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command as its user meets it: start, stop, output, and every way in which it can be started wrongly."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from support.tracer import COMMAND, RunningTracer
+
+ROOT = Path(__file__).parent.parent.parent
+PATIENCE_S = 60
+
+
+def run(*command: object, **more: object) -> subprocess.CompletedProcess[str]:
+    command = [str(part) for part in command]
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **more)
+
+
+def assert_one_line(stderr: str) -> None:
+    assert "Traceback" not in stderr
+    assert re.fullmatch(r"oomtrace: [^\n]+\n", stderr), stderr
+
+
+def test_demo_ends_with_one_true_line(validate):
+    done = run(COMMAND, "demo")
+
+    assert done.returncode == 0, done.stderr
+    line = json.loads(done.stdout)
+    assert done.stdout.count("\n") == 1
+    validate(line)
+    assert line["oom"]["verdict"] == "killed"
+    assert line["oom"]["scope"] == "memcg"
+    assert re.fullmatch(r"/oomtrace-demo-\d+", line["oom"]["memcg"]["path"])
+    assert line["oom"]["memcg"]["limit"] == 32 << 20
+    points = line["oom"]["points"]
+    assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
+    assert line["source"] in ("victim", "full")
+    assert not list(Path("/sys/fs/cgroup").glob("**/oomtrace-demo-*"))
+
+
+def test_pretty_is_the_same_line_for_people():
+    done = run(COMMAND, "--pretty", "demo")
+
+    assert json.loads(done.stdout)["event"] == "oom_kill"
+    assert done.stdout.count("\n") > 20
+
+
+def test_ctrl_c_drains_and_exits_0(tmp_path, cgroup, victim):
+    with RunningTracer(tmp_path) as tracer:
+        tracer.process.send_signal(signal.SIGSTOP)
+        one = victim("hog", cgroup(24)).go()
+        one.end()
+        tracer.process.send_signal(signal.SIGINT)
+        tracer.process.send_signal(signal.SIGCONT)
+        assert tracer.process.wait(PATIENCE_S) == 0
+        assert one.pid in {line["process"]["pid"] for line in tracer.lines()}
+
+
+def test_ready_file_is_there_while_the_probes_are(tmp_path):
+    with RunningTracer(tmp_path) as tracer:
+        assert (tmp_path / "ready").read_text() == f"{tracer.process.pid}\n"
+    assert not (tmp_path / "ready").exists()
+
+
+def test_sighup_reopens_the_output(tracer, cgroup, victim):
+    moved = tracer.output.rename(tracer.output.with_suffix(".1"))
+    tracer.process.send_signal(signal.SIGHUP)
+    one = victim("hog", cgroup(24)).go()
+    while not tracer.output.exists():
+        time.sleep(0.01)
+
+    assert tracer.lines_of([one.pid])
+    assert moved.read_bytes() == b""
+
+
+def test_a_closed_pipe_ends_quietly(cgroup, victim):
+    with subprocess.Popen([COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stdout
+        assert tracer.stderr
+        assert "tracing at level" in tracer.stderr.readline()
+        victim("hog", cgroup(24)).go().end()
+        assert json.loads(tracer.stdout.readline())["event"] == "oom_kill"
+        tracer.stdout.close()
+        assert tracer.wait(PATIENCE_S) == 0
+        assert tracer.stderr.read() == ""
+
+
+def test_stdout_has_nothing_but_lines(cgroup, victim):
+    with subprocess.Popen([COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr
+        tracer.stderr.readline()
+        victim("hog", cgroup(24)).go().end()
+        time.sleep(0.5)
+        tracer.terminate()
+        output, _ = tracer.communicate()
+    assert all(json.loads(line)["schema"] == "oomtrace/1" for line in output.splitlines())
+    assert output
+
+
+def test_start_is_quick_and_what_stays_resident_is_small(tmp_path, record_property):
+    began = time.monotonic()
+    with RunningTracer(tmp_path) as tracer:
+        seconds = time.monotonic() - began
+        status = Path(f"/proc/{tracer.process.pid}/status").read_text()
+    found = re.search(r"VmRSS:\s*(\d+) kB", status)
+    assert found
+    resident = int(found[1]) / 1024
+    record_property("seconds_to_ready", seconds)
+    record_property("resident_mib", resident)
+    print(f"ready after {seconds:.2f} s, {resident:.0f} MiB resident")
+    assert seconds < 10  # ten times what it takes: other things run here, too
+    assert resident < 60
+
+
+def test_without_root_one_line_says_what_to_do():
+    script = f"""
+        mount --bind {ROOT} /mnt && cd / &&
+        PYTHONPATH=/mnt exec setpriv --reuid=65534 --regid=65534 --clear-groups \
+            /mnt/{Path(sys.prefix).relative_to(ROOT)}/bin/python -m ooMtrace
+    """
+    done = run("unshare", "--mount", "sh", "-c", script)
+
+    assert done.returncode == 77
+    assert_one_line(done.stderr)
+    assert "sudo oomtrace" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("content", "fact"), [("raise ImportError", "is not installed"), ("answer = 42", "is not BCC")]
+)
+def test_without_bcc_one_line_says_what_to_install(tmp_path, content, fact):
+    (tmp_path / "bcc.py").write_text(content)
+    done = run(COMMAND, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+
+    assert done.returncode == 77
+    assert_one_line(done.stderr)
+    assert fact in done.stderr
+    assert "apt-get install python3-bpfcc" in done.stderr
+
+
+@pytest.mark.parametrize("option", ["--output", "--ready-file"])
+def test_a_file_that_cannot_be_written_is_named(option):
+    done = run(COMMAND, option, "/nowhere/file")
+
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("oomtrace: /nowhere/file: No such file or directory;")
+
+
+@pytest.mark.parametrize("content", [b"", b"not type information", b"\x9f\xeb\x01\x00" + b"\xff" * 60])
+def test_broken_type_information_costs_the_levels_that_need_it_and_no_more(tmp_path, content):
+    broken = tmp_path / "vmlinux"
+    broken.write_bytes(content)
+    mount = f"mount --bind {broken} /sys/kernel/btf/vmlinux && exec {COMMAND}"
+
+    refused = run("unshare", "--mount", "sh", "-c", f"{mount} --require victim")
+    assert refused.returncode == 77
+    assert_one_line(refused.stderr)
+    assert "/sys/kernel/btf/vmlinux" in refused.stderr
+
+    lowered = run("unshare", "--mount", "sh", "-c", f"{mount} demo")
+    assert lowered.returncode == 0
+    assert json.loads(lowered.stdout)["source"] == "record"
+    assert "level record (no kernel type information" in lowered.stderr
+
+
+def test_a_level_that_the_user_forbids_cannot_be_required():
+    done = run(COMMAND, "--level", "record", "--require", "victim")
+
+    assert done.returncode == 77
+    assert_one_line(done.stderr)
+
+
+def test_doctor_says_what_this_host_can_do():
+    done = run(COMMAND, "doctor")
+
+    assert done.returncode == 0
+    assert os.uname().release in done.stdout
+    assert "raw_tracepoint:mark_victim" in done.stdout
+    report = json.loads(run(COMMAND, "doctor", "--json").stdout)
+    assert report["plan"]["level"] in ("victim", "full")
+    assert report["features"]["release"] == os.uname().release
+
+
+def test_nothing_stays_in_the_kernel_after_kill_9(tmp_path):
+    tracer = RunningTracer(tmp_path)
+    tracer.__enter__()
+    loaded = _programs()
+    tracer.process.kill()
+    tracer.process.wait()
+    deadline = time.monotonic() + PATIENCE_S
+    while _programs() & loaded and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not _programs() & loaded
+
+
+def _programs() -> set[int]:
+    """Ids of our loaded programs, from their file descriptors' own description."""
+    found = set()
+    for info in Path("/proc").glob("[0-9]*/fdinfo/*"):
+        try:
+            text = info.read_text()
+        except OSError:  # the process or the descriptor is gone
+            continue
+        if program := re.search(r"^prog_id:\s*(\d+)$", text, re.MULTILINE):
+            found.add(int(program[1]))
+    return found

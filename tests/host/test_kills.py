@@ -1,0 +1,234 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Each kind of kill that this kernel can make without harm, against independent witnesses."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+from support.tracer import RunningTracer
+from support.witness import KernelLog, oom_kill_count
+
+KILLS = 23
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+def test_23_kills_give_23_lines_that_agree_with_the_kernel_log(tracer, cgroup, victim, validate):
+    log, before = KernelLog(), oom_kill_count()
+    limited = cgroup(24)
+    pids = []
+    for i in range(KILLS):
+        mode = ("hog", "mixed")[i % 2]
+        one = victim(mode, limited, uid=1000 * (i % 3), adj=100 * (i % 4)).go()
+        assert one.end() == -signal.SIGKILL
+        pids.append(one.pid)
+
+    lines = tracer.lines_of(pids)
+
+    assert sorted(line["process"]["pid"] for line in lines) == sorted(pids)
+    assert oom_kill_count() - before == log.count()
+    assert limited.oom_kills() == KILLS
+    logged = log.kills()
+    for line in lines:
+        validate(line)
+        kill, process = logged[line["process"]["pid"]], line["process"]
+        kilobytes = {name: size // 1024 for name, size in process["memory"].items()}
+        assert kill.anon == kilobytes["anon"]
+        assert kill.file == kilobytes["file"]
+        assert kill.shmem == kilobytes["shmem"]
+        assert kill.page_tables == kilobytes["page_tables"]
+        assert kill.total_vm == kilobytes["total_vm"]
+        assert kill.uid == process["user"]["id"]
+        assert kill.adj == process["oom_score_adj"]
+        assert kill.comm == process["comm"]
+    assert any(line["process"]["memory"]["shmem"] for line in lines)
+
+
+def test_points_are_those_that_the_kernel_weighed(tracer, cgroup, victim, full_log):
+    limited = cgroup(24)
+    one = victim("mixed", limited, adj=300).go()
+    one.end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    points = line["oom"]["points"]
+    adj = 300 * ((24 << 20) // PAGE // 1000)
+    assert points["exact"] is True
+    assert points["adj"] == adj
+    assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
+    assert points["total"] == full_log.points(one.pid) + adj
+    assert line["oom"]["limit_bytes"] == 24 << 20
+
+
+def test_victim_and_trigger_in_different_cgroups_below_one_limit(tracer, cgroup, victim, full_log):
+    parent = cgroup(64)
+    name = parent.path[1:]
+    holder_cgroup, grower_cgroup = cgroup(name=f"{name}/holder"), cgroup(name=f"{name}/grower")
+    holder = victim("hold", holder_cgroup, 40).go()
+    assert holder.said() == "holding"
+    grower = victim("hog", grower_cgroup, 40).go()
+
+    (line,) = tracer.lines_of([holder.pid])
+
+    assert line["oom"]["verdict"] == "killed"
+    assert line["cgroup"]["path"] == holder_cgroup.path
+    assert line["oom"]["trigger"]["cgroup"] == grower_cgroup.path
+    assert line["oom"]["trigger"]["pid"] == grower.pid
+    assert line["oom"]["memcg"]["path"] == parent.path
+    assert line["oom"]["memcg"]["limit"] == 64 << 20
+    assert full_log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
+    assert line["oom"]["memcg"]["id"] == str(parent.folder.stat().st_ino)
+    assert line["cgroup"]["id"] == str(holder_cgroup.folder.stat().st_ino)
+
+
+def test_a_full_cgroup_below_is_not_taken_for_the_one_out_of_memory(tracer, cgroup, victim, full_log):
+    """The victim's own cgroup is at its limit too, but the trigger is outside it."""
+    parent = cgroup(64)
+    name = parent.path[1:]
+    holder_cgroup, grower_cgroup = cgroup(40, f"{name}/holder"), cgroup(name=f"{name}/grower")
+    holder = victim("hold", holder_cgroup, 39).go()
+    assert holder.said() == "holding"
+    filler = holder_cgroup.folder / "cgroup.procs"
+    _fill_with_page_cache(filler, 16)
+    victim("hog", grower_cgroup, 40).go()
+
+    (line,) = tracer.lines_of([holder.pid])
+
+    assert full_log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
+    assert line["oom"]["memcg"]["path"] == parent.path
+
+
+def _fill_with_page_cache(procs: Path, megabytes: int) -> None:
+    """Charge page cache to a cgroup by reading a file from within it."""
+    pid = os.fork()
+    if pid == 0:
+        procs.write_text(str(os.getpid()))
+        with Path("/usr/bin/python3").resolve().open("rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            file.read(megabytes << 20)
+        os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def test_a_victim_whose_first_thread_has_exited_is_named_by_its_process(tracer, cgroup, victim):
+    log = KernelLog()
+    one = victim("leaderless", cgroup(24)).go()
+    assert one.end() == -signal.SIGKILL
+
+    (line,) = tracer.lines_of([one.pid])
+
+    assert line["process"]["pid"] == one.pid
+    assert line["process"]["tid"] != one.pid
+    assert line["process"]["tid"] in log.kills()
+    assert line["process"]["memory"]["anon"] > 16 << 20
+
+
+def test_a_process_that_was_already_dying_gives_no_kill_line(tmp_path, cgroup, victim):
+    before = oom_kill_count()
+    limited = cgroup(24)
+    log = KernelLog()
+    with RunningTracer(tmp_path, "--all") as tracer:
+        one = victim("dying", limited, 20).go()
+        assert one.end() == -signal.SIGKILL
+        (line,) = tracer.lines_of([one.pid])
+
+    assert line["event"] == "oom_dying"
+    assert "verdict" not in line["oom"]
+    assert limited.oom_kills() == 0
+    assert one.pid not in log.kills()
+    assert oom_kill_count() - before == log.count()
+
+
+def test_without_all_a_dying_process_is_not_mentioned(tracer, cgroup, victim):
+    limited = cgroup(24)
+    dying = victim("dying", limited, 20).go()
+    dying.end()
+    killed = victim("hog", limited).go()
+    killed.end()
+
+    tracer.lines_of([killed.pid])
+
+    assert dying.pid not in {line["process"].get("pid") for line in tracer.lines()}
+
+
+def test_processes_that_share_memory_give_two_lines_of_one_incident(tracer, cgroup, victim, validate):
+    log = KernelLog()
+    one = victim("sharer", cgroup(24)).go()
+    other = int(one.said())
+    assert one.end() == -signal.SIGKILL
+
+    lines = tracer.lines_of([one.pid, other])
+
+    assert len(lines) == 2
+    for line in lines:
+        validate(line)
+    assert len({line["oom"]["incident"] for line in lines}) == 1
+    assert len({line["id"] for line in lines}) == 2
+    verdicts = {line["process"]["pid"]: line["oom"]["verdict"] for line in lines}
+    (logged,) = log.kills().keys() & {one.pid, other}
+    (unlogged,) = {one.pid, other} - {logged}
+    assert verdicts == {logged: "killed", unlogged: "shared_mm"}
+
+
+def test_each_kill_of_its_own_is_an_incident_of_its_own(tracer, cgroup, victim):
+    limited = cgroup(24)
+    pids = []
+    for _ in range(2):
+        one = victim("hog", limited).go()
+        one.end()
+        pids.append(one.pid)
+
+    lines = tracer.lines_of(pids)
+
+    assert len({line["oom"]["incident"] for line in lines}) == 2
+
+
+HOSTILE = (
+    b'a"b\\c',
+    b"a\nb\tc",
+    b"\x1b[31mred\x1b[m",
+    b"\xff\xfe\x80bad",
+    b"{}[],:'",
+    b"\xc2\x9b31m",
+    "naïve-名".encode(),
+)
+
+
+def test_hostile_names_come_out_as_one_valid_line(tracer, cgroup, victim, validate):
+    expected = {}
+    for i, name in enumerate(HOSTILE):
+        # the kernel lets no newline into a cgroup's name
+        folder = os.fsdecode(f"oomtrace-test-{os.getpid()}-{i}-".encode() + name.replace(b"\n", b" "))
+        one = victim("hog", cgroup(24, folder), comm=name).go()
+        one.end()
+        expected[one.pid] = name
+
+    lines = tracer.lines_of(list(expected))
+
+    assert len(tracer.output.read_bytes().splitlines()) == len(tracer.lines())
+    assert not set(tracer.output.read_bytes()) & (set(range(32)) - {10})
+    for line in lines:
+        validate(line)
+        name = expected[line["process"]["pid"]][:15]
+        assert line["process"]["comm"] == name.decode("utf-8", "backslashreplace")
+        assert line["cgroup"]["path"].endswith(name.replace(b"\n", b" ").decode("utf-8", "backslashreplace"))
+
+
+def test_level_record_tells_kills_from_dying_without_type_information(tmp_path, cgroup, victim, validate):
+    limited = cgroup(24)
+    with RunningTracer(tmp_path, "--level", "record") as tracer:
+        dying = victim("dying", limited, 20).go()
+        dying.end()
+        killed = victim("hog", limited, uid=1000, adj=100).go()
+        (line,) = tracer.lines_of([killed.pid])  # the zombie's entry in /proc is there until `end`
+        assert dying.pid not in {one["process"].get("tid") for one in tracer.lines()}
+
+    validate(line)
+    assert line["source"] == "record"
+    assert line["oom"]["verdict"] == "killed"
+    assert line["oom"]["scope"] == "memcg"
+    assert line["process"]["oom_score_adj"] == 100
+    assert line["process"]["user"]["id"] == 1000
+    assert line["cgroup"]["path"] in (limited.path, None)
+    assert "oom.order" in line["missing"]

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tracer as a user starts it: the installed command, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+COMMAND = Path(sys.executable).parent / "oomtrace"
+PATIENCE_S = 30
+Line = dict[str, Any]
+
+
+class RunningTracer:
+    """Use it as a context manager: on entry the probes are attached."""
+
+    def __init__(self, folder: Path, *options: str) -> None:
+        self.output, self._ready, self._messages = folder / "lines", folder / "ready", folder / "messages"
+        self._command = [COMMAND, "--output", self.output, "--ready-file", self._ready, *options]
+
+    def __enter__(self) -> RunningTracer:
+        with self._messages.open("wb") as messages:
+            self.process = subprocess.Popen(self._command, stderr=messages)
+        deadline = time.monotonic() + PATIENCE_S
+        while not self._ready.exists():
+            assert self.process.poll() is None, self.messages()
+            assert time.monotonic() < deadline, "not ready"
+            time.sleep(0.01)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        assert self.stop() == 0, self.messages()
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Stop it, let it drain, and return its exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(PATIENCE_S)
+
+    def messages(self) -> str:
+        """Return what it has said on stderr."""
+        return self._messages.read_text()
+
+    def lines(self) -> list[Line]:
+        """Return all lines so far."""
+        return [json.loads(line) for line in self.output.read_bytes().splitlines()]
+
+    def lines_of(self, pids: Collection[int]) -> list[Line]:
+        """Wait until each of these processes has a line, and return all lines about them.
+
+        Other things may die on the machine meanwhile.
+        """
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            mine = [line for line in self.lines() if line["process"].get("pid") in pids]
+            if {line["process"]["pid"] for line in mine} == set(pids):
+                return mine
+            assert time.monotonic() < deadline, f"no line for all of {pids}; {self.messages()}"
+            time.sleep(0.02)

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: Apache-2.0
+/*
+ * Processes made to be killed. `victim MODE [MEGABYTES]` waits for one byte on stdin, so that whoever started it can
+ * move it into a cgroup, then does what its mode says. Nothing here grows without the limit of a cgroup above it.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define PAGE 4096
+#define MEGABYTE (1 << 20)
+
+static size_t megabytes = 256;
+
+static void *map(size_t size, int flags)
+{
+	void *at = mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
+
+	if (at == MAP_FAILED) {
+		perror("mmap");
+		exit(1);
+	}
+	return at;
+}
+
+static void touch(char *at, size_t size)
+{
+	for (size_t i = 0; i < size; i += PAGE)
+		at[i] = 1;
+}
+
+static void hog(int flags)
+{
+	touch(map(megabytes * MEGABYTE, flags), megabytes * MEGABYTE);
+}
+
+/* Private and shared memory in turns, and its own program's pages: every counter has something. */
+static void hog_mixed(void)
+{
+	for (size_t i = 0; i < megabytes; i++)
+		touch(map(MEGABYTE, i % 3 ? MAP_PRIVATE : MAP_SHARED), MEGABYTE);
+}
+
+static void hold(void)
+{
+	hog(MAP_PRIVATE);
+	puts("holding");
+	fflush(stdout);
+	pause();
+}
+
+static void *hog_thread(void *unused)
+{
+	(void)unused;
+	usleep(100000); /* until the first thread is gone */
+	hog(MAP_PRIVATE);
+	return NULL;
+}
+
+static void leaderless(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, hog_thread, NULL);
+	pthread_exit(NULL);
+}
+
+static int idle(void *unused)
+{
+	(void)unused;
+	while (pause())
+		;
+	return 0;
+}
+
+/* Two processes, not threads, with one memory. */
+static void sharer(void)
+{
+	int child = clone(idle, (char *)map(MEGABYTE, MAP_PRIVATE) + MEGABYTE, CLONE_VM | SIGCHLD, NULL);
+
+	printf("%d\n", child);
+	fflush(stdout);
+	hog(MAP_PRIVATE);
+}
+
+/*
+ * Allocates while dying. The kernel walks the list of robust futexes of an exiting thread and marks each one; these
+ * lie in a private mapping of a file, so that every mark is a copied page, charged when the limit is already reached.
+ */
+static void dying(void)
+{
+	enum { PAGES = 2000 };
+	static struct robust_list_head head;
+	FILE *file = tmpfile();
+	char *at = mmap(NULL, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	for (int i = 0; i < PAGES; i++) {
+		struct robust_list next = {(struct robust_list *)(i + 1 < PAGES ? at + (i + 1) * PAGE : (char *)&head)};
+		uint32_t page[PAGE / 4] = {0};
+
+		memcpy(page, &next, sizeof(next));
+		page[4] = gettid();
+		fwrite(page, PAGE, 1, file);
+	}
+	fflush(file);
+	if (mmap(at, PAGES * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fileno(file), 0) != at)
+		exit(1);
+	head.list.next = (struct robust_list *)at;
+	head.futex_offset = 4 * sizeof(uint32_t);
+	syscall(SYS_set_robust_list, &head, sizeof(head));
+	hog(MAP_PRIVATE); /* as much as the limit allows, nearly */
+	kill(getpid(), SIGKILL);
+}
+
+int main(int argc, char **argv)
+{
+	const char *mode = argc > 1 ? argv[1] : "";
+	const char *name = getenv("VICTIM_COMM");
+
+	if (argc > 2)
+		megabytes = strtoul(argv[2], NULL, 10);
+	if (name)
+		prctl(PR_SET_NAME, name);
+	getchar();
+	if (!strcmp(mode, "hog"))
+		hog(MAP_PRIVATE);
+	else if (!strcmp(mode, "mixed"))
+		hog_mixed();
+	else if (!strcmp(mode, "hold"))
+		hold();
+	else if (!strcmp(mode, "leaderless"))
+		leaderless();
+	else if (!strcmp(mode, "sharer"))
+		sharer();
+	else if (!strcmp(mode, "dying"))
+		dying();
+	else
+		return 2;
+	return 0;
+}

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What else the machine says about kills: the kernel log and the kernel's counter."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+KILLED = re.compile(
+    r"(?:Memory cgroup out of memory|Out of memory[^:]*): Killed process (?P<pid>\d+) \((?P<comm>.*)\) "
+    r"total-vm:(?P<total_vm>\d+)kB, anon-rss:(?P<anon>\d+)kB, file-rss:(?P<file>\d+)kB, shmem-rss:(?P<shmem>\d+)kB, "
+    r"UID:(?P<uid>\d+) pgtables:(?P<page_tables>\d+)kB oom_score_adj:(?P<adj>-?\d+)"
+)
+SUMMARY = re.compile(r"oom-kill:constraint=(\w+),.*oom_memcg=(.*),task_memcg=(.*),task=(.*),pid=(\d+),uid=(\d+)")
+TASK = re.compile(
+    r"\[\s*(?P<pid>\d+)\]\s+\d+\s+(?P<tgid>\d+)\s+\d+\s+(?P<rss>\d+)(?:\s+\d+\s+\d+\s+\d+)?\s+(?P<pgtables>\d+)\s+"
+    r"(?P<swap>\d+)\s+(?P<adj>-?\d+) "
+)
+
+
+@dataclass(frozen=True)
+class LoggedKill:
+    """One `Killed process` line; kilobytes."""
+
+    pid: int
+    comm: str
+    total_vm: int
+    anon: int
+    file: int
+    shmem: int
+    uid: int
+    page_tables: int
+    adj: int
+
+
+class KernelLog:
+    """The kernel log from now on."""
+
+    def __init__(self) -> None:
+        self._fd = os.open("/dev/kmsg", os.O_RDONLY | os.O_NONBLOCK)
+        os.lseek(self._fd, 0, os.SEEK_END)
+        self._lines: list[str] = []
+
+    def lines(self) -> list[str]:
+        """Return all lines so far, without their prefix and with escapes undone."""
+        while True:
+            try:
+                record = os.read(self._fd, 8192)
+            except BlockingIOError:
+                return self._lines
+            except BrokenPipeError:  # overwritten before it was read: the next read goes on with the oldest left
+                continue
+            text = record.partition(b";")[2].partition(b"\n")[0]
+            self._lines.append(re.sub(rb"\\x([0-9a-f]{2})", _unescape, text).decode("utf-8", "backslashreplace"))
+
+    def kills(self) -> dict[int, LoggedKill]:
+        """Return what the log names as killed, by the number that it gives (a thread's)."""
+        found = (KILLED.search(line) for line in self.lines())
+        kills = [{k: v if k == "comm" else int(v) for k, v in m.groupdict().items()} for m in found if m]
+        return {kill["pid"]: LoggedKill(**kill) for kill in kills}  # type: ignore[arg-type]
+
+    def count(self) -> int:
+        """Return how many `Killed process` lines there were."""
+        return sum(1 for line in self.lines() if KILLED.search(line))
+
+    def summaries(self) -> dict[int, tuple[str, str]]:
+        """Return (oom_memcg, task_memcg) by process."""
+        found = (SUMMARY.search(line) for line in self.lines())
+        return {int(m[5]): (m[2], m[3]) for m in found if m}
+
+    def points(self, pid: int) -> int:
+        """Return rss + swap + page tables of a process from the last task table that lists it, in pages."""
+        rows = [m for m in map(TASK.search, self.lines()) if m and int(m["tgid"]) == pid]
+        row = rows[-1]
+        return int(row["rss"]) + int(row["swap"]) + int(row["pgtables"]) // os.sysconf("SC_PAGE_SIZE")
+
+
+def _unescape(found: re.Match[bytes]) -> bytes:
+    return bytes([int(found[1], 16)])
+
+
+def oom_kill_count() -> int:
+    """Return how many kills the kernel has counted since boot."""
+    found = re.search(r"^oom_kill (\d+)$", Path("/proc/vmstat").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
