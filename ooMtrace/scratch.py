@@ -52,6 +52,11 @@ class ScratchCgroup:
         """Move a process into it."""
         (self.folder / "cgroup.procs").write_text(str(pid))
 
+    def usage(self) -> int:
+        """Return the bytes charged."""
+        name = "memory.usage_in_bytes" if self.version == 1 else "memory.current"
+        return int((self.folder / name).read_text())
+
     def oom_kills(self) -> int:
         """Return how many processes the kernel has killed in it."""
         name = "memory.oom_control" if self.version == 1 else "memory.events"
