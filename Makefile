@@ -1,0 +1,68 @@
+# SPDX-License-Identifier: Apache-2.0
+# `make help` lists what there is. BCC belongs to the distribution's own Python, so the virtual environment is made
+# of that one and sees its packages.
+
+PYTHON := /usr/bin/python3
+VENV := .venv
+PREFIX := /usr/local
+LIBRARY := $(PREFIX)/lib/oomtrace
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-unit test-host check format venv install uninstall packages test-packages tracefs clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+demo: packages tracefs venv ## (root) install what is missing, make one harmless kill and show its line
+	@if [ -t 1 ]; then $(VENV)/bin/oomtrace --pretty demo; else $(VENV)/bin/oomtrace demo; fi
+
+test: test-packages tracefs $(VENV)/dev ## (root) install what is missing and run all tests, real kills included
+	OOMTRACE_REQUIRE_KERNEL=1 $(VENV)/bin/pytest tests/unit tests/host
+
+test-unit: $(VENV)/dev ## the tests that need neither root nor a kernel
+	$(VENV)/bin/pytest tests/unit
+
+test-host: tracefs $(VENV)/dev ## (root) the tests that make real kills on this kernel
+	$(VENV)/bin/pytest tests/host
+
+check: $(VENV)/dev ## formatters, linters and types
+	$(VENV)/bin/pytest -q tests/unit/test_linters.py
+
+format: $(VENV)/dev ## let the formatters have their way
+	$(VENV)/bin/ruff format .
+	$(VENV)/bin/clang-format -i bpf/*.c bpf/*.h tests/support/*.c
+
+venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
+
+install: packages ## (root) install the command oomtrace for the whole system
+	$(PYTHON) -m venv --system-site-packages $(LIBRARY)
+	$(LIBRARY)/bin/pip install --quiet --force-reinstall .
+	rm -rf build oomtrace.egg-info
+	mkdir -p $(PREFIX)/bin
+	ln -sf $(LIBRARY)/bin/oomtrace $(PREFIX)/bin/oomtrace
+
+uninstall: ## (root) take it away again
+	rm -rf $(LIBRARY) $(PREFIX)/bin/oomtrace
+
+packages:
+	@$(PYTHON) -c 'import bcc, ensurepip' 2>/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-bpfcc python3-venv; } >&2
+
+test-packages: packages
+	@command -v cc >/dev/null && command -v shellcheck >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
+
+tracefs:
+	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
+
+$(VENV)/bin/oomtrace: pyproject.toml
+	@$(PYTHON) -m venv --system-site-packages $(VENV) >&2
+	@$(VENV)/bin/pip install --quiet --editable . >&2
+	@touch $@
+
+$(VENV)/dev: $(VENV)/bin/oomtrace
+	@$(VENV)/bin/pip install --quiet --editable '.[dev]' >&2
+	@touch $@
+
+clean: ## remove what was made here
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
