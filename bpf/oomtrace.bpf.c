@@ -6,6 +6,7 @@
  * other process that shares its memory, all in one thread: the trigger, `current`. `rounds` keeps what that thread
  * has done so far. The kernel's oom_lock lets one OOM kill run at a time, so the scratch of one CPU is never shared.
  */
+#include <linux/ptrace.h>
 #include "kernel.h"
 
 #define SIGKILL	       9
