@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Sightings, moments and kills with plain round numbers, to be changed where a test looks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ooMtrace import record
+from ooMtrace.kernel.now import Now
+from ooMtrace.sighting import Decision, Kind, MemcgLevel, Rss, Sighting, Task, Victim
+
+NO_LIMIT = ((1 << 63) - 1) // 4096
+"""Pages: what the kernel calls PAGE_COUNTER_MAX."""
+
+SYMBOLS = {
+    "oom_kill_process": (0x1000, 0x1100),
+    "oom_kill_memcg_member": (0x2000, 0x2100),
+    "mem_cgroup_out_of_memory": (0x3000, 0x3100),
+    "moom_callback": (0x4000, 0x4100),
+}
+KILL_STACK, MEMBER_STACK = (0x1050, 0x3050), (0x2050, 0x3050)
+"""Ways to a kill in a memory cgroup: of the chosen process, and of a member of its group."""
+
+BOOT_ID = "12345678-9abc-4def-8123-456789abcdef"
+HOST = record.Host(name="host", boot_id=BOOT_ID, kernel="6.12.0")
+
+NOW = Now(
+    realtime=1_700_000_000_000_000_000,
+    monotonic=5_000_000_000,
+    boottime=7_000_000_000,
+    page_size=4096,
+    ram=1_000_000,
+    swap=0,
+    swappiness=60,
+)
+
+
+def level(id_: int, usage: int | None = 100, limit: int | None = NO_LIMIT, **changes: Any) -> MemcgLevel:
+    whole = MemcgLevel(
+        id=id_,
+        usage=usage,
+        max=limit,
+        high=NO_LIMIT,
+        watermark=usage,
+        swap_usage=0,
+        swap_max=NO_LIMIT,
+        swappiness=60,
+        events_high=0,
+        events_max=12,
+        events_oom=1,
+        events_oom_kill=1,
+        events_oom_group_kill=0,
+        oom_group=0,
+    )
+    return replace(whole, **changes)
+
+
+def decision(**changes: Any) -> Decision:
+    whole = Decision(
+        ktime=4_000_000_000,
+        constraint=3,
+        gfp_mask=0xCC0,
+        order=0,
+        totalpages=8192,
+        chosen_points=2260,
+        chosen_pid=100,
+        memcg_id=11,
+        message="Memory cgroup out of memory",
+    )
+    return replace(whole, **changes)
+
+
+def victim(pid: int | None = 100, **changes: Any) -> Victim:
+    """2,000 anonymous, 200 file and 50 shared pages, and 10 of page tables: 2,260 points."""
+    rss = Rss(file=200, anon=2000, swap=0, shmem=50)
+    whole = Victim(
+        task=Task(pid, pid, 7, "worker"),
+        parent=Task(90, 90, 1, "boss"),
+        uid=1000,
+        start_boottime=6_000_000_000,
+        oom_score_adj=0,
+        threads=3,
+        rss=rss,
+        rss_sum=Rss(None, None, None, None),
+        pgtables_bytes=40960,
+        total_vm=5000,
+        hiwater_rss=2300,
+        pid_ns=4026531836,
+        net_ns=4026531840,
+        hostname="box",
+    )
+    return replace(whole, **changes)
+
+
+def sighting(pid: int | None = 100, kind: Kind = Kind.KILLED, **changes: Any) -> Sighting:
+    """A worker in /job/worker, below the limited /job; the trigger is the worker itself, thread 101."""
+    whole = Sighting(
+        kind=kind,
+        ktime=4_000_001_000,
+        victim=victim(pid),
+        trigger=Task(100, 101, 8, "worker-io"),
+        decision=None,
+        memcg_version=2,
+        memcg=(level(12), level(11, usage=8190, limit=8192), level(1)),
+        memcg_path=("worker", "job"),
+        unified_id=12,
+        unified_path=("worker", "job"),
+        trigger_memcg_ids=(12, 11, 1),
+        trigger_memcg_path=("worker", "job"),
+        stack=KILL_STACK,
+    )
+    return replace(whole, **changes)
+
+
+def kill(**changes: Any) -> record.OomKill:
+    """The least that a line has."""
+    whole = record.OomKill(
+        id="12345678-ee6b2800-100",
+        seq=1,
+        time="2023-11-14T22:13:19.000001Z",
+        observed="2023-11-14T22:13:20.000000Z",
+        message="worker (pid 100) was killed",
+        source="full",
+        host=HOST,
+        oom=record.Oom(incident="12345678-ee6b2800", verdict="killed"),
+        process=record.Process(pid=100, comm="worker"),
+    )
+    return replace(whole, **changes)

@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From sightings to kills: one line for each process, one incident for each OOM, and verdicts that are true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from sightings import HOST, KILL_STACK, MEMBER_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
+
+from ooMtrace import record
+from ooMtrace.assemble import INCIDENTS_KEPT, Assembler, path
+from ooMtrace.sighting import Kind, Rss, Sighting, Task
+
+MS = 1_000_000
+
+
+class Stream:
+    """An assembler, and all that it has said: (pid, verdict)."""
+
+    def __init__(self, source: record.Source = "victim", *, dying: bool = False) -> None:
+        self.assembler = Assembler(HOST, SYMBOLS, source, dying=dying)
+        self.kills: list[record.OomKill] = []
+
+    def add(self, *sightings: Sighting, at: int = NOW.monotonic) -> Stream:
+        for seen in sightings:
+            self.kills += self.assembler.add(seen, replace(NOW, monotonic=at))
+        return self
+
+    def wait(self, until: int) -> Stream:
+        self.kills += self.assembler.due(until)
+        return self
+
+    def said(self) -> list[tuple[int | None, str | None]]:
+        return [(kill.process.pid, kill.oom.verdict) for kill in self.kills]
+
+    def incidents(self) -> list[str]:
+        return [kill.oom.incident for kill in self.kills]
+
+
+def killed(pid: int, ktime: int = 10, **changes: Any) -> Sighting:
+    return sighting(pid, ktime=ktime, **changes)
+
+
+def member(pid: int, ktime: int = 20, **changes: Any) -> Sighting:
+    return sighting(pid, ktime=ktime, stack=MEMBER_STACK, **changes)
+
+
+def sharer(pid: int, ktime: int = 15, **changes: Any) -> Sighting:
+    return sighting(pid, Kind.SHARER, ktime=ktime, **changes)
+
+
+def dying(pid: int, ktime: int = 5, **changes: Any) -> Sighting:
+    return sighting(pid, Kind.DYING, ktime=ktime, **changes)
+
+
+def test_a_kill_is_told_at_once():
+    stream = Stream().add(killed(100))
+
+    assert stream.said() == [(100, "killed")]
+    assert stream.assembler.next_due() is None
+
+
+def test_a_sharer_is_told_20_ms_later():
+    stream = Stream().add(killed(100), sharer(200), at=1000 * MS)
+
+    assert stream.said() == [(100, "killed")]
+    assert stream.assembler.next_due() == 1020 * MS
+    assert stream.wait(1020 * MS - 1).said() == [(100, "killed")]
+    assert stream.wait(1020 * MS).said() == [(100, "killed"), (200, "shared_mm")]
+    assert stream.assembler.next_due() is None
+    assert len(set(stream.incidents())) == 1
+
+
+def test_a_sharer_is_told_once_however_often_it_is_seen():
+    stream = Stream().add(killed(100), sharer(200), sharer(200), sharer(300)).wait(1 << 63)
+    stream.add(sharer(200)).wait(1 << 63)
+
+    assert stream.said() == [(100, "killed"), (200, "shared_mm"), (300, "shared_mm")]
+
+
+def test_a_sharer_that_belongs_to_the_group_gives_one_line():
+    stream = Stream().add(killed(100), sharer(200), member(200)).wait(1 << 63)
+
+    assert stream.said() == [(100, "killed"), (200, "group_member")]
+    assert len(set(stream.incidents())) == 1
+
+
+def test_a_group_of_three_is_one_incident_by_the_way_that_led_to_each_kill():
+    stream = Stream().add(killed(100), member(101), member(102))
+
+    assert stream.said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
+    assert stream.incidents() == ["12345678-a"] * 3
+
+
+def test_a_group_of_three_is_one_incident_by_the_decision():
+    whole = decision(ktime=0xD)
+    stream = Stream("full").add(
+        *(one(pid, decision=whole) for one, pid in ((killed, 100), (member, 101), (member, 102)))
+    )
+
+    assert stream.said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
+    assert stream.incidents() == ["12345678-d"] * 3
+
+
+@pytest.mark.parametrize("whole", [None, decision()])
+def test_the_chosen_one_is_killed_again_with_its_group_and_told_once(whole):
+    stream = Stream().add(killed(100, decision=whole), member(100, decision=whole), member(101, decision=whole))
+
+    assert stream.said() == [(100, "killed"), (101, "group_member")]
+
+
+def test_two_ooms_of_one_trigger_are_two_incidents():
+    stream = Stream().add(killed(100, 0x10), killed(101, 0x20))
+
+    assert stream.incidents() == ["12345678-10", "12345678-20"]
+
+
+def test_two_decisions_of_one_trigger_are_two_incidents_though_little_time_lies_between():
+    first, second = decision(ktime=0x10), decision(ktime=0x11)
+    stream = Stream("full").add(killed(100, 0x20, decision=first), killed(101, 0x21, decision=second))
+
+    assert stream.incidents() == ["12345678-10", "12345678-11"]
+
+
+def test_a_process_killed_again_in_another_oom_is_told_again():
+    stream = Stream().add(killed(100, 0x10), killed(100, 0x20))
+
+    assert stream.said() == [(100, "killed"), (100, "killed")]
+    assert [kill.id for kill in stream.kills] == ["12345678-10-100", "12345678-20-100"]
+
+
+def test_ooms_of_two_triggers_do_not_mix():
+    other = Task(500, 501, 1, "other")
+    stream = Stream().add(
+        killed(100, 0x10), killed(600, 0x11, trigger=other), sharer(101), member(601, trigger=other), member(102)
+    )
+
+    assert stream.wait(1 << 63).said() == [
+        (100, "killed"),
+        (600, "killed"),
+        (601, "group_member"),
+        (102, "group_member"),
+        (101, "shared_mm"),
+    ]
+    assert stream.incidents() == ["12345678-10", "12345678-11", "12345678-11", "12345678-10", "12345678-10"]
+
+
+def test_two_threads_of_one_trigger_are_two_triggers():
+    stream = Stream().add(killed(100, 0x10), member(101, 0x20, trigger=Task(100, 102, 8, "worker-2")))
+
+    assert stream.incidents() == ["12345678-10", "12345678-20"]
+
+
+def test_who_was_already_dying_is_not_mentioned_unless_asked_for():
+    assert Stream().add(dying(100)).wait(1 << 63).kills == []
+
+    (told,) = Stream(dying=True).add(dying(100)).kills
+    assert (told.event, told.severity, told.oom.verdict) == ("oom_dying", "INFO", None)
+    assert told.message == ("worker (pid 100) was already dying when memory ran out; the OOM killer did not kill it")
+
+
+def test_who_was_dying_and_is_then_killed_is_told():
+    assert Stream().add(dying(100), killed(100)).said() == [(100, "killed")]
+    assert Stream(dying=True).add(dying(100), killed(100)).said() == [(100, None), (100, "killed")]
+
+
+def test_without_a_process_id_the_threads_takes_its_place():
+    nameless = victim(task=Task(None, 777, None, "worker"))
+
+    stream = Stream("record").add(killed(0, victim=nameless), member(0, victim=nameless))
+
+    (told,) = stream.kills
+    assert told.id == "12345678-a-777"
+    assert told.message.startswith("worker (pid 777) was killed")
+
+
+def test_memory_is_bounded_however_many_threads_trigger():
+    stream = Stream()
+    for tid in range(10 * INCIDENTS_KEPT):
+        stream.add(killed(100 + tid, trigger=Task(tid, tid, tid, "trigger")))
+
+    assert len(stream.kills) == 10 * INCIDENTS_KEPT
+    assert len(stream.assembler._incidents) == INCIDENTS_KEPT == 64
+
+
+def test_the_incident_that_is_forgotten_is_the_oldest():
+    stream = Stream()
+    for tid in range(INCIDENTS_KEPT):
+        stream.add(killed(100 + tid, 0x100 + tid, trigger=Task(tid, tid, tid, "trigger")))
+    again = Task(0, 0, 0, "trigger")
+    stream.add(killed(100, 0x900, trigger=again), killed(99, 0x901, trigger=Task(999, 999, 999, "new")))
+
+    stream.add(member(98, 0x902, trigger=again), member(97, 0x903, trigger=Task(1, 1, 1, "trigger")))
+
+    assert stream.incidents()[-2:] == ["12345678-900", "12345678-903"]
+
+
+def test_without_a_boot_id_the_hosts_name_stands_in_ids():
+    assembler = Assembler(replace(HOST, name="a-long-host-name", boot_id=None), SYMBOLS, "victim")
+
+    (told,) = assembler.add(killed(100), NOW)
+
+    assert told.id == "a-long-h-a-100"
+
+
+def only(seen: Sighting, source: record.Source = "victim") -> record.OomKill:
+    (told,) = Stream(source).add(seen).kills
+    return told
+
+
+def test_a_kill_with_a_decision_becomes_this_record():
+    seen = sighting(decision=decision())
+
+    assert only(seen, "full") == record.OomKill(
+        event="oom_kill",
+        severity="ERROR",
+        id="12345678-ee6b2be8-100",
+        seq=0,
+        time="2023-11-14T22:13:19.000001Z",
+        observed="2023-11-14T22:13:20.000000Z",
+        message=(
+            "worker (pid 100) was killed by the kernel's OOM killer: memory cgroup /job reached its limit of 32.0 MiB"
+        ),
+        source="full",
+        derived=(),
+        host=HOST,
+        oom=record.Oom(
+            incident="12345678-ee6b2800",
+            verdict="killed",
+            scope="memcg",
+            constraint="CONSTRAINT_MEMCG",
+            gfp_mask=record.GfpMask(raw="0xcc0", flags=("GFP_KERNEL",)),
+            order=0,
+            points=record.Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=True),
+            limit_bytes=33554432,
+            trigger=record.Trigger(pid=100, tid=101, comm="worker-io", cgroup="/job/worker"),
+            memcg=record.Memcg(
+                path="/job",
+                id="11",
+                version=2,
+                usage=33546240,
+                limit=33554432,
+                high=None,
+                peak=33546240,
+                swap=0,
+                swap_limit=None,
+                events=record.MemcgEvents(high=0, max=12, oom=1, oom_kill=1, oom_group_kill=0),
+            ),
+        ),
+        process=record.Process(
+            pid=100,
+            tid=100,
+            vpid=7,
+            comm="worker",
+            parent=record.Parent(pid=90, vpid=1, comm="boss"),
+            user=record.User(id=1000),
+            creation=record.Creation(time="2023-11-14T22:13:19.000000Z"),
+            threads=3,
+            oom_score_adj=0,
+            memory=record.Memory(
+                anon=8192000,
+                file=819200,
+                shmem=204800,
+                swap=0,
+                page_tables=40960,
+                total_vm=20480000,
+                peak_rss=9420800,
+            ),
+        ),
+        namespace=record.Namespace(hostname="box", pid="4026531836", net="4026531840"),
+        cgroup=record.Cgroup(path="/job/worker", id="12", version=2),
+    )
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"), [(None, None), ((), "/"), (("a",), "/a"), (("leaf", "middle", "top"), "/top/middle/leaf")]
+)
+def test_a_path_is_turned_round(names, expected):
+    assert path(names) == expected
+
+
+def test_a_peak_below_what_is_resident_is_not_believed():
+    assert only(killed(100, victim=victim(hiwater_rss=10))).process.memory.peak_rss == 2250 * 4096
+    assert only(killed(100, victim=victim(hiwater_rss=None))).process.memory.peak_rss is None
+
+
+def test_the_memory_told_is_the_reading_that_the_kernel_weighed():
+    exact = Rss(file=205, anon=2010, swap=1, shmem=50)
+    seen = sighting(victim=victim(rss_sum=exact), decision=decision(chosen_points=2276))
+
+    memory = only(seen).process.memory
+
+    assert (memory.anon, memory.file, memory.swap) == (2010 * 4096, 205 * 4096, 4096)
+
+
+def test_on_version_1_swap_is_what_memory_and_swap_have_more_than_memory():
+    both = level(12, 1000, 2000, swap_usage=1300, swap_max=2500)
+
+    memcg = only(sighting(memcg=(both, level(1)), memcg_version=1, trigger_memcg_ids=(12, 1))).oom.memcg
+
+    assert (memcg.usage, memcg.limit) == (1000 * 4096, 2000 * 4096)
+    assert (memcg.swap, memcg.swap_limit) == (300 * 4096, 500 * 4096)
+
+
+@pytest.mark.parametrize(
+    ("groups", "version", "expected"),
+    [
+        ((0, 0, 0), 2, None),
+        ((1, 0, 0), 2, "/job/worker"),
+        ((1, 1, 0), 2, "/job"),
+        ((0, 1, 0), 2, "/job"),
+        ((1, 0, 1), 2, "/job/worker"),
+        ((None, None, None), 2, None),
+        ((1, 1, 0), 1, None),
+        ((1, 1, 0), None, None),
+    ],
+)
+def test_the_group_is_the_highest_that_asks_for_it_within_the_domain(groups, version, expected):
+    ids = ((12, 100, NO_LIMIT), (11, 8190, 8192), (1, 5, NO_LIMIT))
+    memcg = tuple(level(*sizes, oom_group=group) for sizes, group in zip(ids, groups, strict=True))
+
+    group = only(sighting(memcg=memcg, memcg_version=version)).oom.group
+
+    assert group == (expected and record.Group(path=expected))
+
+
+def test_in_a_global_oom_the_group_may_be_any_but_the_root():
+    memcg = (level(12, oom_group=0), level(11, oom_group=1), level(1, oom_group=1))
+
+    assert only(sighting(memcg=memcg, stack=(0x1050, 0x5000))).oom.group == record.Group(path="/job")
+
+
+def test_the_cgroup_of_version_2_is_told_only_where_it_is_another_one():
+    v1 = {"memcg_version": 1, "memcg_path": ("memory",), "memcg": (level(12), level(1))}
+
+    assert only(sighting()).cgroup.v2 is None
+    assert only(sighting(**v1, unified_id=None, unified_path=None)).cgroup.v2 is None
+    other = only(sighting(**v1, unified_id=1 << 40, unified_path=("scope", "slice"))).cgroup
+    assert other == record.Cgroup(
+        path="/memory", id="12", version=1, v2=record.UnifiedCgroup(path="/slice/scope", id="1099511627776")
+    )
+
+
+def test_without_memory_cgroups_there_is_no_cgroup_in_the_line():
+    assert only(sighting(memcg=(), memcg_path=None, memcg_version=None)).cgroup is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"decision": decision(constraint=0, memcg_id=None)}, "the host is out of memory"),
+        ({"decision": decision(constraint=1, memcg_id=None)}, "the memory nodes of its cpuset are out of memory"),
+        ({"decision": decision(constraint=2, memcg_id=None)}, "the memory nodes of a memory policy are out of memory"),
+        ({"decision": decision(constraint=0, order=-1, memcg_id=None)}, "somebody asked for it with sysrq-f"),
+        ({"decision": decision(memcg_id=None)}, "a memory cgroup reached its limit"),
+        ({"stack": ()}, "memory ran out"),
+        ({"stack": KILL_STACK}, "memory cgroup /job reached its limit of 32.0 MiB"),
+        ({"memcg_path": None}, "memory cgroup ? reached its limit of 32.0 MiB"),
+    ],
+)
+def test_the_message_says_why(changes, reason):
+    assert only(sighting(**changes)).message == f"worker (pid 100) was killed by the kernel's OOM killer: {reason}"
+
+
+def test_the_message_says_how():
+    stream = Stream().add(killed(100), sharer(101), member(102)).wait(1 << 63)
+    reason = "memory cgroup /job reached its limit of 32.0 MiB"
+
+    assert [kill.message for kill in stream.kills] == [
+        f"worker (pid 100) was killed by the kernel's OOM killer: {reason}",
+        "worker (pid 102) was killed by the kernel's OOM killer as a member of its cgroup's memory.oom.group: "
+        + reason,
+        "worker (pid 101) was killed by the kernel's OOM killer because it shares the memory of the chosen process: "
+        + reason,
+    ]
+
+
+def test_a_long_path_is_told_by_its_end():
+    long = sighting(memcg_path=("worker", "x" * 250))
+
+    assert f"memory cgroup ...{'x' * 200} reached" in only(long).message
+
+
+def test_nothing_known_makes_a_record_that_names_all_that_is_missing():
+    nobody = Task(None, None, None, None)
+    nothing = Rss(None, None, None, None)
+    blank = replace(victim(), **dict.fromkeys(("uid", "start_boottime", "oom_score_adj", "threads", "pgtables_bytes")))
+    blank = replace(blank, task=nobody, parent=nobody, rss=nothing, total_vm=None, hiwater_rss=None)
+    blank = replace(blank, pid_ns=None, net_ns=None, hostname=None)
+
+    told = only(
+        sighting(victim=blank, trigger=nobody, memcg=(), memcg_path=None, memcg_version=None, unified_id=None, stack=())
+    )
+
+    assert told.message == "a process (pid None) was killed by the kernel's OOM killer: memory ran out"
+    assert set(record.missing(told)) == {
+        *("oom.scope", "oom.constraint", "oom.gfp_mask", "oom.order", "oom.limit_bytes"),
+        *(f"oom.points.{name}" for name in ("total", "rss", "swap", "page_tables", "adj", "exact")),
+        *("oom.trigger.pid", "oom.trigger.tid", "oom.trigger.comm"),
+        *(f"process.{name}" for name in ("pid", "tid", "vpid", "comm", "threads", "oom_score_adj")),
+        *("process.parent.pid", "process.parent.vpid", "process.parent.comm", "process.user.id"),
+        "process.creation.time",
+        *(f"process.memory.{n}" for n in ("anon", "file", "shmem", "swap", "page_tables", "total_vm", "peak_rss")),
+        *("namespace.hostname", "namespace.pid", "namespace.net", "cgroup"),
+    }

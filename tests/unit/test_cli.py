@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command line: what is understood, what is said, and with which code it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ooMtrace import __version__, cli
+from ooMtrace.commands import Options, demo, doctor, trace
+from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError, SinkError, UsageError
+
+
+def test_without_options_it_traces_at_the_highest_level_to_stdout():
+    assert cli.parse([]) == Options(
+        command="trace",
+        output=None,
+        ready_file=None,
+        level="full",
+        require="",
+        all=False,
+        pretty=False,
+        verbose=False,
+        json=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("--output /var/log/x", Options(output=Path("/var/log/x"))),
+        ("--ready-file /run/x", Options(ready_file=Path("/run/x"))),
+        ("--level victim", Options(level="victim")),
+        ("--require record", Options(require="record")),
+        ("--all --pretty --verbose", Options(all=True, pretty=True, verbose=True)),
+        ("doctor", Options(command="doctor")),
+        ("doctor --json", Options(command="doctor", json=True)),
+        ("--require full doctor", Options(command="doctor", require="full")),
+        ("--pretty demo", Options(command="demo", pretty=True)),
+        ("schema", Options(command="schema")),
+    ],
+)
+def test_options_are_understood(line, expected):
+    assert cli.parse(line.split()) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["--nonsense", "nonsense", "--level", "--level kmsg", "--require all", "--json", "demo --json", "doctor twice"],
+)
+def test_a_wrong_command_line_exits_with_2_and_says_why_on_stderr(line, capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(line.split())
+
+    said = capsys.readouterr()
+    assert caught.value.code == 2
+    assert said.out == ""
+    assert said.err.startswith("usage: oomtrace")
+    assert said.err.splitlines()[-1].startswith("oomtrace")
+
+
+def test_help_shows_examples_and_exit_codes(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--help"])
+
+    said = capsys.readouterr()
+    assert caught.value.code == 0
+    assert said.out.endswith(cli.EXAMPLES)
+    for example in (
+        "sudo oomtrace --pretty",
+        "sudo oomtrace | jq -r .message",
+        "oomtrace doctor",
+        "sudo oomtrace demo",
+    ):
+        assert f"  {example} " in said.out
+    assert "0 done, 1 failure, 2 wrong usage, 77 this host cannot trace at the required level" in said.out
+
+
+def test_every_example_of_the_help_is_a_command_that_is_understood():
+    examples = [line[2:46] for line in cli.EXAMPLES.split("exit codes:")[0].splitlines()[1:] if line]
+
+    assert len(examples) == 7
+    for example in examples:
+        cli.parse(example.split("|")[0].removeprefix("sudo ").split()[1:])
+
+
+def test_every_option_of_the_help_has_its_words(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+
+    said = capsys.readouterr().out
+    for option in ("--version", "--output", "--pretty", "--all", "--level", "--require", "--ready-file", "--verbose"):
+        assert f"\n  {option}" in said
+    for line in said.splitlines():
+        assert len(line) <= 120
+
+
+def test_version_is_the_packages(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["--version"])
+
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"oomtrace {__version__}\n"
+
+
+def failing(error: BaseException) -> Callable[..., int]:
+    def run(*_: object) -> int:
+        raise error
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "line"),
+    [
+        (OomtraceError("it broke"), 1, "oomtrace: it broke\n"),
+        (
+            SinkError("/x: No space left on device", "free some"),
+            1,
+            "oomtrace: /x: No space left on device; free some\n",
+        ),
+        (UsageError("no such thing", "see --help"), 2, "oomtrace: no such thing; see --help\n"),
+        (CannotTraceError("no BTF", "another kernel has it"), 77, "oomtrace: no BTF; another kernel has it\n"),
+        (ProbeError("refused", "", detail="line 1\nline 2"), 1, "oomtrace: refused\n"),
+    ],
+)
+def test_an_error_is_one_line_on_stderr_and_its_exit_code(monkeypatch, capsys, error, code, line):
+    monkeypatch.setattr(trace, "run", failing(error))
+
+    assert cli.main([]) == code
+    assert capsys.readouterr() == ("", line)
+
+
+def test_the_log_behind_an_error_is_shown_only_to_who_asks(monkeypatch, capsys):
+    monkeypatch.setattr(demo, "run", failing(ProbeError("refused", detail="line 1\nline 2")))
+
+    assert cli.main(["--verbose", "demo"]) == 1
+    assert capsys.readouterr().err == "oomtrace: line 1\nline 2\noomtrace: refused\n"
+
+
+def test_an_error_that_nobody_expects_is_not_hidden(monkeypatch):
+    monkeypatch.setattr(trace, "run", failing(ZeroDivisionError()))
+
+    with pytest.raises(ZeroDivisionError):
+        cli.main([])
+
+
+def test_ctrl_c_during_start_is_a_quiet_end(monkeypatch, capsys):
+    monkeypatch.setattr(trace, "run", failing(KeyboardInterrupt()))
+
+    assert cli.main([]) == 0
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_a_command_says_goes_to_stderr_and_its_code_is_passed_on(monkeypatch, capsys):
+    def run(options: Options, say: Callable[[str], None]) -> int:
+        say(f"level {options.level}")
+        return 5
+
+    monkeypatch.setattr(trace, "run", run)
+
+    assert cli.main(["--level", "victim"]) == 5
+    assert capsys.readouterr() == ("", "oomtrace: level victim\n")
+
+
+def test_doctors_report_goes_to_stdout_with_its_code(monkeypatch, capsys):
+    monkeypatch.setattr(doctor, "run", lambda options: (f"json {options.json}\n".encode(), 77))
+
+    assert cli.main(["doctor", "--json"]) == 77
+    assert capsys.readouterr() == ("json True\n", "")
+
+
+@pytest.mark.parametrize("arguments", [["schema"], ["--version"]])
+def test_it_runs_as_a_module(arguments):
+    done = subprocess.run([sys.executable, "-m", "ooMtrace", *arguments], capture_output=True, text=True, check=True)
+
+    assert done.stderr == ""
+    assert done.stdout == f"oomtrace {__version__}\n" or json.loads(done.stdout)["title"] == "oomtrace/1"
+
+
+def schema_into(output: int) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ooMtrace", "schema"]
+    return subprocess.run(command, stdout=output, stderr=subprocess.PIPE, text=True, check=False)
+
+
+NO_TRACEBACK = pytest.mark.xfail(reason="_print() lets OSError through")
+
+
+@NO_TRACEBACK
+def test_a_report_that_nobody_reads_ends_quietly():
+    read, write = os.pipe()
+    os.close(read)
+    try:
+        done = schema_into(write)
+    finally:
+        os.close(write)
+
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@NO_TRACEBACK
+def test_a_report_that_does_not_fit_is_one_line_of_error():
+    with Path("/dev/full").open("wb") as full:
+        done = schema_into(full.fileno())
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("oomtrace: stdout: No space left on device")
+    assert done.stderr.count("\n") == 1

@@ -1,0 +1,254 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What user space adds, from trees of files with and without gaps; what can't be read adds nothing."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sightings import kill
+
+from ooMtrace import record
+from ooMtrace.enrich.host import host
+from ooMtrace.enrich.process import process
+from ooMtrace.enrich.user import user_name
+
+PASSWD = """\
+root:x:0:0:root:/root:/bin/bash
+daemon:x:1:1::/:/usr/sbin/nologin
+
+# comment
+broken
+nobody:x:minus-one:0
+app:x:1000:1000:App,,,:/home/app:/bin/sh
+"""
+
+
+def of_user(id_: int | None) -> record.OomKill:
+    return kill(process=record.Process(pid=100, user=record.User(id=id_)))
+
+
+@pytest.mark.parametrize(("id_", "name"), [(0, "root"), (1, "daemon"), (1000, "app"), (1001, None), (4294967295, None)])
+def test_a_user_has_the_name_that_passwd_gives(tmp_path, id_, name):
+    (tmp_path / "passwd").write_text(PASSWD)
+
+    named = user_name(tmp_path / "passwd")(of_user(id_))
+
+    assert named == kill(process=record.Process(pid=100, user=record.User(id=id_, name=name)))
+
+
+@pytest.mark.xfail(reason="the last entry wins, where getpwuid(3) and everybody else take the first")
+def test_of_two_names_for_one_user_the_first_counts(tmp_path):
+    (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")
+
+    assert user_name(tmp_path / "passwd")(of_user(0)).process.user.name == "root"
+
+
+def test_a_user_added_later_is_known(tmp_path):
+    enrich = user_name(tmp_path / "passwd")
+    assert enrich(of_user(1000)).process.user.name is None
+
+    (tmp_path / "passwd").write_text(PASSWD)
+
+    assert enrich(of_user(1000)).process.user.name == "app"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe:x:1000:\n", b":::::\n", b"\0\0"])
+def test_a_passwd_that_is_missing_or_broken_costs_nothing_but_the_name(tmp_path, content):
+    if content is not None:
+        (tmp_path / "passwd").write_bytes(content)
+
+    named = user_name(tmp_path / "passwd")(of_user(1000))
+
+    assert replace(named.process.user, name=None) == record.User(id=1000)
+    assert named.process.user.name in (None, "\\xff\\xfe")
+
+
+@pytest.mark.parametrize("user", [None, record.User()])
+def test_a_user_who_is_not_known_gets_no_name(tmp_path, user):
+    (tmp_path / "passwd").write_text(PASSWD)
+    nameless = kill(process=record.Process(pid=100, user=user))
+
+    assert user_name(tmp_path / "passwd")(nameless) is nameless
+
+
+STATUS = """\
+Name:	{name}
+Umask:	0022
+State:	Z (zombie)
+Tgid:	{pid}
+Ngid:	0
+Pid:	{tid}
+PPid:	{parent}
+Uid:	1000	1000	1000	1000
+NStgid:	{pid}	9
+NSpid:	{tid}	{inner}
+Threads:	3
+"""
+
+
+class Proc:
+    """A tree that stands in for /proc."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def task(self, tid: int, pid: int, parent: int, name: str, inner: int = 9, cgroup: str | None = None) -> Proc:
+        (self.folder / str(tid)).mkdir()
+        status = STATUS.format(name=name, tid=tid, pid=pid, parent=parent, inner=inner)
+        (self.folder / str(tid) / "status").write_bytes(os.fsencode(status))
+        if cgroup is not None:
+            (self.folder / str(tid) / "cgroup").write_bytes(os.fsencode(cgroup))
+        return self
+
+
+@pytest.fixture
+def proc(tmp_path: Path) -> Proc:
+    return Proc(tmp_path)
+
+
+VICTIM = kill(source="record", process=record.Process(tid=100, comm="worker"))
+
+
+def test_a_victim_that_is_still_there_is_completed(proc):
+    proc.task(100, 100, 90, "worker", cgroup="0::/job/worker\n").task(90, 90, 1, "boss", inner=4)
+
+    found = process(proc.folder)(VICTIM)
+
+    assert found == replace(
+        VICTIM,
+        process=record.Process(
+            pid=100,
+            tid=100,
+            vpid=9,
+            comm="worker",
+            threads=3,
+            parent=record.Parent(pid=90, vpid=4, comm="boss"),
+        ),
+        cgroup=record.Cgroup(path="/job/worker", version=2),
+    )
+
+
+def test_a_thread_leads_to_its_process(proc):
+    proc.task(105, 100, 90, "worker", cgroup="0::/job\n")
+
+    found = process(proc.folder)(kill(process=record.Process(tid=105, comm="worker")))
+
+    assert (found.process.pid, found.process.tid) == (100, 105)
+
+
+@pytest.mark.xfail(reason="NSpid is the thread's number in the namespace; the process's is NStgid")
+def test_a_process_sees_itself_by_its_own_number_and_not_its_threads(proc):
+    proc.task(105, 100, 90, "worker", inner=14)
+
+    assert process(proc.folder)(kill(process=record.Process(tid=105, comm="worker"))).process.vpid == 9
+
+
+def test_a_victim_that_has_gone_stays_as_it_was(proc):
+    assert process(proc.folder)(VICTIM) is VICTIM
+
+
+def test_somebody_else_under_the_same_number_is_not_believed(proc):
+    proc.task(100, 100, 90, "other", cgroup="0::/other\n")
+
+    assert process(proc.folder)(VICTIM) is VICTIM
+
+
+def test_what_the_kernel_side_has_read_is_not_read_again(proc):
+    proc.task(100, 999, 90, "worker", cgroup="0::/other\n")
+    known = kill(process=record.Process(pid=100, tid=100, comm="worker"))
+
+    assert process(proc.folder)(known) is known
+
+
+def test_without_a_thread_there_is_nothing_to_look_up(proc):
+    nobody = kill(process=record.Process())
+
+    assert process(proc.folder)(nobody) is nobody
+
+
+def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
+    proc.task(100, 100, 90, "worker")
+
+    found = process(proc.folder)(VICTIM)
+
+    assert found.process.parent == record.Parent(pid=90, vpid=None, comm=None)
+    assert found.cgroup is None
+
+
+def test_a_status_with_gaps_gives_what_it_has(proc):
+    (proc.folder / "100").mkdir()
+    (proc.folder / "100/status").write_text("Name:\tworker\nTgid:\t\nThreads\nPPid:\tnobody\n")
+
+    found = process(proc.folder)(VICTIM)
+
+    assert found.process == record.Process(tid=100, comm="worker", parent=record.Parent())
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("0::/job/worker\n", record.Cgroup(path="/job/worker", version=2)),
+        ("0::/job (deleted)\n", record.Cgroup(path="/job", version=2)),
+        ("0::/\n", record.Cgroup(path="/", version=2)),
+        ("0::/a:b::c\n", record.Cgroup(path="/a:b::c", version=2)),
+        ("9:memory:/job\n2:cpu,cpuacct:/\n0::/\n", record.Cgroup(path="/job", version=1)),
+        ("2:cpu:/x\n9:hugetlb,memory:/job\n", record.Cgroup(path="/job", version=1)),
+        ("9:memory:/\n0::/job\n", None),
+        ("9:name=memory:/job\n0::/\n", None),
+        ("2:cpu:/job\n0::/job\n", None),
+        ("", None),
+        ("nonsense\n", None),
+    ],
+)
+def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
+    proc.task(100, 100, 90, "worker", cgroup=content)
+
+    assert process(proc.folder)(VICTIM).cgroup == expected
+
+
+ESCAPED = pytest.mark.xfail(reason="/proc/PID/status escapes newline and backslash, and only newlines end its lines")
+
+
+@pytest.mark.parametrize(
+    ("comm", "in_status"),
+    [
+        ("naïve-名", "naïve-名"),
+        ('"{}:\x1b', '"{}:\x1b'),
+        pytest.param("a\\b", "a\\\\b", marks=ESCAPED),
+        pytest.param("a\nb", "a\\nb", marks=ESCAPED),
+        pytest.param("a\x0bTgid:\t1", "a\x0bTgid:\t1", marks=ESCAPED),
+        pytest.param(" spaces ", " spaces ", marks=ESCAPED),
+    ],
+)
+def test_a_hostile_name_is_recognised(proc, comm, in_status):
+    proc.task(100, 100, 90, in_status)
+
+    found = process(proc.folder)(kill(process=record.Process(tid=100, comm=comm)))
+
+    assert found.process.pid == 100
+
+
+@pytest.mark.xfail(reason="str.splitlines() ends a line at more than a newline")
+def test_a_hostile_cgroup_is_not_cut(proc):
+    proc.task(100, 100, 90, "worker", cgroup="9:memory:/a\x0bb\u2028c\n0::/\n")
+
+    assert process(proc.folder)(VICTIM).cgroup == record.Cgroup(path="/a\x0bb\u2028c", version=1)
+
+
+def test_the_host_is_named_with_its_boot_and_kernel(tmp_path):
+    (tmp_path / "sys/kernel/random").mkdir(parents=True)
+    (tmp_path / "sys/kernel/random/boot_id").write_text("12345678-9abc-4def-8123-456789abcdef\n")
+
+    assert host(tmp_path) == record.Host(
+        name=os.uname().nodename, boot_id="12345678-9abc-4def-8123-456789abcdef", kernel=os.uname().release
+    )
+
+
+def test_a_hidden_boot_id_is_missing_and_not_invented(tmp_path):
+    found = host(tmp_path)
+
+    assert found.boot_id is None
+    assert list(record.missing(found)) == ["boot_id"]

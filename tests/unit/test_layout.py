@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From type information to the macros of the kernel side: renamed, moved, resized and lost members."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from btf_builder import BtfBuilder, add_members
+
+from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.layout import NAMES, Layout, layout
+from ooMtrace.kernel.plan import FORMAT_MACROS, plan
+
+BPF = Path(__file__).parent.parent.parent / "bpf"
+
+MEMBERS = """
+TASK_PID task_struct.pid 1264 4
+TASK_TGID task_struct.tgid 1268 4
+TASK_COMM task_struct.comm 1752 16
+TASK_MM task_struct.mm 1136 8
+TASK_SIGNAL task_struct.signal 1848 8
+TASK_GROUP_LEADER task_struct.group_leader 1328 8
+TASK_REAL_PARENT task_struct.real_parent 1280 8
+TASK_REAL_CRED task_struct.real_cred 1728 8
+TASK_THREAD_NODE task_struct.thread_node 1440 16
+TASK_CGROUPS task_struct.cgroups 2376 8
+TASK_NSPROXY task_struct.nsproxy 1840 8
+TASK_THREAD_PID task_struct.thread_pid 1368 8
+TASK_START_BOOTTIME task_struct.start_boottime 1560 8
+SIGNAL_THREAD_HEAD signal_struct.thread_head 16 16
+SIGNAL_OOM_SCORE_ADJ signal_struct.oom_score_adj 1058 2
+SIGNAL_NR_THREADS signal_struct.nr_threads 8 4
+CRED_UID cred.uid 8 4
+MM_RSS_STAT mm_struct.rss_stat 960 160
+MM_PGTABLES_BYTES mm_struct.pgtables_bytes 168 8
+MM_TOTAL_VM mm_struct.total_vm 360 8
+MM_HIWATER_RSS mm_struct.hiwater_rss 344 8
+PID_LEVEL pid.level 4 4
+PID_NUMBERS pid.numbers 144 0
+UPID_NR upid.nr 0 4
+UPID_NS upid.ns 8 8
+PID_NS_INUM pid_namespace.ns.inum 136 4
+NSPROXY_UTS_NS nsproxy.uts_ns 8 8
+NSPROXY_NET_NS nsproxy.net_ns 40 8
+NET_INUM net.ns.inum 176 4
+UTS_INUM uts_namespace.ns.inum 432 4
+UTS_NODENAME uts_namespace.name.nodename 65 65
+CSS_SET_DFL_CGRP css_set.dfl_cgrp 112 8
+CSS_CGROUP cgroup_subsys_state.cgroup 0 8
+CSS_PARENT cgroup_subsys_state.parent 184 8
+CGROUP_KN cgroup.kn 256 8
+CGROUP_ROOT cgroup.root 696 8
+ROOT_HIERARCHY_ID cgroup_root.hierarchy_id 12 4
+KN_ID kernfs_node.id 96 8
+KN_NAME kernfs_node.name 16 8
+KN_PARENT kernfs_node.__parent 8 8
+MEMCG_MEMORY_USAGE mem_cgroup.memory.usage 256 8
+MEMCG_MEMORY_MAX mem_cgroup.memory.max 416 8
+MEMCG_MEMORY_HIGH mem_cgroup.memory.high 408 8
+MEMCG_MEMORY_WATERMARK mem_cgroup.memory.watermark 368 8
+MEMCG_SWAP_USAGE mem_cgroup.swap.usage 448 8
+MEMCG_SWAP_MAX mem_cgroup.swap.max 608 8
+MEMCG_SWAPPINESS mem_cgroup.swappiness 852 4
+MEMCG_EVENTS mem_cgroup.memory_events 1032 72
+MEMCG_OOM_GROUP mem_cgroup.oom_group 848 1
+OC_MEMCG oom_control.memcg 16 8
+OC_GFP_MASK oom_control.gfp_mask 24 4
+OC_ORDER oom_control.order 28 4
+OC_TOTALPAGES oom_control.totalpages 32 8
+OC_CHOSEN oom_control.chosen 40 8
+OC_CHOSEN_POINTS oom_control.chosen_points 48 8
+OC_CONSTRAINT oom_control.constraint 56 4
+"""
+"""Linux 6.18 on x86_64: macro, member, offset, size."""
+
+SPLIT = tuple(line.split() for line in MEMBERS.split("\n") if line)
+OTHERS = (("css_set.subsys", 0, 96), ("percpu_counter.count", 8, 8), ("percpu_counter.counters", 32, 8))
+EVENTS = {
+    "MEMCG_LOW": 0,
+    "MEMCG_HIGH": 1,
+    "MEMCG_MAX": 2,
+    "MEMCG_OOM": 3,
+    "MEMCG_OOM_KILL": 4,
+    "MEMCG_OOM_GROUP_KILL": 5,
+}
+
+Change = dict[str, tuple[str, int, int] | None]
+
+
+def kernel(changes: Change | None = None, events: dict[str, int] | None = None, per_cpu: int = 40) -> Btf:
+    """Linux 6.18 with some members changed (path -> another path, offset, size) or taken away."""
+    members = {path: (path, int(offset), int(size)) for _, path, offset, size in SPLIT}
+    members |= {one[0]: one for one in OTHERS}
+    members |= changes or {}
+    types = BtfBuilder()
+    kept = [one for one in members.values() if one]
+    add_members(types, [one for one in kept if not one[0].startswith(("percpu_counter.", "upid."))])
+    for name, size in (("percpu_counter", per_cpu), ("upid", 16)):
+        inner = [
+            (path.split(".")[1], types.integer(width), at) for path, at, width in kept if path.startswith(f"{name}.")
+        ]
+        types.struct(name, size, inner)
+    types.enum("cgroup_subsys_id", {"cpuset_cgrp_id": 0, "memory_cgrp_id": 4})
+    types.enum("memcg_memory_event", EVENTS if events is None else events)
+    return Btf(types.blob(), NAMES)
+
+
+def macros(**arguments: object) -> dict[str, int]:
+    return layout(kernel(**arguments)).macros  # type: ignore[arg-type]
+
+
+def test_a_known_kernel_gives_every_macro_and_lacks_nothing():
+    found = layout(kernel())
+
+    offsets = {f"OFF_{macro}": int(offset) for macro, _, offset, _ in SPLIT}
+    assert found == Layout(
+        macros={
+            **offsets,
+            "SIZE_RSS_COUNTER": 40,
+            "OFF_RSS_COUNT": 8,
+            "OFF_PERCPU_COUNT": 8,
+            "OFF_PERCPU_COUNTERS": 32,
+            "OFF_CSS_SET_SUBSYS_MEMORY": 32,
+            "MEMCG_HIGH": 1,
+            "MEMCG_MAX": 2,
+            "MEMCG_OOM": 3,
+            "MEMCG_OOM_KILL": 4,
+            "MEMCG_OOM_GROUP_KILL": 5,
+            "SIZE_UPID": 16,
+        },
+        lacking=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("macro", "here", "elsewhere"),
+    [
+        ("OFF_KN_PARENT", "kernfs_node.__parent", "kernfs_node.parent"),
+        ("OFF_TASK_START_BOOTTIME", "task_struct.start_boottime", "task_struct.real_start_time"),
+        ("OFF_MEMCG_MEMORY_HIGH", "mem_cgroup.memory.high", "mem_cgroup.high"),
+    ],
+)
+def test_a_member_is_found_by_the_name_that_other_kernels_give_it(macro, here, elsewhere):
+    moved: Change = {here: (elsewhere, 4000, 8)}
+
+    assert macros(changes=moved)[macro] == 4000
+
+
+def test_the_name_that_stands_first_wins_where_both_are_there():
+    assert macros(changes={"more": ("kernfs_node.parent", 48, 8)})["OFF_KN_PARENT"] == 48
+
+
+@pytest.mark.parametrize(("macro", "path"), [(row[0], row[1]) for row in SPLIT])
+def test_a_member_that_is_not_there_is_absent_and_costs_no_other(macro, path):
+    with_it, without_it = macros(), macros(changes={path: None})
+
+    changed = {name for name in with_it if with_it[name] != without_it[name]}
+    assert without_it[f"OFF_{macro}"] == -1
+    assert changed == {f"OFF_{macro}"} | (
+        {"SIZE_RSS_COUNTER", "OFF_RSS_COUNT", "OFF_PERCPU_COUNT", "OFF_PERCPU_COUNTERS"}
+        if macro == "MM_RSS_STAT"
+        else set()
+    )
+
+
+ANY_SIZE = ("MM_RSS_STAT", "PID_NUMBERS", "MEMCG_EVENTS")
+
+
+@pytest.mark.parametrize(("macro", "path"), [(row[0], row[1]) for row in SPLIT if row[0] not in ANY_SIZE])
+def test_a_member_of_another_size_is_not_read(macro, path):
+    assert macros(changes={path: (path, 64, 12)})[f"OFF_{macro}"] == -1
+
+
+@pytest.mark.parametrize("macro", ANY_SIZE)
+def test_a_member_that_may_have_any_size_is_read(macro):
+    path = next(row[1] for row in SPLIT if row[0] == macro)
+
+    assert macros(changes={path: (path, 64, 48)})[f"OFF_{macro}"] == 64
+
+
+def test_without_these_members_nothing_true_can_be_said():
+    required = (
+        "task_struct.pid",
+        "task_struct.tgid",
+        "task_struct.comm",
+        "task_struct.mm",
+        "task_struct.signal",
+        "task_struct.group_leader",
+        "task_struct.real_parent",
+        "task_struct.real_cred",
+        "task_struct.thread_node",
+        "signal_struct.thread_head",
+        "signal_struct.oom_score_adj",
+        "signal_struct.nr_threads",
+        "cred.uid",
+        "mm_struct.rss_stat",
+        "mm_struct.pgtables_bytes",
+        "mm_struct.total_vm",
+        "mm_struct.hiwater_rss",
+    )
+
+    for _, path, _, _ in SPLIT:
+        expected = (path,) if path in required else ()
+        assert layout(kernel({path: None})).lacking == expected
+
+
+def test_a_required_member_of_another_size_is_lacking():
+    assert layout(kernel({"task_struct.comm": ("task_struct.comm", 1752, 32)})).lacking == ("task_struct.comm",)
+
+
+def test_a_kernel_without_any_of_it_lacks_all_that_is_required():
+    nothing = layout(Btf(BtfBuilder().blob(), NAMES))
+
+    assert len(nothing.lacking) == 17
+    assert nothing.macros["OFF_TASK_PID"] == nothing.macros["MEMCG_OOM_KILL"] == -1
+    assert nothing.macros["OFF_CSS_SET_SUBSYS_MEMORY"] == -1
+    assert nothing.macros["SIZE_UPID"] == 0
+
+
+def test_counters_of_kernels_before_6_2_are_four_plain_numbers():
+    found = macros(changes={"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 32)})
+
+    assert found["OFF_MM_RSS_STAT"] == 960
+    assert found["SIZE_RSS_COUNTER"] == 8
+    assert found["OFF_RSS_COUNT"] == 0
+    assert found["OFF_PERCPU_COUNT"] == -1
+    assert found["OFF_PERCPU_COUNTERS"] == -1
+
+
+def test_per_cpu_counters_are_recognised_by_their_size_whatever_it_is():
+    debug = {
+        "percpu_counter.count": ("percpu_counter.count", 72, 8),
+        "percpu_counter.counters": ("percpu_counter.counters", 96, 8),
+    }
+    found = macros(changes={"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 416), **debug}, per_cpu=104)
+
+    assert found["SIZE_RSS_COUNTER"] == 104
+    assert found["OFF_RSS_COUNT"] == found["OFF_PERCPU_COUNT"] == 72
+    assert found["OFF_PERCPU_COUNTERS"] == 96
+
+
+def test_an_event_that_an_older_kernel_does_not_count_is_absent():
+    older = {"MEMCG_LOW": 0, "MEMCG_HIGH": 1, "MEMCG_MAX": 2, "MEMCG_OOM": 3, "MEMCG_OOM_KILL": 4}
+
+    found = macros(events=older)
+
+    assert found["MEMCG_OOM_KILL"] == 4
+    assert found["MEMCG_OOM_GROUP_KILL"] == -1
+
+
+def test_a_kernel_without_memory_cgroups_has_no_place_for_them():
+    found = macros(changes={"css_set.subsys": None})
+
+    assert found["OFF_CSS_SET_SUBSYS_MEMORY"] == -1
+
+
+OURS = re.compile(
+    r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|WITH)_[A-Z_]+\b|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE)\b"
+)
+
+
+def asked_for(*files: str) -> set[str]:
+    """The macros that these files of the kernel side use and do not define themselves."""
+    text = "".join((BPF / name).read_text() for name in files)
+    text = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
+    return set(OURS.findall(text)) - set(re.findall(r"#define\s+(\w+)", text))
+
+
+def provided(**changes: object) -> set[str]:
+    formats = {tracepoint: dict.fromkeys(names, (8, 4)) for tracepoint, names in FORMAT_MACROS.items()}
+    kernel_6_18: dict[str, object] = {
+        "release": "6.18.0",
+        "machine": "x86_64",
+        "capabilities": 1 << 21,
+        "layout": layout(kernel()),
+        "mark_victim": ("task_struct *", "uid_t"),
+        "symbols": {"oom_kill_process": (1, 2)},
+        "formats": formats,
+    }
+    return set(plan(Features(**{**kernel_6_18, **changes})).macros)  # type: ignore[arg-type]
+
+
+def test_every_macro_of_the_probes_is_provided_and_none_for_nothing():
+    either = provided(kprobes=True) | provided(kprobes=False)
+
+    assert asked_for("oomtrace.bpf.c", "kernel.h") == either
+
+
+def test_every_macro_of_the_level_without_type_information_is_provided_and_none_for_nothing():
+    assert asked_for("record.bpf.c", "kernel.h") == provided(layout=None, btf_error="none")

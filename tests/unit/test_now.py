@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the kernel's clocks and pages to times and sizes."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from ooMtrace.kernel.now import Now, now, rfc3339
+
+MOMENT = Now(
+    realtime=1_700_000_000_000_000_000,
+    monotonic=50_000_000_000,
+    boottime=80_000_000_000,
+    page_size=4096,
+    ram=1,
+    swap=0,
+    swappiness=60,
+)
+
+
+@pytest.mark.parametrize(
+    ("realtime", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000000Z"),
+        (999, "1970-01-01T00:00:00.000000Z"),
+        (1000, "1970-01-01T00:00:00.000001Z"),
+        (1_700_000_000_123_456_789, "2023-11-14T22:13:20.123456Z"),
+        (1_709_210_096_999_999_999, "2024-02-29T12:34:56.999999Z"),
+        (4_102_444_800_000_000_000, "2100-01-01T00:00:00.000000Z"),
+        (-1, "1969-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_times_are_utc_with_microseconds(realtime, text):
+    assert rfc3339(realtime) == text
+
+
+def test_each_clock_has_its_own_zero():
+    assert MOMENT.from_monotonic(50_000_000_000) == "2023-11-14T22:13:20.000000Z"
+    assert MOMENT.from_monotonic(49_999_000_000) == "2023-11-14T22:13:19.999000Z"
+    assert MOMENT.from_boottime(80_000_000_000) == "2023-11-14T22:13:20.000000Z"
+    assert MOMENT.from_boottime(50_000_000_000) == "2023-11-14T22:12:50.000000Z"
+
+
+def test_the_clocks_are_read_at_one_moment(tmp_path):
+    before = time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+    seen = now(tmp_path)
+    after = time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+
+    assert before[0] <= seen.realtime <= after[0]
+    assert before[1] <= seen.monotonic <= after[1]
+    assert before[2] <= seen.boottime <= after[2]
+    assert seen.page_size == os.sysconf("SC_PAGE_SIZE")
+
+
+def test_ram_and_swap_are_counted_in_pages(tmp_path):
+    (tmp_path / "meminfo").write_text("MemTotal:       24684092 kB\nMemFree: 1 kB\nSwapTotal:        2097148 kB\n")
+    (tmp_path / "sys/vm").mkdir(parents=True)
+    (tmp_path / "sys/vm/swappiness").write_text("60\n")
+
+    seen = now(tmp_path)
+
+    pages = os.sysconf("SC_PAGE_SIZE") // 1024
+    assert (seen.ram, seen.swap, seen.swappiness) == (24684092 // pages, 2097148 // pages, 60)
+
+
+def test_no_swap_is_zero_and_not_unknown(tmp_path):
+    (tmp_path / "meminfo").write_text("SwapTotal:             0 kB\n")
+
+    assert now(tmp_path).swap == 0
+
+
+@pytest.mark.parametrize("content", [None, "", "nonsense\n", "MemTotal: lots\n"])
+def test_what_cannot_be_read_is_unknown(tmp_path, content):
+    if content is not None:
+        (tmp_path / "meminfo").write_text(content)
+        (tmp_path / "sys/vm").mkdir(parents=True)
+        (tmp_path / "sys/vm/swappiness").write_text(content)
+
+    seen = now(tmp_path)
+
+    assert (seen.ram, seen.swap, seen.swappiness) == (None, None, None)

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is attached on which kernel, why not more, and when that is not enough."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ooMtrace.errors import CannotTraceError
+from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.layout import Layout
+from ooMtrace.kernel.plan import Obstacle, Plan, obstacles, plan
+
+FIXTURES = Path(__file__).parent.parent / "fixtures/features"
+
+
+def pairs(values: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
+    return {name: (first, second) for name, (first, second) in values.items()}
+
+
+def features(name: str) -> Features:
+    """Load tests/fixtures/features/NAME.json, the `features` of `oomtrace doctor --json`."""
+    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
+    if "layout" in found:
+        found["layout"] = Layout(found["layout"]["macros"], tuple(found["layout"]["lacking"]))
+    if "mark_victim" in found:
+        found["mark_victim"] = tuple(found["mark_victim"])
+    found["symbols"] = pairs(found.get("symbols", {}))
+    found["formats"] = {tracepoint: pairs(fields) for tracepoint, fields in found.get("formats", {}).items()}
+    return Features(**found)
+
+
+RAW = ("raw_tracepoint:signal_generate", "raw_tracepoint:mark_victim")
+CLASSIC = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
+
+
+@pytest.mark.parametrize(
+    ("name", "level", "hooks"),
+    [
+        ("kprobes", "full", ("kprobe:oom_kill_process", *RAW)),
+        ("fentry-only", "full", ("fentry:oom_kill_process", *RAW)),
+        ("mark-victim-gives-a-number", "full", ("kprobe:oom_kill_process", *RAW)),
+        ("lockdown-integrity", "full", ("kprobe:oom_kill_process", *RAW)),
+        ("cap-bpf-and-cap-perfmon", "full", ("kprobe:oom_kill_process", *RAW)),
+        ("no-tracefs", "full", ("kprobe:oom_kill_process", *RAW)),
+        ("4096-cpus", "full", ("kprobe:oom_kill_process", *RAW)),
+        ("linux-6.18-no-kprobes-no-fentry", "victim", RAW),
+        ("no-tracefs-no-kprobes-no-fentry", "victim", RAW),
+        ("oom-kill-process-inlined", "victim", RAW),
+        ("no-btf", "record", CLASSIC),
+        ("no-btf-and-a-short-record", "record", CLASSIC),
+        ("a-required-member-missing", "record", CLASSIC),
+        ("no-tracepoint-mark-victim", "record", CLASSIC),
+    ],
+)
+def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
+    chosen = plan(features(name))
+
+    assert chosen.level == level
+    assert chosen.hooks == hooks
+    assert chosen.program == ("record.bpf.c" if level == "record" else "oomtrace.bpf.c")
+
+
+NO_CAPABILITY = (
+    "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
+    "run it as root: sudo oomtrace",
+)
+LOCKED = ("kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host")
+NO_TRACEFS = ("tracefs can't be read", "mount -t tracefs tracefs /sys/kernel/tracing")
+NO_BTF = (
+    "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)",
+    "a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+)
+NO_PROBES = (
+    "the kernel has no kprobes, and refuses fentry (Operation not permitted)",
+    "a kernel with CONFIG_KPROBES=y has them",
+)
+LACKING = ("this kernel has no task_struct.pid", "please report it, with `oomtrace doctor --json`")
+NO_TRACEPOINT = ("the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14")
+INLINED = (
+    "oom_kill_process is not in /proc/kallsyms",
+    "the compiler has inlined it, or CONFIG_KALLSYMS is off",
+)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kprobes", {}),
+        ("fentry-only", {}),
+        ("linux-6.18-no-kprobes-no-fentry", {"full": NO_PROBES}),
+        ("oom-kill-process-inlined", {"full": INLINED}),
+        ("no-btf", {"victim": NO_BTF, "full": NO_BTF}),
+        ("a-required-member-missing", {"victim": LACKING, "full": LACKING}),
+        ("no-tracepoint-mark-victim", {"victim": NO_TRACEPOINT, "full": NO_TRACEPOINT}),
+        ("no-tracefs", {"record": NO_TRACEFS}),
+        ("no-tracefs-no-kprobes-no-fentry", {"record": NO_TRACEFS, "full": NO_PROBES}),
+        ("no-tracefs-no-btf", {"record": NO_TRACEFS, "victim": NO_BTF, "full": NO_BTF}),
+        ("lockdown-confidentiality", dict.fromkeys(("record", "victim", "full"), LOCKED)),
+        ("no-capabilities", dict.fromkeys(("record", "victim", "full"), NO_CAPABILITY)),
+        ("cap-bpf-without-cap-perfmon", dict.fromkeys(("record", "victim", "full"), NO_CAPABILITY)),
+    ],
+)
+def test_each_level_out_of_reach_has_its_reason_and_its_remedy(name, expected):
+    assert obstacles(features(name)) == tuple(Obstacle(level, *why) for level, why in expected.items())
+
+
+@pytest.mark.parametrize(
+    ("name", "above"),
+    [
+        ("kprobes", ()),
+        ("no-tracefs", ()),
+        ("no-tracefs-no-kprobes-no-fentry", (Obstacle("full", *NO_PROBES),)),
+        ("no-btf", (Obstacle("victim", *NO_BTF), Obstacle("full", *NO_BTF))),
+    ],
+)
+def test_a_plan_tells_what_kept_it_from_the_levels_above_and_nothing_else(name, above):
+    assert plan(features(name)).obstacles == above
+
+
+def test_the_plan_of_a_full_kernel_is_this():
+    assert plan(features("kprobes")) == Plan(
+        level="full",
+        program="oomtrace.bpf.c",
+        macros={
+            "OFF_TASK_PID": 1264,
+            "OFF_TASK_TGID": 1268,
+            "PER_CPU_OFFSET": 18446744071600000000,
+            "NR_CPUS": 4,
+            "MARK_VICTIM_TASK": 1,
+            "WITH_KPROBE": 1,
+        },
+        hooks=("kprobe:oom_kill_process", *RAW),
+        obstacles=(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("kprobes", {"MARK_VICTIM_TASK", "WITH_KPROBE"}),
+        ("fentry-only", {"MARK_VICTIM_TASK", "WITH_FENTRY"}),
+        ("mark-victim-gives-a-number", {"WITH_KPROBE"}),
+        ("linux-6.18-no-kprobes-no-fentry", {"MARK_VICTIM_TASK"}),
+    ],
+)
+def test_the_kernel_side_is_told_which_hooks_it_has_and_what_mark_victim_gives(name, expected):
+    switches = {"MARK_VICTIM_TASK", "WITH_KPROBE", "WITH_FENTRY"}
+
+    assert switches & plan(features(name)).macros.keys() == expected
+
+
+def test_without_the_address_of_per_cpu_data_the_parts_of_counters_are_not_read():
+    assert plan(features("linux-6.18-no-kprobes-no-fentry")).macros["PER_CPU_OFFSET"] == 0
+
+
+def test_the_number_of_cpus_that_are_walked_is_bounded():
+    assert plan(features("4096-cpus")).macros["NR_CPUS"] == 1024
+
+
+def test_without_type_information_the_offsets_are_those_of_the_tracepoints_records():
+    assert plan(features("no-btf")).macros == {
+        "PAGE_SIZE": 4096,
+        "MARK_VICTIM_PID": 8,
+        "MARK_VICTIM_COMM": 12,
+        "MARK_VICTIM_TOTAL_VM": 16,
+        "MARK_VICTIM_ANON_RSS": 24,
+        "MARK_VICTIM_FILE_RSS": 32,
+        "MARK_VICTIM_SHMEM_RSS": 40,
+        "MARK_VICTIM_UID": 48,
+        "MARK_VICTIM_PGTABLES": 56,
+        "MARK_VICTIM_OOM_SCORE_ADJ": 64,
+        "SIGNAL_GENERATE_SIG": 8,
+        "SIGNAL_GENERATE_CODE": 16,
+        "SIGNAL_GENERATE_PID": 36,
+    }
+
+
+def test_what_an_older_tracepoint_does_not_tell_is_absent():
+    macros = plan(features("no-btf-and-a-short-record")).macros
+
+    assert macros["MARK_VICTIM_PID"] == 8
+    assert {name for name, value in macros.items() if value == -1} == {
+        "MARK_VICTIM_COMM",
+        "MARK_VICTIM_TOTAL_VM",
+        "MARK_VICTIM_ANON_RSS",
+        "MARK_VICTIM_FILE_RSS",
+        "MARK_VICTIM_SHMEM_RSS",
+        "MARK_VICTIM_UID",
+        "MARK_VICTIM_PGTABLES",
+        "MARK_VICTIM_OOM_SCORE_ADJ",
+    }
+
+
+@pytest.mark.parametrize("highest", ["record", "victim", "full"])
+def test_a_plan_goes_no_higher_than_it_may(highest):
+    assert plan(features("kprobes"), highest).level == highest
+
+
+def test_a_level_that_is_forbidden_is_not_called_an_obstacle():
+    assert plan(features("kprobes"), "victim").obstacles == ()
+
+
+@pytest.mark.parametrize("require", ["record", "victim", "full"])
+def test_a_level_that_is_reached_or_passed_satisfies(require):
+    assert plan(features("kprobes"), "full", require).level == "full"
+
+
+def cannot(name: str, highest: str = "full", require: str = "") -> CannotTraceError:
+    with pytest.raises(CannotTraceError) as caught:
+        plan(features(name), highest, require)
+    return caught.value
+
+
+WRONG_REASON = pytest.mark.xfail(reason="the first obstacle of any lower level is named instead of the required one's")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (
+            ("linux-6.18-no-kprobes-no-fentry", "full", "full"),
+            "level full can't be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
+            "a kernel with CONFIG_KPROBES=y has them",
+        ),
+        (
+            ("no-btf", "full", "victim"),
+            "level victim can't be reached: no kernel type information (/sys/kernel/btf/vmlinux: "
+            "No such file or directory); a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+        ),
+        (
+            ("no-capabilities",),
+            "level record can't be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
+            "run it as root: sudo oomtrace",
+        ),
+        (
+            ("lockdown-confidentiality",),
+            "level record can't be reached: kernel lockdown is in mode confidentiality; "
+            "only the kernel log tells of kills on this host",
+        ),
+        (
+            ("no-tracefs-no-btf",),
+            "level record can't be reached: tracefs can't be read; mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
+        (
+            ("no-tracefs", "record"),
+            "level record can't be reached: tracefs can't be read; mount -t tracefs tracefs /sys/kernel/tracing",
+        ),
+        (
+            ("kprobes", "record", "victim"),
+            "level victim can't be reached: --level record was asked for; ask for less",
+        ),
+        pytest.param(
+            ("no-tracefs-no-kprobes-no-fentry", "full", "full"),
+            "level full can't be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
+            "a kernel with CONFIG_KPROBES=y has them",
+            marks=WRONG_REASON,
+        ),
+    ],
+)
+def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line):
+    error = cannot(*arguments)
+
+    assert str(error) == line
+    assert error.exit_code == 77

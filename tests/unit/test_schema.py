@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The schema is a schema, says something about every field, and is what `oomtrace schema` prints."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+import jsonschema
+import pytest
+from sightings import kill
+
+from ooMtrace import cli, record
+from ooMtrace.encode import encode
+from ooMtrace.schema import json_schema
+
+PARTS = [part for part in vars(record).values() if isinstance(part, type) and is_dataclass(part)]
+
+
+def objects(schema: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    if schema.get("type") == "object":
+        yield name, schema
+        for one, part in schema["properties"].items():
+            yield from objects(part, f"{name}.{one}".lstrip("."))
+
+
+def test_it_is_a_valid_schema_of_draft_2020_12():
+    schema = json_schema()
+
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["title"] == "oomtrace/1"
+    jsonschema.Draft202012Validator.check_schema(schema)
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_every_field_of_the_record_has_its_sentence(part):
+    for one in fields(part):
+        assert len(one.metadata["doc"].split()) >= 1, one.name
+        assert one.metadata["doc"][0].isupper() or one.metadata["doc"][0] in "`/-0123456789", one.name
+        assert not one.metadata["doc"].endswith("."), one.name
+
+
+def test_every_field_is_in_the_schema_with_its_sentence():
+    described = dict(objects(json_schema()))
+
+    assert set(described[""]["properties"]) == {one.name for one in fields(record.OomKill)}
+    assert set(described["oom.points"]["properties"]) == {one.name for one in fields(record.Points)}
+    for part in described.values():
+        assert all(one["description"] for one in part["properties"].values())
+    assert len(described) == len(PARTS)
+
+
+def test_these_names_are_in_every_line():
+    required = {name: part["required"] for name, part in objects(json_schema()) if part["required"]}
+
+    assert required == {
+        "": [
+            *("schema", "event", "id", "seq", "time", "observed", "severity", "message"),
+            *("source", "derived", "missing", "host", "oom", "process"),
+        ],
+        "host": ["name", "kernel"],
+        "oom": ["incident"],
+        "oom.gfp_mask": ["raw", "flags"],
+    }
+
+
+def test_types_are_these():
+    properties = json_schema()["properties"]
+
+    assert properties["seq"]["type"] == "integer"
+    assert properties["missing"] == {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Facts that could not be had",
+    }
+    assert properties["event"]["enum"] == ["oom_kill", "oom_dying"]
+    assert properties["source"]["enum"] == ["full", "victim", "record"]
+    oom = properties["oom"]["properties"]
+    assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]
+    assert oom["scope"]["enum"] == ["memcg", "global", "cpuset", "mempolicy", "sysrq"]
+    assert oom["points"]["properties"]["exact"]["type"] == "boolean"
+    assert oom["memcg"]["properties"]["id"]["type"] == "string"
+    assert properties["namespace"]["properties"]["net"]["type"] == "string"
+
+
+def test_a_line_fits(validate):
+    validate(json.loads(encode(kill())))
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"event": "oom"},
+        {"seq": "1"},
+        {"oom": {"verdict": "killed"}},
+        {"process": {"pid": "100"}},
+        {"stranger": 1},
+    ],
+)
+def test_a_line_that_is_wrong_does_not_fit(validate, broken):
+    with pytest.raises(jsonschema.ValidationError):
+        validate(json.loads(encode(kill())) | broken)
+
+
+def test_the_command_prints_it(capsysbinary):
+    assert cli.main(["schema"]) == 0
+
+    printed = capsysbinary.readouterr()
+    assert json.loads(printed.out) == json_schema()
+    assert printed.out.endswith(b"}\n")
+    assert printed.err == b""

@@ -1,0 +1,204 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines reach a file or pipe whole, and an output that fails says so."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from ooMtrace.errors import SinkError
+from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
+
+LINE = b'{"a":1}\n'
+
+
+class Pipe:
+    """A pipe that stands where stdout was, as long as the test runs."""
+
+    def __enter__(self) -> Pipe:
+        self.read, write = os.pipe()
+        fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+        self._saved = os.dup(1)
+        os.dup2(write, 1)
+        os.close(write)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.dup2(self._saved, 1)
+        os.close(self._saved)
+
+    def drain_slowly(self, into: bytearray, size: int) -> None:
+        while len(into) < size and (piece := os.read(self.read, 1000)):
+            into += piece
+            time.sleep(0.0005)
+
+
+def written_through(pipe: Pipe, lines: list[bytes]) -> bytes:
+    """Write lines while another thread reads them a little at a time."""
+    got, size = bytearray(), sum(map(len, lines))
+    reader = threading.Thread(target=pipe.drain_slowly, args=(got, size), daemon=True)
+    reader.start()
+    sink = StreamSink()
+    for line in lines:
+        sink.write(line)
+    reader.join(10)
+    return bytes(got)
+
+
+LONG = [bytes([97 + i]) * 30_000 + b"\n" for i in range(4)]
+
+
+def test_lines_get_whole_through_a_slow_pipe():
+    with Pipe() as pipe:
+        got = written_through(pipe, LONG)
+
+    assert got == b"".join(LONG)
+
+
+@pytest.mark.xfail(raises=SinkError, reason="EAGAIN of a pipe that somebody has made non-blocking ends the tracer")
+def test_lines_get_whole_through_a_slow_pipe_that_does_not_block():
+    with Pipe() as pipe:
+        os.set_blocking(1, False)
+        got = written_through(pipe, LONG)
+
+    assert got == b"".join(LONG)
+
+
+def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path, monkeypatch):
+    whole = os.write
+    monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[:3]))
+    sink = StreamSink(tmp_path / "lines")
+
+    sink.write(LINE)
+    sink.write(LINE)
+
+    assert (tmp_path / "lines").read_bytes() == LINE * 2
+
+
+def test_a_reader_that_has_gone_is_the_end_of_the_work():
+    with Pipe() as pipe:
+        os.close(pipe.read)
+
+        with pytest.raises(ClosedPipeError, match=r"^nobody reads the output any more$"):
+            StreamSink().write(LINE)
+
+
+def test_stdout_is_neither_reopened_nor_closed():
+    with Pipe() as pipe:
+        sink = StreamSink()
+
+        sink.reopen()
+        sink.close()
+        sink.write(LINE)
+        os.set_blocking(pipe.read, False)
+
+        assert os.read(pipe.read, 100) == LINE
+
+
+def test_lines_are_appended_to_what_is_there(tmp_path):
+    path = tmp_path / "lines"
+    path.write_bytes(b"before\n")
+    sink = StreamSink(path)
+
+    sink.write(LINE)
+    sink.close()
+
+    assert path.read_bytes() == b"before\n" + LINE
+
+
+def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
+    sink = StreamSink(tmp_path / "lines")
+
+    sink.write(LINE)
+
+    assert (tmp_path / "lines").read_bytes() == LINE
+    sink.close()
+
+
+def test_a_new_file_is_not_for_everybody(tmp_path):
+    before = os.umask(0)
+    try:
+        StreamSink(tmp_path / "lines").close()
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((tmp_path / "lines").stat().st_mode) == 0o640
+
+
+def test_a_child_does_not_inherit_the_file(tmp_path):
+    sink = StreamSink(tmp_path / "lines")
+
+    assert os.get_inheritable(sink._fd) is False
+    sink.close()
+
+
+def test_after_a_rename_lines_go_to_the_old_file_until_it_is_reopened(tmp_path):
+    path, moved = tmp_path / "lines", tmp_path / "lines.1"
+    sink = StreamSink(path)
+    sink.write(b"first\n")
+    path.rename(moved)
+    sink.write(b"second\n")
+
+    sink.reopen()
+    sink.write(b"third\n")
+    sink.close()
+
+    assert moved.read_bytes() == b"first\nsecond\n"
+    assert path.read_bytes() == b"third\n"
+
+
+def test_reopening_a_thousand_times_leaves_no_file_open(tmp_path):
+    sink = StreamSink(tmp_path / "lines")
+    before = len(list(Path("/proc/self/fd").iterdir()))
+
+    for _ in range(1000):
+        sink.reopen()
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    sink.close()
+
+
+def test_a_file_that_cannot_be_reopened_leaves_the_old_one_in_use(tmp_path):
+    folder = tmp_path / "log"
+    folder.mkdir()
+    sink = StreamSink(folder / "lines")
+    folder.rename(tmp_path / "gone")
+
+    with pytest.raises(SinkError, match=r"No such file or directory; choose a file that can be written with --output$"):
+        sink.reopen()
+    sink.write(LINE)
+    sink.close()
+
+    assert (tmp_path / "gone/lines").read_bytes() == LINE
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"),
+    [("nowhere/lines", "No such file or directory"), ("", "Is a directory"), ("file/lines", "Not a directory")],
+)
+def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path, path, reason):
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SinkError) as caught:
+        StreamSink(tmp_path / path)
+
+    assert str(caught.value) == f"{tmp_path / path}: {reason}; choose a file that can be written with --output"
+    assert caught.value.exit_code == 1
+
+
+def test_a_full_disk_is_named_with_the_reason():
+    sink = StreamSink(Path("/dev/full"))
+
+    with pytest.raises(SinkError) as caught:
+        sink.write(LINE)
+
+    assert str(caught.value) == "/dev/full: No space left on device; free space there or choose another --output"
+    assert caught.value.exit_code == 1
+    assert not isinstance(caught.value, ClosedPipeError)
+    sink.close()
