@@ -19,6 +19,8 @@ ALLOCATING_TASK = "(oom_kill_allocating_task)"
 UNLIMITED = LONG_MAX >> 16
 """Pages: at or above PAGE_COUNTER_MAX (LONG_MAX / PAGE_SIZE) of the largest page size, 64 KiB, there is no limit."""
 
+UNKNOWN_RSS = Rss(None, None, None, None)
+
 Symbols = Mapping[str, tuple[int, int]]
 
 
@@ -171,8 +173,12 @@ def points(seen: Sighting, limit: int | None, total: int | None, now: Now) -> tu
     confirmed = [rss for rss, parts in readings if parts is not None and parts == total]
     rss = confirmed[0] if confirmed else victim.rss
     parts = _sum(_resident(rss), rss.swap, tables, adj)
-    total = parts if total is None else total
-    exact = None if parts is None or total is None else parts == total
+    if parts is None:
+        exact = None
+    elif total is None:  # nothing to compare with: exact if no CPU holds back anything, as far as that can be seen
+        total, exact = parts, victim.rss_sum in (UNKNOWN_RSS, victim.rss)
+    else:
+        exact = parts == total
     return Points(total=total, rss=_resident(rss), swap=rss.swap, page_tables=tables, adj=adj, exact=exact), rss
 
 
