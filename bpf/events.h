@@ -13,10 +13,10 @@
 #define COMM_LEN     16
 #define NODENAME_LEN 65 /* __NEW_UTS_LEN + 1 */
 #define MESSAGE_LEN  48
-#define LEVELS	     16 /* memory cgroups described, from the victim's own towards the root */
-#define DEPTH	     32 /* names in a path */
-#define BEST	     10 /* candidates told of */
-#define FRAMES	     24
+#define LEVELS	     16	  /* memory cgroups described, from the victim's own towards the root */
+#define DEPTH	     32	  /* names in a path */
+#define BEST	     10	  /* candidates told of */
+#define FRAMES	     12	  /* mem_cgroup_out_of_memory() is the seventh, callers of out_of_memory() come before it */
 #define NAME_LEN     256  /* NAME_MAX + 1: the longest cgroup name */
 #define STRINGS	     4096 /* room for all paths of one record */
 
@@ -107,7 +107,7 @@ struct sighting {
 	struct decision decision;
 	struct memcg_level memcg[LEVELS];
 	s64 trigger_memcg_ids[LEVELS];
-	s64 stack[FRAMES]; /* return addresses of the kernel path that led here */
+	s64 stack[FRAMES]; /* return addresses of the path that led here, where no decision was seen */
 	struct paths paths;
 	char strings[2 * STRINGS]; /* only the used part is sent; the last name may begin just below STRINGS */
 };

@@ -187,10 +187,16 @@ inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
 	/* The v2 hierarchy is always number 0: cgroup_init() sets it up first. */
 	s->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
 	for (i = 0; i < LEVELS; i++) {
+		s->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
+		if (trigger_memcg)
+			trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
+	}
+	for (i = 0; i < LEVELS; i++) {
+		s->memcg[i].id = UNKNOWN;
+		if (!memcg)
+			break;
 		fill_level(&s->memcg[i], memcg);
-		s->trigger_memcg_ids[i] = read_s64(css_kernfs(trigger_memcg), OFF_KN_ID);
 		memcg = read_ptr(memcg, OFF_CSS_PARENT);
-		trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
 	}
 }
 
@@ -211,7 +217,8 @@ inline_always void report(void *ctx, enum kind kind, void *task, struct round *r
 	if (round)
 		s->decision = round->decision;
 	__builtin_memset(s->stack, 0, sizeof(s->stack));
-	bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
+	if (s->decision.ktime == UNKNOWN) /* a third of the whole cost */
+		bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
 	/* It fits anyway; the mask is what the verifier understands. */
 	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings) + (s->paths.used & (2 * STRINGS - 1)));
 }

@@ -112,13 +112,19 @@ class Assembler:
     def _incident(self, seen: Sighting) -> Incident:
         """Find or open the incident: the same decision or, where none was seen, the same trigger and no new start."""
         decided = seen.decision.ktime if seen.decision else None
-        continues = seen.kind is Kind.SHARER or bool(in_stack(seen.stack, self._symbols, GROUP_MEMBER))
+        continues = seen.kind is Kind.SHARER or self._is_member(seen)
         current = next((one for one in reversed(self._incidents) if one.trigger == seen.trigger.tid), None)
         if current and (current.decided == decided if decided is not None else continues):
             return current
         group = any(level.oom_group for level in seen.memcg) and seen.memcg_version == 2  # noqa: PLR2004
         self._incidents.append(Incident(self._incident_id(seen), seen.trigger.tid, decided, group=group))
         return self._incidents[-1]
+
+    def _is_member(self, seen: Sighting) -> bool:
+        """Say whether a killed process is not the chosen one, but of its group."""
+        if seen.decision:
+            return seen.decision.chosen_pid != seen.victim.task.pid
+        return bool(in_stack(seen.stack, self._symbols, GROUP_MEMBER))
 
     def _incident_id(self, seen: Sighting) -> str:
         return unique(self._host, seen.decision.ktime if seen.decision else seen.ktime)
@@ -131,8 +137,7 @@ class Assembler:
                 incident.held.append(death)
                 incident.due = max(incident.due, now.monotonic + SHARER_WAIT_NS)
             return
-        member = in_stack(seen.stack, self._symbols, GROUP_MEMBER)
-        death = Death(seen, now, "group_member" if member else "killed")
+        death = Death(seen, now, "group_member" if self._is_member(seen) else "killed")
         if death.pid in incident.dead:
             return
         incident.dead.add(death.pid)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import ctypes
 
 UNKNOWN = -(1 << 63)
-LEVELS, FRAMES, BEST = 16, 24, 10
+LEVELS, FRAMES, BEST = 16, 12, 10
 
 KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING = 1, 2, 3, 4
 
