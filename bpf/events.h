@@ -13,15 +13,18 @@
 #define COMM_LEN     16
 #define NODENAME_LEN 65 /* __NEW_UTS_LEN + 1 */
 #define MESSAGE_LEN  48
-#define LEVELS	     16 /* cgroup levels followed from a leaf towards the root */
-#define FRAMES	     24
+#define LEVELS	     16	  /* memory cgroups described, from the victim's own towards the root */
+#define DEPTH	     32	  /* names in a path */
+#define BEST	     10	  /* candidates told of */
+#define FRAMES	     12	  /* mem_cgroup_out_of_memory() is the seventh, callers of out_of_memory() come before it */
 #define NAME_LEN     256  /* NAME_MAX + 1: the longest cgroup name */
 #define STRINGS	     4096 /* room for all paths of one record */
 
 enum kind {
-	KIND_DYING = 1,	 /* marked, but SIGKILL was not sent by the OOM killer: it was already dying */
-	KIND_KILLED = 2, /* SIGKILL sent by the OOM killer, then marked */
-	KIND_SHARER = 3, /* SIGKILL sent because it shares the memory of the process marked just before */
+	KIND_DYING = 1,	  /* marked, but SIGKILL was not sent by the OOM killer: it was already dying */
+	KIND_KILLED = 2,  /* SIGKILL sent by the OOM killer, then marked */
+	KIND_SHARER = 3,  /* SIGKILL sent because it shares the memory of the process marked just before */
+	KIND_RANKING = 4, /* a struct ranking follows, not a struct sighting */
 };
 
 /* One process or thread, as far as it is worth knowing about a bystander. */
@@ -83,13 +86,15 @@ struct decision {
 	char message[MESSAGE_LEN];
 };
 
-/* Lengths of the paths in sighting.strings, in the order they lie there. A path is a row of names, leaf first. */
+/*
+ * Lengths of the paths in sighting.strings, in the order they lie there. A path is a row of names, leaf first; one that
+ * is longer than what can be carried is UNKNOWN, and nothing of it lies there.
+ */
 struct paths {
 	s64 memcg;   /* the victim's memory cgroup */
 	s64 unified; /* the victim's cgroup in the v2 hierarchy */
 	s64 trigger_memcg;
 	s64 used; /* all of them together */
-	s64 cut;  /* not 0: a path was longer than what is carried */
 };
 
 struct sighting {
@@ -102,9 +107,30 @@ struct sighting {
 	struct decision decision;
 	struct memcg_level memcg[LEVELS];
 	s64 trigger_memcg_ids[LEVELS];
-	s64 stack[FRAMES]; /* return addresses of the kernel path that led here */
+	s64 stack[FRAMES]; /* return addresses of the path that led here, where no decision was seen */
 	struct paths paths;
 	char strings[2 * STRINGS]; /* only the used part is sent; the last name may begin just below STRINGS */
+};
+
+/* A process that the kernel weighed. */
+struct candidate {
+	s64 pid;
+	s64 points;
+	s64 oom_score_adj;
+	s64 order; /* the how-manieth it was: of two that weigh the same the kernel takes the later */
+	s64 path;  /* bytes of its memory cgroup's path in ranking.strings; UNKNOWN: not known */
+	char comm[COMM_LEN];
+};
+
+/* The kernel's ranking, sent before the sighting whose decision has the same ktime. */
+struct ranking {
+	s64 kind; /* KIND_RANKING */
+	s64 ktime;
+	s64 weighed; /* how many processes were eligible */
+	s64 told;    /* how many of `best` there are */
+	s64 used;    /* bytes of all paths together */
+	struct candidate best[BEST];
+	char strings[2 * STRINGS]; /* as in struct sighting */
 };
 
 #endif

@@ -140,33 +140,34 @@ inline_always void fill_level(struct memcg_level *to, void *memcg)
 }
 
 /*
- * Appends the names from a cgroup up to, but without, the root; returns the bytes added. The length so far is kept in
- * the record and not in a register: the verifier forgets it there, and need not follow every length through the rest.
+ * Appends the names from a cgroup up to, but without, the root; returns the bytes added, or UNKNOWN if there was no
+ * room for all. The length so far is kept in the record and not in a register: the verifier forgets it there, and need
+ * not follow every length through the rest.
  */
-inline_always s64 append_path(struct sighting *s, void *kn)
+inline_always s64 append_path(char *strings, s64 *used, void *kn)
 {
-	s64 start = s->paths.used;
+	s64 start = *used;
 	int i;
 
-	for (i = 0; i < LEVELS; i++) {
+	for (i = 0; i < DEPTH; i++) {
 		void *parent = read_ptr(kn, OFF_KN_PARENT);
-		u32 at = s->paths.used;
+		u32 at = *used;
 		s64 n;
 
 		if (!parent || at >= STRINGS)
 			break;
-		/* Else the compiler leaves the mask out, and checks a copy that the verifier does not connect with it.
-		 */
+		/* Else the compiler drops the mask, and checks a copy that the verifier does not connect with it. */
 		asm volatile("" : "+r"(at));
-		n = bpf_probe_read_kernel_str(&s->strings[at & (STRINGS - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
+		n = bpf_probe_read_kernel_str(&strings[at & (STRINGS - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
 		if (n <= 0)
 			break;
-		s->paths.used += n;
+		*used += n;
 		kn = parent;
 	}
-	if (read_ptr(kn, OFF_KN_PARENT))
-		s->paths.cut = 1;
-	return s->paths.used - start;
+	if (!read_ptr(kn, OFF_KN_PARENT))
+		return *used - start;
+	*used = start;
+	return UNKNOWN;
 }
 
 inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
@@ -179,18 +180,23 @@ inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
 	int i;
 
 	s->paths.used = 0;
-	s->paths.cut = 0;
-	s->paths.memcg = append_path(s, css_kernfs(memcg));
-	s->paths.unified = append_path(s, unified_kn);
-	s->paths.trigger_memcg = append_path(s, css_kernfs(trigger_memcg));
+	s->paths.memcg = append_path(s->strings, &s->paths.used, css_kernfs(memcg));
+	s->paths.unified = append_path(s->strings, &s->paths.used, unified_kn);
+	s->paths.trigger_memcg = append_path(s->strings, &s->paths.used, css_kernfs(trigger_memcg));
 	s->unified_id = read_s64(unified_kn, OFF_KN_ID);
 	/* The v2 hierarchy is always number 0: cgroup_init() sets it up first. */
 	s->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
 	for (i = 0; i < LEVELS; i++) {
+		s->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
+		if (trigger_memcg)
+			trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
+	}
+	for (i = 0; i < LEVELS; i++) {
+		s->memcg[i].id = UNKNOWN;
+		if (!memcg)
+			break;
 		fill_level(&s->memcg[i], memcg);
-		s->trigger_memcg_ids[i] = read_s64(css_kernfs(trigger_memcg), OFF_KN_ID);
 		memcg = read_ptr(memcg, OFF_CSS_PARENT);
-		trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
 	}
 }
 
@@ -211,12 +217,67 @@ inline_always void report(void *ctx, enum kind kind, void *task, struct round *r
 	if (round)
 		s->decision = round->decision;
 	__builtin_memset(s->stack, 0, sizeof(s->stack));
-	bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
+	if (s->decision.ktime == UNKNOWN) /* a third of the whole cost */
+		bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
 	/* It fits anyway; the mask is what the verifier understands. */
 	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings) + (s->paths.used & (2 * STRINGS - 1)));
 }
 
-inline_always int decided(void *oc, const void *message)
+#include "ranking.h"
+
+BPF_ARRAY(weighings, struct weighing, 1);
+
+inline_always struct weighing *current_weighing(void)
+{
+	u32 zero = 0;
+	struct weighing *w = weighings.lookup(&zero);
+
+	return w && w->tid == (u32)bpf_get_current_pid_tgid() ? w : 0;
+}
+
+inline_always int begin_ranking(void)
+{
+	u32 zero = 0;
+	struct weighing *w = weighings.lookup(&zero);
+
+	if (!w)
+		return 0;
+	w->tid = bpf_get_current_pid_tgid();
+	w->task = 0;
+	w->ranking.weighed = 0;
+	w->ranking.told = 0;
+	return 0;
+}
+
+inline_always int weigh(void *task)
+{
+	struct weighing *w = current_weighing();
+
+	if (w)
+		w->task = task;
+	return 0;
+}
+
+inline_always int weighed(s64 points)
+{
+	struct weighing *w = current_weighing();
+
+	return w ? keep_candidate(w, points) : 0;
+}
+
+inline_always void tell_ranking(void *ctx, s64 ktime)
+{
+	struct weighing *w = current_weighing();
+
+	if (!w || !w->ranking.weighed)
+		return;
+	finish_ranking(w, ktime);
+	w->tid = 0;
+	sightings.perf_submit(ctx, &w->ranking,
+			      offsetof(struct ranking, strings) + (w->ranking.used & (2 * STRINGS - 1)));
+}
+
+inline_always int decided(void *ctx, void *oc, const void *message)
 {
 	struct round *round = current_round();
 	struct decision *d;
@@ -234,20 +295,47 @@ inline_always int decided(void *oc, const void *message)
 	d->memcg_id = read_s64(css_kernfs(read_ptr(oc, OFF_OC_MEMCG)), OFF_KN_ID);
 	__builtin_memset(d->message, 0, sizeof(d->message));
 	read_str(d->message, message, 0);
+	tell_ranking(ctx, d->ktime);
 	return 0;
 }
 
 #ifdef WITH_KPROBE
+int on_out_of_memory(struct pt_regs *ctx)
+{
+	return begin_ranking();
+}
+
+int on_oom_badness(struct pt_regs *ctx)
+{
+	return weigh((void *)PT_REGS_PARM1(ctx));
+}
+
+int on_oom_badness_return(struct pt_regs *ctx)
+{
+	return weighed(PT_REGS_RC(ctx));
+}
+
 int on_oom_kill_process(struct pt_regs *ctx)
 {
-	return decided((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+	return decided(ctx, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
 }
 #endif
 
 #ifdef WITH_FENTRY
+KFUNC_PROBE(out_of_memory, void *oc)
+{
+	return begin_ranking();
+}
+
+KRETFUNC_PROBE(oom_badness, void *task, unsigned long totalpages, long points)
+{
+	weigh(task);
+	return weighed(points);
+}
+
 KFUNC_PROBE(oom_kill_process, void *oc, void *message)
 {
-	return decided(oc, message);
+	return decided(ctx, oc, message);
 }
 #endif
 

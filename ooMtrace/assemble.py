@@ -3,43 +3,68 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ooMtrace import record
-from ooMtrace.judge import UNLIMITED, Judgement, Symbols, in_stack, judge
-from ooMtrace.kernel.gfp import gfp_flags
+from ooMtrace.compose import Context, compose, unique
+from ooMtrace.judge import Symbols, in_stack, judge
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Kind, MemcgLevel, Sighting
+from ooMtrace.sighting import Kind, Ranking, Sighting
 
 SHARER_WAIT_NS = 20_000_000
 """A process that shares a victim's memory may be marked itself a moment later, as a member of the same group: its
 line waits so long for that. The kernel does all this in one loop, without sleeping.
 """
 
+GROUP_WAIT_NS = 100_000_000
+"""The lines of a group kill wait until no member has followed for so long, to say how many there were. Between two
+members lies one line on the kernel's console, which may be a slow one.
+"""
+
 INCIDENTS_KEPT = 64
-MESSAGE_PATH = 200
+RANKINGS_KEPT = 8
 GROUP_MEMBER = "oom_kill_memcg_member"
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """One process of an incident, and when it was seen."""
+
+    seen: Sighting
+    now: Now
+    verdict: str
+
+    @property
+    def pid(self) -> int | None:
+        """The process; its marked thread where the process is not known (level `record`)."""
+        return self.seen.victim.task.pid or self.seen.victim.task.tid
 
 
 @dataclass(slots=True)
 class Incident:
-    """One run of the OOM killer: its id, and the processes that already have their line."""
+    """One run of the OOM killer.
+
+    Attributes:
+        id: Its name in the lines.
+        trigger: The thread that the OOM killer ran in.
+        decided: When the kernel decided (CLOCK_MONOTONIC ns); None: not seen.
+        group: Whether a memory.oom.group takes part.
+        killed: How many processes the kernel has killed and counted so far.
+        dead: All that are gone, those that only shared their memory included.
+        held: Deaths whose lines wait.
+        due: How long they wait (CLOCK_MONOTONIC ns).
+    """
 
     id: str
+    trigger: int | None
     decided: int | None
-    reported: set[int | None] = field(default_factory=set)
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """A sharer whose line is held back, until `due` (CLOCK_MONOTONIC ns)."""
-
-    due: int
-    incident: Incident
-    seen: Sighting
-    now: Now
+    group: bool
+    killed: int = 0
+    dead: set[int | None] = field(default_factory=set)
+    held: list[Death] = field(default_factory=list)
+    due: int = 0
 
 
 class Assembler:
@@ -57,249 +82,83 @@ class Assembler:
         self._symbols = symbols
         self._source = source
         self._dying = dying
-        self._incidents: OrderedDict[int | None, Incident] = OrderedDict()
-        self._waiting: list[Waiting] = []
+        self._incidents: deque[Incident] = deque()
+        self._rankings: OrderedDict[int, Ranking] = OrderedDict()
 
-    def add(self, seen: Sighting, now: Now) -> Iterator[record.OomKill]:
-        """Take in one sighting, in the order of the kernel's clock; yield the kills that it completes."""
-        if seen.kind is Kind.DYING:
-            if self._dying:
-                yield self._kill(seen, now, Incident(self._incident_id(seen), None), "dying")
-            return
-        incident = self._incident(seen)
-        pid = seen.victim.task.pid or seen.victim.task.tid
-        if pid in incident.reported:
-            return
-        if seen.kind is Kind.SHARER:
-            if not any(w.incident is incident and w.seen.victim.task.pid == pid for w in self._waiting):
-                self._waiting.append(Waiting(now.monotonic + SHARER_WAIT_NS, incident, seen, now))
-            return
-        incident.reported.add(pid)
-        member = in_stack(seen.stack, self._symbols, GROUP_MEMBER)
-        yield self._kill(seen, now, incident, "group_member" if member else "killed")
+    def add(self, seen: Sighting | Ranking, now: Now) -> Iterator[record.OomKill]:
+        """Take in one record, in the order of the kernel's clock; yield the kills that it completes."""
+        if isinstance(seen, Ranking):
+            self._rankings[seen.ktime] = seen
+            if len(self._rankings) > RANKINGS_KEPT:
+                self._rankings.popitem(last=False)
+        elif seen.kind is not Kind.DYING:
+            yield from self._enter(self._incident(seen), seen, now)
+            while len(self._incidents) > INCIDENTS_KEPT:
+                yield from self._release(self._incidents.popleft())
+        elif self._dying:
+            incident = Incident(self._incident_id(seen), seen.trigger.tid, None, group=False)
+            yield self._kill(incident, Death(seen, now, "dying"))
 
     def due(self, monotonic: int) -> Iterator[record.OomKill]:
-        """Yield the sharers that have waited long enough and were not marked themselves."""
-        ready = [w for w in self._waiting if w.due <= monotonic]
-        self._waiting = [w for w in self._waiting if w.due > monotonic]
-        for waiting in ready:
-            pid = waiting.seen.victim.task.pid
-            if pid not in waiting.incident.reported:
-                waiting.incident.reported.add(pid)
-                yield self._kill(waiting.seen, waiting.now, waiting.incident, "shared_mm")
+        """Yield the kills that have waited long enough."""
+        for incident in self._incidents:
+            if incident.held and incident.due <= monotonic:
+                yield from self._release(incident)
 
     def next_due(self) -> int | None:
         """Return when `due` has something (CLOCK_MONOTONIC ns); None if nothing waits."""
-        return min((w.due for w in self._waiting), default=None)
+        return min((one.due for one in self._incidents if one.held), default=None)
 
     def _incident(self, seen: Sighting) -> Incident:
-        """Find or open the incident: the same trigger, and the same decision or a continued group kill."""
+        """Find or open the incident: the same decision or, where none was seen, the same trigger and no new start."""
         decided = seen.decision.ktime if seen.decision else None
-        current = self._incidents.get(seen.trigger.tid)
-        continues = seen.kind is Kind.SHARER or in_stack(seen.stack, self._symbols, GROUP_MEMBER)
+        continues = seen.kind is Kind.SHARER or self._is_member(seen)
+        current = next((one for one in reversed(self._incidents) if one.trigger == seen.trigger.tid), None)
         if current and (current.decided == decided if decided is not None else continues):
             return current
-        opened = Incident(self._incident_id(seen), decided)
-        self._incidents[seen.trigger.tid] = opened
-        self._incidents.move_to_end(seen.trigger.tid)
-        if len(self._incidents) > INCIDENTS_KEPT:
-            self._incidents.popitem(last=False)
-        return opened
+        group = any(level.oom_group for level in seen.memcg) and seen.memcg_version == 2  # noqa: PLR2004
+        self._incidents.append(Incident(self._incident_id(seen), seen.trigger.tid, decided, group=group))
+        return self._incidents[-1]
+
+    def _is_member(self, seen: Sighting) -> bool:
+        """Say whether a killed process is not the chosen one, but of its group."""
+        if seen.decision:
+            return seen.decision.chosen_pid != seen.victim.task.pid
+        return bool(in_stack(seen.stack, self._symbols, GROUP_MEMBER))
 
     def _incident_id(self, seen: Sighting) -> str:
-        return self._unique(seen.decision.ktime if seen.decision else seen.ktime)
+        return unique(self._host, seen.decision.ktime if seen.decision else seen.ktime)
 
-    def _unique(self, ktime: int) -> str:
-        """No two OOMs of one boot share a nanosecond: the kernel runs one at a time."""
-        return f"{(self._host.boot_id or self._host.name)[:8]}-{ktime:x}"
+    def _enter(self, incident: Incident, seen: Sighting, now: Now) -> Iterator[record.OomKill]:
+        """Take a death into its incident: a line at once, a line that waits, or none if it has one already."""
+        if seen.kind is Kind.SHARER:
+            death = Death(seen, now, "shared_mm")
+            if death.pid not in incident.dead | {one.pid for one in incident.held}:
+                incident.held.append(death)
+                incident.due = max(incident.due, now.monotonic + SHARER_WAIT_NS)
+            return
+        death = Death(seen, now, "group_member" if self._is_member(seen) else "killed")
+        if death.pid in incident.dead:
+            return
+        incident.dead.add(death.pid)
+        incident.killed += 1
+        incident.held = [one for one in incident.held if one.pid != death.pid]
+        if incident.group:
+            incident.held.append(death)
+            incident.due = now.monotonic + GROUP_WAIT_NS
+        else:
+            yield self._kill(incident, death)
 
-    def _kill(self, seen: Sighting, now: Now, incident: Incident, verdict: str) -> record.OomKill:
-        judgement = judge(seen, self._symbols, now)
-        oom = _oom(seen, judgement, incident, verdict, now)
-        victim = seen.victim
-        dying = verdict == "dying"
-        return record.OomKill(
-            event="oom_dying" if dying else "oom_kill",
-            severity="INFO" if dying else "ERROR",
-            id=f"{self._unique(seen.ktime)}-{victim.task.pid or victim.task.tid}",
-            time=now.from_monotonic(seen.ktime),
-            observed=now.from_monotonic(now.monotonic),
-            message=_message(seen, oom, verdict),
-            source=self._source,
-            derived=judgement.derived,
-            host=self._host,
-            oom=oom,
-            process=_process(seen, judgement, now),
-            namespace=_namespace(seen),
-            cgroup=_cgroup(seen),
-        )
+    def _release(self, incident: Incident) -> Iterator[record.OomKill]:
+        held, incident.held = incident.held, []
+        for death in sorted(held, key=lambda death: death.seen.ktime):
+            incident.dead.add(death.pid)
+            yield self._kill(incident, death)
 
-
-def path(names: tuple[str, ...] | None) -> str | None:
-    """Join names, leaf first, to a path; None if the names are not known."""
-    return None if names is None else "/" + "/".join(reversed(names))
-
-
-def _text(number: int | None) -> str | None:
-    """Turn a 64-bit id into text: JSON readers that know only doubles would change it."""
-    return None if number is None else str(number)
-
-
-def _oom(seen: Sighting, judgement: Judgement, incident: Incident, verdict: str, now: Now) -> record.Oom:
-    decision, domain = seen.decision, judgement.level
-    gfp = decision.gfp_mask if decision else None
-    return record.Oom(
-        incident=incident.id,
-        verdict=None if verdict == "dying" else verdict,  # type: ignore[arg-type]
-        scope=judgement.scope,
-        constraint=judgement.constraint,
-        gfp_mask=None if gfp is None else record.GfpMask(raw=hex(gfp), flags=gfp_flags(gfp)),
-        order=decision.order if decision else None,
-        points=judgement.points,
-        limit_bytes=None if judgement.limit is None else judgement.limit * now.page_size,
-        trigger=record.Trigger(
-            pid=seen.trigger.pid,
-            tid=seen.trigger.tid,
-            comm=seen.trigger.comm,
-            cgroup=path(seen.trigger_memcg_path),
-        ),
-        memcg=None if domain is None else _memcg(seen, domain, now),
-        group=_group(seen, domain),
-    )
-
-
-def _memcg(seen: Sighting, index: int, now: Now) -> record.Memcg:
-    level, version = seen.memcg[index], seen.memcg_version
-
-    def size(pages: int | None) -> int | None:
-        return None if pages is None or pages >= UNLIMITED else pages * now.page_size
-
-    swap, swap_limit = size(level.swap_usage), size(level.swap_max)
-    if version == 1:  # there the counter is memory and swap together
-        swap, swap_limit = _less(swap, size(level.usage)), _less(swap_limit, size(level.max))
-    return record.Memcg(
-        path=path(seen.memcg_path[index:]) if seen.memcg_path is not None else None,
-        id=str(level.id),
-        version=version,
-        usage=size(level.usage),
-        limit=size(level.max),
-        high=size(level.high),
-        peak=size(level.watermark),
-        swap=swap,
-        swap_limit=swap_limit,
-        events=_events(level),
-    )
-
-
-def _less(whole: int | None, part: int | None) -> int | None:
-    return None if whole is None or part is None else max(whole - part, 0)
-
-
-def _events(level: MemcgLevel) -> record.MemcgEvents:
-    return record.MemcgEvents(
-        high=level.events_high,
-        max=level.events_max,
-        oom=level.events_oom,
-        oom_kill=level.events_oom_kill,
-        oom_group_kill=level.events_oom_group_kill,
-    )
-
-
-def _group(seen: Sighting, domain: int | None) -> record.Group | None:
-    """mem_cgroup_get_oom_group(): the highest memory.oom.group below or at the domain; only version 2 honours it."""
-    if seen.memcg_version != 2 or seen.memcg_path is None:  # noqa: PLR2004
-        return None
-    top = len(seen.memcg) - 2 if domain is None else domain  # the root has no such file
-    chosen = [i for i, level in enumerate(seen.memcg[: top + 1]) if level.oom_group]
-    return record.Group(path=path(seen.memcg_path[chosen[-1] :])) if chosen else None
-
-
-def _process(seen: Sighting, judgement: Judgement, now: Now) -> record.Process:
-    victim, parent = seen.victim, seen.victim.parent
-    started = victim.start_boottime
-    return record.Process(
-        pid=victim.task.pid,
-        tid=victim.task.tid,
-        vpid=victim.task.vpid,
-        comm=victim.task.comm,
-        parent=record.Parent(pid=parent.pid, vpid=parent.vpid, comm=parent.comm),
-        user=record.User(id=victim.uid),
-        creation=record.Creation(time=None if started is None else now.from_boottime(started)),
-        threads=victim.threads,
-        oom_score_adj=victim.oom_score_adj,
-        memory=_memory(seen, judgement, now),
-    )
-
-
-def _memory(seen: Sighting, judgement: Judgement, now: Now) -> record.Memory:
-    victim, rss = seen.victim, judgement.rss
-
-    def size(pages: int | None) -> int | None:
-        return None if pages is None else pages * now.page_size
-
-    # The kernel notes the peak only when memory is given back (update_hiwater_rss()), so it may lag behind.
-    peak = None if victim.hiwater_rss is None else max(victim.hiwater_rss, judgement.points.rss or 0)
-    return record.Memory(
-        anon=size(rss.anon),
-        file=size(rss.file),
-        shmem=size(rss.shmem),
-        swap=size(rss.swap),
-        page_tables=victim.pgtables_bytes,
-        total_vm=size(victim.total_vm),
-        peak_rss=size(peak),
-    )
-
-
-def _namespace(seen: Sighting) -> record.Namespace:
-    victim = seen.victim
-    return record.Namespace(hostname=victim.hostname, pid=_text(victim.pid_ns), net=_text(victim.net_ns))
-
-
-def _cgroup(seen: Sighting) -> record.Cgroup | None:
-    if not seen.memcg:
-        return None
-    v2 = record.UnifiedCgroup(path=path(seen.unified_path), id=_text(seen.unified_id))
-    same = v2.path is None or v2.id == str(seen.memcg[0].id)
-    return record.Cgroup(
-        path=path(seen.memcg_path),
-        id=str(seen.memcg[0].id),
-        version=seen.memcg_version,
-        v2=None if same else v2,
-    )
-
-
-def _message(seen: Sighting, oom: record.Oom, verdict: str) -> str:
-    task = seen.victim.task
-    who = f"{task.comm or 'a process'} (pid {task.pid or task.tid})"
-    if verdict == "dying":
-        return f"{who} was already dying when memory ran out; the OOM killer did not kill it"
-    how = {
-        "killed": "was killed by the kernel's OOM killer",
-        "group_member": "was killed by the kernel's OOM killer as a member of its cgroup's memory.oom.group",
-        "shared_mm": "was killed by the kernel's OOM killer because it shares the memory of the chosen process",
-    }[verdict]
-    return f"{who} {how}: {_reason(oom)}"
-
-
-def _reason(oom: record.Oom) -> str:
-    if oom.scope == "memcg":
-        if oom.memcg and oom.memcg.limit is not None:
-            return f"memory cgroup {_short(oom.memcg.path)} reached its limit of {_mebibytes(oom.memcg.limit)}"
-        return "a memory cgroup reached its limit"
-    reasons = {
-        "global": "the host is out of memory",
-        "cpuset": "the memory nodes of its cpuset are out of memory",
-        "mempolicy": "the memory nodes of a memory policy are out of memory",
-        "sysrq": "somebody asked for it with sysrq-f",
-    }
-    return reasons.get(oom.scope or "", "memory ran out")
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
-
-
-def _short(name: str | None) -> str:
-    """Keep the end of a long path, which tells more than its beginning."""
-    name = name or "?"
-    return name if len(name) <= MESSAGE_PATH else "..." + name[-MESSAGE_PATH:]
+    def _kill(self, incident: Incident, death: Death) -> record.OomKill:
+        seen = death.seen
+        chosen = death.verdict == "killed" and seen.decision is not None
+        ranking = self._rankings.get(seen.decision.ktime) if chosen and seen.decision else None
+        context = Context(incident.id, death.verdict, incident.killed, ranking)
+        judgement = judge(seen, self._symbols, death.now)
+        return compose(seen, judgement, context, death.now, self._host, self._source)

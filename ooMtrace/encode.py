@@ -14,7 +14,7 @@ from ooMtrace.record import OomKill
 LINE_LIMIT = 8000
 """Bytes, newline included: log shippers cut or drop longer lines."""
 
-EXPENDABLE = ("oom.trigger.cgroup", "cgroup.v2", "oom.group", "oom.memcg.path", "cgroup.path")
+EXPENDABLE = ("oom.candidates", "oom.trigger.cgroup", "cgroup.v2", "oom.group", "oom.memcg.path", "cgroup.path")
 """What a line that is too long loses, in this order. Only cgroup paths can grow that long."""
 
 ELSEWHERE_CONTROL = re.compile("[\x7f-\x9f]")

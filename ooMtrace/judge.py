@@ -19,6 +19,8 @@ ALLOCATING_TASK = "(oom_kill_allocating_task)"
 UNLIMITED = LONG_MAX >> 16
 """Pages: at or above PAGE_COUNTER_MAX (LONG_MAX / PAGE_SIZE) of the largest page size, 64 KiB, there is no limit."""
 
+UNKNOWN_RSS = Rss(None, None, None, None)
+
 Symbols = Mapping[str, tuple[int, int]]
 
 
@@ -46,7 +48,7 @@ def judge(seen: Sighting, symbols: Symbols, now: Now) -> Judgement:
     decision = seen.decision
     constraint = None
     if decision is None:
-        scope, level = _derived_domain(seen, symbols)
+        scope, level = _derived_domain(seen, symbols, now)
         limit = derived_limit(seen, scope, level, now)
     else:
         scope, constraint = scope_from_decision(decision)
@@ -64,8 +66,10 @@ def judge(seen: Sighting, symbols: Symbols, now: Now) -> Judgement:
     return Judgement(scope, constraint, level, limit, weighed, rss, derived)
 
 
-def _derived_domain(seen: Sighting, symbols: Symbols) -> tuple[Scope | None, int | None]:
+def _derived_domain(seen: Sighting, symbols: Symbols, now: Now) -> tuple[Scope | None, int | None]:
     scope = scope_from_stack(seen.stack, symbols)
+    if scope == "global" and now.nodes != 1:  # it may as well be a cpuset or a memory policy: the path is the same
+        scope = None
     return scope, nearest_limit(seen) if scope == "memcg" else None
 
 
@@ -164,15 +168,19 @@ def points(seen: Sighting, limit: int | None, total: int | None, now: Now) -> tu
     """
     victim = seen.victim
     tables = None if victim.pgtables_bytes is None else victim.pgtables_bytes // now.page_size
-    adj = None
-    if victim.oom_score_adj is not None and limit is not None:
+    adj = 0 if victim.oom_score_adj == 0 else None
+    if victim.oom_score_adj and limit is not None:
         adj = victim.oom_score_adj * (limit // 1000)
     readings = [(rss, _sum(_resident(rss), rss.swap, tables, adj)) for rss in (victim.rss, victim.rss_sum)]
     confirmed = [rss for rss, parts in readings if parts is not None and parts == total]
     rss = confirmed[0] if confirmed else victim.rss
     parts = _sum(_resident(rss), rss.swap, tables, adj)
-    total = parts if total is None else total
-    exact = None if parts is None or total is None else parts == total
+    if parts is None:
+        exact = None
+    elif total is None:  # nothing to compare with: exact if no CPU holds back anything, as far as that can be seen
+        total, exact = parts, victim.rss_sum in (UNKNOWN_RSS, victim.rss)
+    else:
+        exact = parts == total
     return Points(total=total, rss=_resident(rss), swap=rss.swap, page_tables=tables, adj=adj, exact=exact), rss
 
 

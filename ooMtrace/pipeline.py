@@ -19,7 +19,7 @@ from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill, missing
-from ooMtrace.sighting import Sighting
+from ooMtrace.sighting import Ranking, Sighting
 
 ENRICHERS: tuple[Enricher, ...] = (process(), user_name())
 
@@ -62,6 +62,8 @@ class Tracer:
         """Yield what has arrived, without waiting."""
         moment = now()
         records = self._probe.read()
+        if records:  # what was written to one CPU's buffer before may have been passed over
+            records += self._probe.read()
         self._dropped += self._probe.take_lost()
         for seen in sorted(self._decoded(records), key=lambda seen: seen.ktime):
             yield from self._finished(self._assembler.add(seen, moment))
@@ -72,7 +74,7 @@ class Tracer:
         yield from self.kills()
         yield from self._finished(self._assembler.due(1 << 63))
 
-    def _decoded(self, records: Iterable[bytes]) -> Iterator[Sighting]:
+    def _decoded(self, records: Iterable[bytes]) -> Iterator[Sighting | Ranking]:
         for record in records:
             try:
                 yield decode(record)

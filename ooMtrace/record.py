@@ -105,6 +105,19 @@ class Group:
     """The cgroup whose memory.oom.group made the kernel kill all of it."""
 
     path: str | None = expected("Its path")
+    size: int | None = expected("How many processes the kernel killed for it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A process that the kernel weighed before it chose."""
+
+    pid: int | None = expected("Process id in the initial pid namespace")
+    comm: str | None = expected("The process's name")
+    points: int = always("The kernel's badness, in pages")
+    oom_score_adj: int | None = expected("-1000 to 1000")
+    memory: int | None = expected("Bytes resident, in swap and in page tables: the points without what adj adds")
+    cgroup: str | None = expected("Path of its memory cgroup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +138,8 @@ class Oom:
     trigger: Trigger | None = expected("Whose allocation failed")
     memcg: Memcg | None = optional("Whose limit was hit; only with scope `memcg`")
     group: Group | None = optional("Only if memory.oom.group took part")
+    weighed: int | None = optional("How many processes the kernel weighed; on the chosen one's line, level `full`")
+    candidates: tuple[Candidate, ...] | None = optional("The ten with the most points, the kernel's choice first")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,3 +114,28 @@ class Sighting:
     trigger_memcg_ids: tuple[int, ...]
     trigger_memcg_path: tuple[str, ...] | None
     stack: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A process that the kernel weighed; points in pages, names of the path leaf first."""
+
+    pid: int | None
+    points: int
+    oom_score_adj: int | None
+    comm: str | None
+    memcg_path: tuple[str, ...] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Ranking:
+    """What the kernel weighed before it decided; `ktime` is the Decision's.
+
+    Attributes:
+        weighed: How many processes were eligible.
+        best: The best of them, in the kernel's order.
+    """
+
+    ktime: int
+    weighed: int
+    best: tuple[Candidate, ...]

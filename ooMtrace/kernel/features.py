@@ -21,6 +21,9 @@ SYMBOLS = (
     "oom_kill_memcg_member",
     "mem_cgroup_out_of_memory",
     "moom_callback",
+    "oom_badness",
+    "oom_badness.part.0",
+    "out_of_memory",
     "__per_cpu_offset",
 )
 """Kernel symbols that a plan or the reading of a kill depends on."""

@@ -15,7 +15,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class Now:
-    """One moment; clocks in nanoseconds, sizes in pages."""
+    """One moment; clocks in nanoseconds, sizes in pages; `nodes` counts the NUMA nodes that have memory."""
 
     realtime: int
     monotonic: int
@@ -24,6 +24,7 @@ class Now:
     ram: int | None
     swap: int | None
     swappiness: int | None
+    nodes: int | None
 
     def from_monotonic(self, ktime: int) -> str:
         """Turn a CLOCK_MONOTONIC time into RFC 3339."""
@@ -40,7 +41,7 @@ def rfc3339(realtime: int) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def now(proc: Path = Path("/proc")) -> Now:
+def now(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Now:
     """Look at the clocks and at the size of RAM and swap: swap comes and goes."""
     meminfo = _read(proc / "meminfo")
     page_size = os.sysconf("SC_PAGE_SIZE")
@@ -53,7 +54,14 @@ def now(proc: Path = Path("/proc")) -> Now:
         ram=_pages(meminfo, "MemTotal", page_size),
         swap=_pages(meminfo, "SwapTotal", page_size),
         swappiness=int(swappiness) if swappiness.isdigit() else None,
+        nodes=_count(_read(sys / "devices/system/node/has_memory")),
     )
+
+
+def _count(numbers: str) -> int | None:
+    """Count the numbers of a list such as `0-1,4`."""
+    ranges = [part.split("-") for part in numbers.strip().split(",") if part]
+    return sum(int(ends[-1]) - int(ends[0]) + 1 for ends in ranges) or None
 
 
 def _pages(meminfo: str, name: str, page_size: int) -> int | None:

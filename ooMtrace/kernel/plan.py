@@ -124,10 +124,21 @@ def _full_obstacle(features: Features) -> tuple[str, str] | None:
 
 
 def _hooks(features: Features, level: str) -> Iterator[str]:
-    if level == "full":
-        yield "kprobe:oom_kill_process" if features.kprobes else "fentry:oom_kill_process"
+    if level == "full" and features.kprobes:
+        yield from ("kprobe:oom_kill_process", *_ranking_hooks(features))
+    elif level == "full":
+        # BCC attaches these by itself, all or none.
+        yield from ("fentry:oom_kill_process", "fentry:out_of_memory", "fexit:oom_badness")
     yield "raw_tracepoint:signal_generate"
     yield "raw_tracepoint:mark_victim"
+
+
+def _ranking_hooks(features: Features) -> tuple[str, ...]:
+    """Probe where oom_badness() really is: a compiler may have split it, and callers then go to the part."""
+    badness = next((name for name in ("oom_badness.part.0", "oom_badness") if name in features.symbols), None)
+    if badness is None or "out_of_memory" not in features.symbols:
+        return ()
+    return ("kprobe:out_of_memory", f"kprobe:{badness}", f"kretprobe:{badness}")
 
 
 def _macros(features: Features, level: str) -> dict[str, int]:

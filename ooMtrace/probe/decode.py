@@ -4,29 +4,44 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from collections.abc import Iterable
 from dataclasses import fields
+from typing import TypeVar
 
 from ooMtrace.errors import DecodeError
 from ooMtrace.probe import wire
-from ooMtrace.sighting import Decision, Kind, MemcgLevel, Rss, Sighting, Task, Victim
+from ooMtrace.sighting import Candidate, Decision, Kind, MemcgLevel, Ranking, Rss, Sighting, Task, Victim
 
+Form = TypeVar("Form", wire.Sighting, wire.Ranking)
 FIXED = ctypes.sizeof(wire.Sighting)
+FIXED_RANKING = ctypes.sizeof(wire.Ranking)
 
 
-def decode(record: bytes) -> Sighting:
+def decode(record: bytes) -> Sighting | Ranking:
     """Decode one record.
 
     Raises:
         DecodeError: The record is too short, or its parts do not fit together.
     """
-    if len(record) < FIXED:
-        raise DecodeError(f"a record of {len(record)} bytes came from the kernel, {FIXED} are the least")
-    raw = wire.Sighting.from_buffer_copy(record)
-    if raw.kind not in {kind.value for kind in Kind}:
-        raise DecodeError(f"a record of the unknown kind {raw.kind} came from the kernel")
+    kind = int.from_bytes(record[:8], sys.byteorder, signed=True)
+    if kind == wire.KIND_RANKING:
+        return _ranking(_fixed(wire.Ranking, record), record[FIXED_RANKING:])
+    if kind not in {kind.value for kind in Kind}:
+        raise DecodeError(f"a record of the unknown kind {kind} came from the kernel")
+    return _sighting(_fixed(wire.Sighting, record), record[FIXED:])
+
+
+def _fixed(form: type[Form], record: bytes) -> Form:
+    if len(record) < ctypes.sizeof(form):
+        raise DecodeError(f"a record of {len(record)} bytes came from the kernel, {ctypes.sizeof(form)} are the least")
+    return form.from_buffer_copy(record)
+
+
+def _sighting(raw: wire.Sighting, strings: bytes) -> Sighting:
     levels = tuple(_levels(raw.memcg))
-    memcg_path, unified_path, trigger_path = _paths(raw.paths, record[FIXED:])
+    lengths = (raw.paths.memcg, raw.paths.unified, raw.paths.trigger_memcg)
+    memcg_path, unified_path, trigger_path = _paths(lengths, strings)
     return Sighting(
         kind=Kind(raw.kind),
         ktime=raw.ktime,
@@ -42,6 +57,19 @@ def decode(record: bytes) -> Sighting:
         trigger_memcg_path=trigger_path if _known(raw.trigger_memcg_ids[0]) is not None else None,
         stack=tuple(address & 0xFFFFFFFFFFFFFFFF for address in raw.stack if address),
     )
+
+
+def _ranking(raw: wire.Ranking, strings: bytes) -> Ranking:
+    if not 0 <= raw.told <= wire.BEST:
+        raise DecodeError(f"a record from the kernel tells of {raw.told} candidates")
+    best = list(zip(raw.best[: raw.told], _paths([one.path for one in raw.best[: raw.told]], strings), strict=True))
+    # As select_bad_process() does: the highest points, and of equals the last one weighed.
+    best.sort(key=lambda pair: (pair[0].points, pair[0].order), reverse=True)
+    candidates = (
+        Candidate(_known(one.pid), one.points, _known(one.oom_score_adj), text(one.comm) or None, path)
+        for one, path in best
+    )
+    return Ranking(ktime=raw.ktime, weighed=raw.weighed, best=tuple(candidates))
 
 
 def text(raw: bytes) -> str:
@@ -104,9 +132,13 @@ def _decision(raw: wire.Decision) -> Decision | None:
     )
 
 
-def _paths(lengths: wire.Paths, strings: bytes) -> list[tuple[str, ...]]:
-    paths, at = [], 0
-    for length in (lengths.memcg, lengths.unified, lengths.trigger_memcg):
+def _paths(lengths: Iterable[int], strings: bytes) -> list[tuple[str, ...] | None]:
+    paths: list[tuple[str, ...] | None] = []
+    at = 0
+    for length in lengths:
+        if _known(length) is None:
+            paths.append(None)
+            continue
         if not 0 <= length <= len(strings) - at:
             raise DecodeError("a record from the kernel ends within a path")
         names = strings[at : at + length].split(b"\0")[:-1]

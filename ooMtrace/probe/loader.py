@@ -94,14 +94,17 @@ class Probe:
 
     def _attach(self, hook: str) -> None:
         kind, _, name = hook.partition(":")
-        function = f"on_{name.rpartition(':')[2]}".encode()
+        # A function that the compiler split (`oom_badness.part.0`) is still that function.
+        function = f"on_{name.rpartition(':')[2].partition('.')[0]}".encode()
         if kind == "kprobe":
             self._bpf.attach_kprobe(event=name.encode(), fn_name=function)
+        elif kind == "kretprobe":
+            self._bpf.attach_kretprobe(event=name.encode(), fn_name=function + b"_return")
         elif kind == "raw_tracepoint":
             self._bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=function)
         elif kind == "tracepoint":
             self._bpf.attach_tracepoint(tp=name.encode(), fn_name=function)
-        # BCC has attached `fentry` itself: it knows such programs by their name.
+        # BCC has attached fentry and fexit itself: it knows such programs by their name.
 
     def _receive(self, _cpu: int, data: int, size: int) -> None:
         # Copies and nothing else: an exception in a callback from C would be printed and forgotten.

@@ -6,9 +6,9 @@ from __future__ import annotations
 import ctypes
 
 UNKNOWN = -(1 << 63)
-LEVELS, FRAMES = 16, 24
+LEVELS, FRAMES, BEST = 16, 12, 10
 
-KIND_DYING, KIND_KILLED, KIND_SHARER = 1, 2, 3
+KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING = 1, 2, 3, 4
 
 S64 = ctypes.c_int64
 
@@ -82,7 +82,7 @@ class Decision(ctypes.Structure):
 class Paths(ctypes.Structure):
     """`struct paths`: the lengths of what lies in `strings`."""
 
-    _fields_ = (("memcg", S64), ("unified", S64), ("trigger_memcg", S64), ("used", S64), ("cut", S64))
+    _fields_ = (("memcg", S64), ("unified", S64), ("trigger_memcg", S64), ("used", S64))
 
 
 class Sighting(ctypes.Structure):
@@ -100,4 +100,30 @@ class Sighting(ctypes.Structure):
         ("trigger_memcg_ids", S64 * LEVELS),
         ("stack", S64 * FRAMES),
         ("paths", Paths),
+    )
+
+
+class Candidate(ctypes.Structure):
+    """`struct candidate`: a process that the kernel weighed."""
+
+    _fields_ = (
+        ("pid", S64),
+        ("points", S64),
+        ("oom_score_adj", S64),
+        ("order", S64),
+        ("path", S64),
+        ("comm", ctypes.c_char * 16),
+    )
+
+
+class Ranking(ctypes.Structure):
+    """`struct ranking` without its strings."""
+
+    _fields_ = (
+        ("kind", S64),
+        ("ktime", S64),
+        ("weighed", S64),
+        ("told", S64),
+        ("used", S64),
+        ("best", Candidate * BEST),
     )

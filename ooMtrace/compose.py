@@ -1,0 +1,250 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From one judged death to its record. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ooMtrace import record
+from ooMtrace.judge import UNLIMITED, Judgement
+from ooMtrace.kernel.gfp import gfp_flags
+from ooMtrace.kernel.now import Now
+from ooMtrace.sighting import Candidate, MemcgLevel, Ranking, Sighting
+
+MESSAGE_PATH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a line says beyond its own sighting.
+
+    Attributes:
+        incident: Id of the OOM.
+        verdict: As in record.Oom, or `dying`.
+        killed: How many processes the kernel has killed in this OOM.
+        ranking: What it weighed, if this is the process it chose.
+    """
+
+    incident: str
+    verdict: str
+    killed: int
+    ranking: Ranking | None
+
+
+def compose(
+    seen: Sighting, judgement: Judgement, context: Context, now: Now, host: record.Host, source: record.Source
+) -> record.OomKill:
+    """Write down a kill."""
+    dying = context.verdict == "dying"
+    oom = _oom(seen, judgement, context, now)
+    return record.OomKill(
+        event="oom_dying" if dying else "oom_kill",
+        severity="INFO" if dying else "ERROR",
+        id=f"{unique(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}",
+        time=now.from_monotonic(seen.ktime),
+        observed=now.from_monotonic(now.monotonic),
+        message=_message(seen, oom, context.verdict),
+        source=source,
+        derived=judgement.derived,
+        host=host,
+        oom=oom,
+        process=_process(seen, judgement, now),
+        namespace=_namespace(seen),
+        cgroup=_cgroup(seen),
+    )
+
+
+def unique(host: record.Host, ktime: int) -> str:
+    """Name an instant of one boot; no two OOMs share a nanosecond, for the kernel runs one at a time."""
+    return f"{(host.boot_id or host.name)[:8]}-{ktime:x}"
+
+
+def path(names: tuple[str, ...] | None) -> str | None:
+    """Join names, leaf first, to a path; None if the names are not known."""
+    return None if names is None else "/" + "/".join(reversed(names))
+
+
+def _text(number: int | None) -> str | None:
+    """Turn a 64-bit id into text: JSON readers that know only doubles would change it."""
+    return None if number is None else str(number)
+
+
+def _oom(seen: Sighting, judgement: Judgement, context: Context, now: Now) -> record.Oom:
+    decision, domain, ranking = seen.decision, judgement.level, context.ranking
+    gfp = decision.gfp_mask if decision else None
+    return record.Oom(
+        incident=context.incident,
+        verdict=None if context.verdict == "dying" else context.verdict,  # type: ignore[arg-type]
+        scope=judgement.scope,
+        constraint=judgement.constraint,
+        gfp_mask=None if gfp is None else record.GfpMask(raw=hex(gfp), flags=gfp_flags(gfp)),
+        order=decision.order if decision else None,
+        points=judgement.points,
+        limit_bytes=None if judgement.limit is None else judgement.limit * now.page_size,
+        trigger=record.Trigger(
+            pid=seen.trigger.pid,
+            tid=seen.trigger.tid,
+            comm=seen.trigger.comm,
+            cgroup=path(seen.trigger_memcg_path),
+        ),
+        memcg=None if domain is None else _memcg(seen, domain, now),
+        group=_group(seen, domain, context.killed),
+        weighed=ranking.weighed if ranking else None,
+        candidates=_candidates(ranking, judgement.limit, now) if ranking else None,
+    )
+
+
+def _candidates(ranking: Ranking, limit: int | None, now: Now) -> tuple[record.Candidate, ...]:
+    def memory(one: Candidate) -> int | None:
+        if limit is None or one.oom_score_adj is None:
+            return None
+        return (one.points - one.oom_score_adj * (limit // 1000)) * now.page_size
+
+    return tuple(
+        record.Candidate(
+            pid=one.pid,
+            comm=one.comm,
+            points=one.points,
+            oom_score_adj=one.oom_score_adj,
+            memory=memory(one),
+            cgroup=path(one.memcg_path),
+        )
+        for one in ranking.best
+    )
+
+
+def _memcg(seen: Sighting, index: int, now: Now) -> record.Memcg:
+    level, version = seen.memcg[index], seen.memcg_version
+
+    def size(pages: int | None) -> int | None:
+        return None if pages is None or pages >= UNLIMITED else pages * now.page_size
+
+    swap, swap_limit = size(level.swap_usage), size(level.swap_max)
+    if version == 1:  # there the counter is memory and swap together
+        swap, swap_limit = _less(swap, size(level.usage)), _less(swap_limit, size(level.max))
+    return record.Memcg(
+        path=path(seen.memcg_path[index:]) if seen.memcg_path is not None else None,
+        id=str(level.id),
+        version=version,
+        usage=size(level.usage),
+        limit=size(level.max),
+        high=size(level.high),
+        peak=size(level.watermark),
+        swap=swap,
+        swap_limit=swap_limit,
+        events=_events(level),
+    )
+
+
+def _less(whole: int | None, part: int | None) -> int | None:
+    return None if whole is None or part is None else max(whole - part, 0)
+
+
+def _events(level: MemcgLevel) -> record.MemcgEvents:
+    return record.MemcgEvents(
+        high=level.events_high,
+        max=level.events_max,
+        oom=level.events_oom,
+        oom_kill=level.events_oom_kill,
+        oom_group_kill=level.events_oom_group_kill,
+    )
+
+
+def _group(seen: Sighting, domain: int | None, killed: int) -> record.Group | None:
+    """mem_cgroup_get_oom_group(): the highest memory.oom.group below or at the domain; only version 2 honours it."""
+    if seen.memcg_version != 2 or seen.memcg_path is None:  # noqa: PLR2004
+        return None
+    top = len(seen.memcg) - 2 if domain is None else domain  # the root has no such file
+    chosen = [i for i, level in enumerate(seen.memcg[: top + 1]) if level.oom_group]
+    return record.Group(path=path(seen.memcg_path[chosen[-1] :]), size=killed) if chosen else None
+
+
+def _process(seen: Sighting, judgement: Judgement, now: Now) -> record.Process:
+    victim, parent = seen.victim, seen.victim.parent
+    started = victim.start_boottime
+    return record.Process(
+        pid=victim.task.pid,
+        tid=victim.task.tid,
+        vpid=victim.task.vpid,
+        comm=victim.task.comm,
+        parent=record.Parent(pid=parent.pid, vpid=parent.vpid, comm=parent.comm),
+        user=record.User(id=victim.uid),
+        creation=record.Creation(time=None if started is None else now.from_boottime(started)),
+        threads=victim.threads,
+        oom_score_adj=victim.oom_score_adj,
+        memory=_memory(seen, judgement, now),
+    )
+
+
+def _memory(seen: Sighting, judgement: Judgement, now: Now) -> record.Memory:
+    victim, rss = seen.victim, judgement.rss
+
+    def size(pages: int | None) -> int | None:
+        return None if pages is None else pages * now.page_size
+
+    # The kernel notes the peak only when memory is given back (update_hiwater_rss()), so it may lag behind.
+    peak = None if victim.hiwater_rss is None else max(victim.hiwater_rss, judgement.points.rss or 0)
+    return record.Memory(
+        anon=size(rss.anon),
+        file=size(rss.file),
+        shmem=size(rss.shmem),
+        swap=size(rss.swap),
+        page_tables=victim.pgtables_bytes,
+        total_vm=size(victim.total_vm),
+        peak_rss=size(peak),
+    )
+
+
+def _namespace(seen: Sighting) -> record.Namespace:
+    victim = seen.victim
+    return record.Namespace(hostname=victim.hostname, pid=_text(victim.pid_ns), net=_text(victim.net_ns))
+
+
+def _cgroup(seen: Sighting) -> record.Cgroup | None:
+    if not seen.memcg:
+        return None
+    v2 = record.UnifiedCgroup(path=path(seen.unified_path), id=_text(seen.unified_id))
+    same = v2.path is None or v2.id == str(seen.memcg[0].id)
+    return record.Cgroup(
+        path=path(seen.memcg_path),
+        id=str(seen.memcg[0].id),
+        version=seen.memcg_version,
+        v2=None if same else v2,
+    )
+
+
+def _message(seen: Sighting, oom: record.Oom, verdict: str) -> str:
+    task = seen.victim.task
+    who = f"{task.comm or 'a process'} (pid {task.pid or task.tid})"
+    if verdict == "dying":
+        return f"{who} was already dying when memory ran out; the OOM killer did not kill it"
+    how = {
+        "killed": "was killed by the kernel's OOM killer",
+        "group_member": "was killed by the kernel's OOM killer as a member of its cgroup's memory.oom.group",
+        "shared_mm": "was killed by the kernel's OOM killer because it shares the memory of the chosen process",
+    }[verdict]
+    return f"{who} {how}: {_reason(oom)}"
+
+
+def _reason(oom: record.Oom) -> str:
+    if oom.scope == "memcg":
+        if oom.memcg and oom.memcg.limit is not None:
+            return f"memory cgroup {_short(oom.memcg.path)} reached its limit of {_mebibytes(oom.memcg.limit)}"
+        return "a memory cgroup reached its limit"
+    reasons = {
+        "global": "the host is out of memory",
+        "cpuset": "the memory nodes of its cpuset are out of memory",
+        "mempolicy": "the memory nodes of a memory policy are out of memory",
+        "sysrq": "somebody asked for it with sysrq-f",
+    }
+    return reasons.get(oom.scope or "", "memory ran out")
+
+
+def _mebibytes(size: int) -> str:
+    return f"{size / (1 << 20):.1f} MiB"
+
+
+def _short(name: str | None) -> str:
+    """Keep the end of a long path, which tells more than its beginning."""
+    name = name or "?"
+    return name if len(name) <= MESSAGE_PATH else "..." + name[-MESSAGE_PATH:]
