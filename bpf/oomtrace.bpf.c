@@ -214,7 +214,9 @@ inline_always void report(void *ctx, enum kind kind, void *task, struct round *r
 	fill_task(&s->trigger, current);
 	fill_cgroups(s, task, current);
 	s->decision.ktime = UNKNOWN;
-	if (round)
+	/* Whoever was already dying may have been marked without any decision: that of an earlier OOM is not its own.
+	 */
+	if (round && kind != KIND_DYING)
 		s->decision = round->decision;
 	__builtin_memset(s->stack, 0, sizeof(s->stack));
 	if (s->decision.ktime == UNKNOWN) /* a third of the whole cost */

@@ -22,16 +22,25 @@
 #define SI_KERNEL 0x80
 
 BPF_PERF_OUTPUT(sightings);
-BPF_TABLE("lru_hash", u32, u32, signalled, 256); /* trigger's thread -> thread that got SIGKILL from it */
+struct target {
+	u32 tid;
+	char comm[COMM_LEN];
+};
+
+BPF_TABLE("lru_hash", u32, struct target, signalled, 256); /* trigger's thread -> thread that got SIGKILL from it */
 BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
 
 int on_signal_generate(void *ctx)
 {
 	u32 trigger = bpf_get_current_pid_tgid();
-	u32 tid = read_s32(ctx, SIGNAL_GENERATE_PID);
+	struct target target = {};
 
-	if (read_s32(ctx, SIGNAL_GENERATE_SIG) == SIGKILL && read_s32(ctx, SIGNAL_GENERATE_CODE) == SI_KERNEL)
-		signalled.update(&trigger, &tid);
+	if (read_s32(ctx, SIGNAL_GENERATE_SIG) != SIGKILL || read_s32(ctx, SIGNAL_GENERATE_CODE) != SI_KERNEL)
+		return 0;
+	target.tid = read_s32(ctx, SIGNAL_GENERATE_PID);
+	if (SIGNAL_GENERATE_COMM >= 0) /* an array of its own, not a __data_loc */
+		bpf_probe_read_kernel(target.comm, COMM_LEN, (char *)ctx + SIGNAL_GENERATE_COMM);
+	signalled.update(&trigger, &target);
 	return 0;
 }
 
@@ -78,15 +87,18 @@ int on_mark_victim(void *ctx)
 {
 	u64 current = bpf_get_current_pid_tgid();
 	u32 trigger = current, tid = read_s32(ctx, MARK_VICTIM_PID), zero = 0;
-	u32 *killed = signalled.lookup(&trigger);
+	struct target *killed = signalled.lookup(&trigger);
 	struct sighting *s = scratch.lookup(&zero);
 
 	if (!s)
 		return 0;
 	clear(s);
-	s->kind = killed && *killed == tid ? KIND_KILLED : KIND_DYING;
+	s->kind = killed && killed->tid == tid ? KIND_KILLED : KIND_DYING;
 	s->ktime = bpf_ktime_get_ns();
 	fill_victim(&s->victim, ctx, tid);
+	/* Before 72ba14deb40a (6.9, and in stable series) the mark had a number and no name. */
+	if (s->kind == KIND_KILLED && MARK_VICTIM_COMM < 0)
+		__builtin_memcpy(s->victim.task.comm, killed->comm, COMM_LEN);
 	s->trigger.pid = current >> 32;
 	s->trigger.tid = trigger;
 	bpf_get_current_comm(s->trigger.comm, COMM_LEN);

@@ -23,6 +23,9 @@ GROUP_WAIT_NS = 100_000_000
 members lies one line on the kernel's console, which may be a slow one.
 """
 
+SUMS_SINCE = 7
+"""Linux 7.x: the OOM killer weighs and logs with every CPU's part of the counters. Stable series may have it, too."""
+
 INCIDENTS_KEPT = 64
 RANKINGS_KEPT = 8
 GROUP_MEMBER = "oom_kill_memcg_member"
@@ -84,6 +87,8 @@ class Assembler:
         self._dying = dying
         self._incidents: deque[Incident] = deque()
         self._rankings: OrderedDict[int, Ranking] = OrderedDict()
+        # How this kernel weighs; a guess (get_mm_rss_sum() is of 2026) until it has confirmed one reading.
+        self._summed = int(host.kernel.partition(".")[0]) >= SUMS_SINCE
 
     def add(self, seen: Sighting | Ranking, now: Now) -> Iterator[record.OomKill]:
         """Take in one record, in the order of the kernel's clock; yield the kills that it completes."""
@@ -160,5 +165,7 @@ class Assembler:
         chosen = death.verdict == "killed" and seen.decision is not None
         ranking = self._rankings.get(seen.decision.ktime) if chosen and seen.decision else None
         context = Context(incident.id, death.verdict, incident.killed, ranking)
-        judgement = judge(seen, self._symbols, death.now)
+        judgement = judge(seen, self._symbols, death.now, summed=self._summed)
+        if judgement.points.exact and seen.victim.rss != seen.victim.rss_sum:
+            self._summed = judgement.rss == seen.victim.rss_sum
         return compose(seen, judgement, context, death.now, self._host, self._source)

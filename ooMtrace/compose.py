@@ -137,7 +137,8 @@ def _memcg(seen: Sighting, index: int, now: Now) -> record.Memcg:
 
 
 def _less(whole: int | None, part: int | None) -> int | None:
-    return None if whole is None or part is None else max(whole - part, 0)
+    """Subtract; None if the whole is the smaller, for then nobody counts it (swapaccount=0)."""
+    return None if whole is None or part is None or whole < part else whole - part
 
 
 def _events(level: MemcgLevel) -> record.MemcgEvents:

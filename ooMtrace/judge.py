@@ -43,8 +43,8 @@ class Judgement:
     derived: tuple[str, ...]
 
 
-def judge(seen: Sighting, symbols: Symbols, now: Now) -> Judgement:
-    """Find out why the kernel killed."""
+def judge(seen: Sighting, symbols: Symbols, now: Now, *, summed: bool = False) -> Judgement:
+    """Find out why the kernel killed; `summed` as in `points`."""
     decision = seen.decision
     constraint = None
     if decision is None:
@@ -55,7 +55,7 @@ def judge(seen: Sighting, symbols: Symbols, now: Now) -> Judgement:
         level = next((i for i, memcg in enumerate(seen.memcg) if memcg.id == decision.memcg_id), None)
         limit = decision.totalpages
     total = kernel_total(seen)
-    weighed, rss = points(seen, limit, total, now)
+    weighed, rss = points(seen, limit, total, now, summed=summed)
     worked_out = {
         "oom.scope": decision is None and scope is not None,
         "oom.limit_bytes": decision is None and limit is not None,
@@ -122,7 +122,9 @@ def _margin(memcg: MemcgLevel, version: int | None) -> int | None:
     counters = [(memcg.usage, memcg.max)]
     if version == 1:
         counters.append((memcg.swap_usage, memcg.swap_max))
-    margins = [max(most - usage, 0) for usage, most in counters if usage is not None and most and most < UNLIMITED]
+    margins = [
+        max(most - usage, 0) for usage, most in counters if usage is not None and most is not None and most < UNLIMITED
+    ]
     return min(margins, default=None)
 
 
@@ -160,28 +162,33 @@ def kernel_total(seen: Sighting) -> int | None:
     return decision.chosen_points
 
 
-def points(seen: Sighting, limit: int | None, total: int | None, now: Now) -> tuple[Points, Rss]:
+def points(seen: Sighting, limit: int | None, total: int | None, now: Now, *, summed: bool) -> tuple[Points, Rss]:
     """Take the badness apart, in pages, and return the counters that it was made of.
 
-    Kernels differ in whether they weigh with every CPU's part of the counters (7.x) or without (6.2 to 6.18): the
-    reading that the kernel's total confirms is the right one.
+    Kernels differ in whether they weigh with every CPU's part of the counters (`rss_sum`) or without (`rss`), and
+    nothing in their type information tells: the reading that the kernel's total confirms is the right one. Without a
+    total `summed` says which to take.
     """
     victim = seen.victim
     tables = None if victim.pgtables_bytes is None else victim.pgtables_bytes // now.page_size
     adj = 0 if victim.oom_score_adj == 0 else None
     if victim.oom_score_adj and limit is not None:
         adj = victim.oom_score_adj * (limit // 1000)
-    readings = [(rss, _sum(_resident(rss), rss.swap, tables, adj)) for rss in (victim.rss, victim.rss_sum)]
-    confirmed = [rss for rss, parts in readings if parts is not None and parts == total]
-    rss = confirmed[0] if confirmed else victim.rss
-    parts = _sum(_resident(rss), rss.swap, tables, adj)
-    if parts is None:
-        exact = None
-    elif total is None:  # nothing to compare with: exact if no CPU holds back anything, as far as that can be seen
-        total, exact = parts, victim.rss_sum in (UNKNOWN_RSS, victim.rss)
-    else:
-        exact = parts == total
-    return Points(total=total, rss=_resident(rss), swap=rss.swap, page_tables=tables, adj=adj, exact=exact), rss
+    readings = [victim.rss, victim.rss_sum]
+    if (summed and victim.rss_sum != UNKNOWN_RSS) or _resident(victim.rss) is None:
+        readings.reverse()
+    sums = [_sum(_resident(rss), rss.swap, tables, adj) for rss in readings]
+    chosen = sums.index(total) if total is not None and total in sums else 0
+    rss = readings[chosen]
+    weighed = Points(
+        total=sums[chosen] if total is None else total,
+        rss=_resident(rss),
+        swap=rss.swap,
+        page_tables=tables,
+        adj=adj,
+        exact=None if total is None or sums[chosen] is None else sums[chosen] == total,
+    )
+    return weighed, rss
 
 
 def _resident(rss: Rss) -> int | None:

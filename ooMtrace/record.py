@@ -60,7 +60,7 @@ class Points:
     swap: int | None = expected("Pages in swap")
     page_tables: int | None = expected("Pages of page tables")
     adj: int | None = expected("What oom_score_adj adds or takes away: oom_score_adj * (limit in pages / 1000)")
-    exact: bool | None = expected("Whether the parts add up to the total, to the page")
+    exact: bool | None = optional("Whether the parts add up to the kernel's own total; absent where that is not known")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +75,10 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemcgEvents:
-    """How often something has happened in a memory cgroup: memory.events, this kill included."""
+    """How often something has happened in a memory cgroup: memory.events.
+
+    On version 2 they count for all below, this kill included; on version 1 for the cgroup alone.
+    """
 
     high: int | None = optional("Throttled over memory.high")
     max: int | None = optional("At the limit")
@@ -251,11 +254,18 @@ class OomKill:
     cgroup: Cgroup | None = expected("Its own memory cgroup")
 
 
-def missing(part: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401 (any dataclass of this module)
-    """Yield the dotted names of expected facts that are not there."""
+def missing(kill: OomKill) -> Iterator[str]:
+    """Yield the dotted names of facts that a kill has, but that are not there."""
+    yield from _missing(kill, "")
+    if kill.oom.scope == "memcg" and kill.oom.memcg is None:
+        yield "oom.memcg"
+
+
+def _missing(part: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 (any dataclass of this module)
     for one in fields(part):
         value, name = getattr(part, one.name), prefix + one.name
-        if value is None and one.metadata.get("expected"):
+        empty = is_dataclass(value) and not any(getattr(value, inner.name) is not None for inner in fields(value))
+        if (value is None or empty) and one.metadata.get("expected"):
             yield name
         elif is_dataclass(value):
-            yield from missing(value, f"{name}.")
+            yield from _missing(value, f"{name}.")

@@ -46,16 +46,28 @@ def now(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Now:
     meminfo = _read(proc / "meminfo")
     page_size = os.sysconf("SC_PAGE_SIZE")
     swappiness = _read(proc / "sys/vm/swappiness").strip()
+    realtime, monotonic, boottime = _clocks()
     return Now(
-        realtime=time.time_ns(),
-        monotonic=time.monotonic_ns(),
-        boottime=time.clock_gettime_ns(time.CLOCK_BOOTTIME),
+        realtime=realtime,
+        monotonic=monotonic,
+        boottime=boottime,
         page_size=page_size,
         ram=_pages(meminfo, "MemTotal", page_size),
         swap=_pages(meminfo, "SwapTotal", page_size),
         swappiness=int(swappiness) if swappiness.isdigit() else None,
         nodes=_count(_read(sys / "devices/system/node/has_memory")),
     )
+
+
+def _clocks() -> tuple[int, int, int]:
+    """Read the three clocks as if at once: of a few attempts the one that took least, for we may be interrupted."""
+    attempts = []
+    for _ in range(5):
+        before = time.monotonic_ns()
+        realtime, boottime = time.time_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
+        after = time.monotonic_ns()
+        attempts.append((after - before, realtime, (before + after) // 2, boottime))
+    return min(attempts)[1:]
 
 
 def _count(numbers: str) -> int | None:

@@ -24,7 +24,7 @@ FORMAT_MACROS = {
         "pgtables",
         "oom_score_adj",
     ),
-    "signal/signal_generate": ("sig", "code", "pid"),
+    "signal/signal_generate": ("sig", "code", "comm", "pid"),
 }
 """Fields of the tracepoints' records that the level `record` reads."""
 

@@ -33,6 +33,7 @@ NOW = Now(
     ram=1_000_000,
     swap=0,
     swappiness=60,
+    nodes=1,
 )
 
 

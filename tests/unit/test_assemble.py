@@ -10,7 +10,8 @@ import pytest
 from sightings import HOST, KILL_STACK, MEMBER_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
 
 from ooMtrace import record
-from ooMtrace.assemble import INCIDENTS_KEPT, Assembler, path
+from ooMtrace.assemble import INCIDENTS_KEPT, Assembler
+from ooMtrace.compose import path
 from ooMtrace.sighting import Kind, Rss, Sighting, Task
 
 MS = 1_000_000

@@ -94,7 +94,6 @@ FULL, NEAR, ROOMY = (8192, 8192), (8190, 8192), (100, 8192)
             [(50, 0), ROOMY, (5, NO_LIMIT)],
             (12, 11, 1),
             0,
-            marks=pytest.mark.xfail(reason="a limit of 0 (echo 0 > memory.max) is taken for none"),
         ),
     ],
 )

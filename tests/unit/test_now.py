@@ -18,6 +18,7 @@ MOMENT = Now(
     ram=1,
     swap=0,
     swappiness=60,
+    nodes=1,
 )
 
 

@@ -35,6 +35,7 @@ NOW = Now(
     ram=6171023,
     swap=0,
     swappiness=60,
+    nodes=1,
 )
 
 SOURCES: dict[str, record.Source] = {

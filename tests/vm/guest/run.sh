@@ -1,0 +1,32 @@
+#!/bin/sh
+# Installs oomtrace's wheel as a user would and runs this machine's scenarios one by one. Each leaves
+# its output in /out/NAME.log, its files in /out/NAME/, and one line in /out/results.tsv:
+# name, exit status, seconds.
+
+# A skip is a failure here: these kernels have what the scenarios ask for.
+export OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=/payload/scenarios:/payload VICTIM=/payload/victim PYTHONDONTWRITEBYTECODE=1
+
+now() { cut -d' ' -f1 /proc/uptime; }
+
+step() { # step NAME COMMAND...: run it at an ordinary OOM score and note how it went
+    name=$1
+    shift
+    began=$(now)
+    OUT=/out/$name choom -n 0 -- timeout -k 5 "$SCENARIO_LIMIT_S" "$@" \
+        >"/out/$name.log" 2>&1 </dev/null
+    status=$?
+    took=$(echo "$began $(now)" | awk '{printf "%.1f", $2 - $1}')
+    printf '%s\t%s\t%s\n' "$name" "$status" "$took" >>/out/results.tsv
+    echo "$name: exit $status after $took s"
+}
+
+SCENARIO_LIMIT_S=${SCENARIO_LIMIT_S:-120}
+: >/out/results.tsv
+for wheel in /payload/*.whl; do
+    [ -e "$wheel" ] || break
+    step install /opt/oomtrace/bin/pip install --quiet --no-index --no-deps "$wheel"
+done
+while read -r scenario; do
+    mkdir "/out/$scenario"
+    step "$scenario" /opt/oomtrace/bin/python "/payload/scenarios/$MACHINE/$scenario.py"
+done </payload/names

@@ -1,0 +1,100 @@
+"""Unpack a kernel's packages: the image that QEMU boots, its configuration and a few modules."""
+
+from __future__ import annotations
+
+import hashlib
+import lzma
+import re
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from .debs import Archive
+from .host import HarnessError, output_of, published
+from .matrix import Kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """What is kept of a kernel."""
+
+    kernel: Kernel
+    home: Path
+
+    @property
+    def image(self) -> Path:
+        """The kernel itself."""
+        return self.home / "vmlinuz"
+
+    @property
+    def config(self) -> Path:
+        """Its build configuration, CONFIG_... lines."""
+        return self.home / "config"
+
+    @property
+    def modules(self) -> Path:
+        """A folder that becomes /lib/modules/RELEASE in the guest."""
+        return self.home / "modules"
+
+
+def unpack(kernel: Kernel, modules: Iterable[str], cache: Path, archive: Archive) -> Unpacked:
+    """Return the kernel from the cache, or fetch and unpack it there."""
+    wanted = tuple(modules)
+    home = cache / "kernels" / f"{kernel.release}-{_key(kernel, wanted)}"
+    if not home.exists():
+        debs = [archive.fetch(package) for package in kernel.packages]
+        with published(home) as draft, TemporaryDirectory(dir=home.parent) as scratch:
+            draft.mkdir()
+            _extract(debs, Path(scratch))
+            _keep(kernel, Path(scratch), draft)
+            _copy_modules(wanted, Path(scratch), draft / "modules")
+    return Unpacked(kernel, home)
+
+
+def _key(kernel: Kernel, modules: tuple[str, ...]) -> str:
+    built_from = repr((kernel.packages, modules)).encode() + Path(__file__).read_bytes()
+    return hashlib.sha256(built_from).hexdigest()[:12]
+
+
+def _extract(debs: Iterable[Path], folder: Path) -> None:
+    for deb in debs:
+        output_of(["dpkg-deb", "--extract", deb, folder])
+
+
+def _keep(kernel: Kernel, unpacked: Path, home: Path) -> None:
+    # up to 6.18 in /boot with the release in the name, from 6.19 on beside the modules
+    for name in ("vmlinuz", "config"):
+        places = (
+            unpacked / "boot" / f"{name}-{kernel.release}",
+            unpacked / "usr/lib/modules" / kernel.release / name,
+        )
+        found = next((place for place in places if place.exists()), None)
+        if found is None:
+            raise HarnessError(f"kernel {kernel.name}: no {name} in its packages")
+        shutil.copy(found, home / name)
+
+
+def _copy_modules(wanted: Iterable[str], unpacked: Path, target: Path) -> None:
+    target.mkdir()
+    available = {_name(file): file for file in unpacked.rglob("*.ko*")}
+    # a module that this kernel does not have is either built in or not needed by its others
+    waiting = [name for name in wanted if name in available]
+    while waiting:
+        file = available[waiting.pop()]
+        if not (target / file.name).exists():
+            shutil.copy(file, target)
+            waiting += (name for name in _dependencies(file) if name in available)
+
+
+def _name(module: Path) -> str:
+    return module.name.partition(".ko")[0].replace("-", "_")
+
+
+def _dependencies(module: Path) -> list[str]:
+    content = module.read_bytes()
+    if module.suffix == ".xz":
+        content = lzma.decompress(content)
+    listed = re.search(rb"\0depends=([^\0]*)\0", content)
+    return [name for name in listed[1].decode().split(",") if name] if listed else []

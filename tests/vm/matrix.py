@@ -1,0 +1,120 @@
+"""matrix.toml as typed values: which kernels, userlands and machines there are."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+TABLE = Path(__file__).with_name("matrix.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """One Debian package, pinned to the byte."""
+
+    name: str
+    version: str
+    suite: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Kernel:
+    """A kernel to boot and the packages that it is unpacked from."""
+
+    name: str
+    release: str
+    packages: tuple[Package, ...]
+    userlands: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Userland:
+    """A root file system: a Debian suite, its packages and the wheels of oomtrace's venv."""
+
+    name: str
+    suite: str
+    python: str
+    packages: tuple[str, ...]
+    wheels: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """A way to boot; empty `kernels` or `userlands` mean all of them."""
+
+    name: str
+    memory_mb: int
+    time_limit_s: int
+    scenario_limit_s: int = 120
+    numa_nodes: int = 1
+    cmdline: tuple[str, ...] = ()
+    kernels: tuple[str, ...] = ()
+    userlands: tuple[str, ...] = ()
+    by_default: bool = True
+    """Whether it runs without being named."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One boot of the matrix."""
+
+    kernel: Kernel
+    userland: Userland
+    machine: Machine
+
+    @property
+    def name(self) -> str:
+        """The name of this boot in messages and as a folder."""
+        return f"{self.kernel.name}-{self.userland.name}-{self.machine.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Matrix:
+    """The whole table."""
+
+    modules: tuple[str, ...]
+    kernels: tuple[Kernel, ...]
+    userlands: tuple[Userland, ...]
+    machines: tuple[Machine, ...]
+
+    def cells(self) -> Iterator[Cell]:
+        """Every boot that the table asks for, kernel by kernel."""
+        userlands = {userland.name: userland for userland in self.userlands}
+        for kernel in self.kernels:
+            for name in kernel.userlands:
+                for machine in self.machines:
+                    if _fits(machine, kernel.name, name):
+                        yield Cell(kernel, userlands[name], machine)
+
+
+def _fits(machine: Machine, kernel: str, userland: str) -> bool:
+    return kernel in (machine.kernels or (kernel,)) and userland in (
+        machine.userlands or (userland,)
+    )
+
+
+def load(table: Path = TABLE) -> Matrix:
+    """Read the table; a key that it does not know is an error."""
+    document = tomllib.loads(table.read_text())
+    return Matrix(
+        modules=tuple(document["modules"]),
+        kernels=tuple(_kernel(row) for row in document["kernel"]),
+        userlands=tuple(Userland(**_frozen(row)) for row in document["userland"]),
+        machines=tuple(Machine(**_frozen(row)) for row in document["machine"]),
+    )
+
+
+def _kernel(row: dict[str, Any]) -> Kernel:
+    packages = (
+        Package(name, row["version"], row["suite"], sha256)
+        for name, sha256 in row["packages"].items()
+    )
+    return Kernel(row["name"], row["release"], tuple(packages), tuple(row["userlands"]))
+
+
+def _frozen(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}

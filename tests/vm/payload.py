@@ -1,0 +1,38 @@
+"""The folder that a guest gets: its scripts, the scenarios, the kernel's modules and the wheel."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from .host import output_of
+from .kernels import Unpacked
+
+HERE = Path(__file__).parent
+GUEST = HERE / "guest"
+SCENARIOS = HERE / "scenarios"
+SUPPORT = HERE.parent / "support"
+
+
+def scenarios(machine: str, only: Sequence[str] = ()) -> tuple[str, ...]:
+    """The scenarios of a machine, in the order in which the guest runs them; `only` narrows it."""
+    names = sorted(file.stem for file in (SCENARIOS / machine).glob("[!_]*.py"))
+    return tuple(name for name in names if name in (only or names))
+
+
+def assemble(
+    folder: Path, kernel: Unpacked, names: Sequence[str], wheel: Path | None = None
+) -> None:
+    """Fill a new folder with everything that the guest unpacks to /payload."""
+    folder.mkdir(parents=True)
+    for script in ("go", "run.sh"):
+        shutil.copy(GUEST / script, folder)
+    shutil.copytree(SCENARIOS, folder / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(SUPPORT, folder / "support", ignore=shutil.ignore_patterns("__pycache__"))
+    # static: the guest's C library may be older than the host's
+    output_of(["cc", "-O1", "-static", "-pthread", "-o", folder / "victim", SUPPORT / "victim.c"])
+    shutil.copytree(kernel.modules, folder / "modules")
+    (folder / "names").write_text("".join(f"{name}\n" for name in names))
+    if wheel is not None:
+        shutil.copy(wheel, folder)

@@ -1,0 +1,51 @@
+"""From a finished boot's files to a pass or a list of what failed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from .boot import Result
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one boot of the matrix came to."""
+
+    passed: tuple[str, ...]
+    problems: tuple[str, ...]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        """Nothing went wrong, and something was tested."""
+        return not self.problems and bool(self.passed)
+
+
+def judge(result: Result, expected: tuple[str, ...], out: Path) -> Verdict:
+    """Hold the guest's results against the scenarios that it was given.
+
+    A boot that did not finish has failed whatever it wrote, and so has a scenario without a line.
+    """
+    if not result.finished:
+        return Verdict((), (result.reason,), result.seconds)
+    statuses = _statuses(out / "guest" / "results.tsv")
+    passed = tuple(name for name in expected if statuses.get(name) == "0")
+    problems = tuple(_problem(name, statuses) for name in expected if name not in passed)
+    if not expected:
+        problems = ("no scenario for this machine",)
+    return Verdict(passed, problems, result.seconds)
+
+
+def _statuses(table: Path) -> dict[str, str]:
+    if not table.exists():
+        return {}
+    rows = (line.split("\t") for line in table.read_text().splitlines())
+    return {row[0]: row[1] for row in rows}
+
+
+def _problem(name: str, statuses: dict[str, str]) -> str:
+    status = statuses.get(name)
+    if status is None:
+        return f"{name}: did not run"
+    return f"{name}: time limit" if status == "124" else f"{name}: exit {status}"
