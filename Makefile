@@ -8,7 +8,8 @@ PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-host check format venv install uninstall packages test-packages tracefs clean
+.PHONY: help demo test test-unit test-host test-vm check format venv install uninstall packages test-packages \
+	vm-packages support-table tracefs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -24,6 +25,14 @@ test-unit: $(VENV)/dev ## the tests that need neither root nor a kernel
 
 test-host: tracefs $(VENV)/dev ## (root) the tests that make real kills on this kernel
 	$(VENV)/bin/pytest tests/host
+
+test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and make every kind of OOM there; KERNEL=6.1 for one
+	rm -rf build dist
+	$(VENV)/bin/pip wheel --quiet --no-deps --wheel-dir dist ./ >&2
+	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
+
+support-table: $(VENV)/dev ## write docs/support.md from the last `make test-vm`
+	$(VENV)/bin/python -m tests.vm.support
 
 check: $(VENV)/dev ## formatters, linters and types
 	$(VENV)/bin/pytest -q tests/unit/test_linters.py
@@ -51,6 +60,11 @@ packages:
 test-packages: packages
 	@command -v cc >/dev/null && command -v shellcheck >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
+
+vm-packages: test-packages
+	@command -v qemu-system-x86_64 >/dev/null && command -v mmdebstrap >/dev/null && command -v zstd >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
+			e2fsprogs kmod zstd xz-utils arch-test debian-archive-keyring; } >&2
 
 tracefs:
 	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing

@@ -93,12 +93,15 @@ int on_mark_victim(void *ctx)
 	if (!s)
 		return 0;
 	clear(s);
-	s->kind = killed && killed->tid == tid ? KIND_KILLED : KIND_DYING;
+	s->kind = KIND_DYING;
 	s->ktime = bpf_ktime_get_ns();
 	fill_victim(&s->victim, ctx, tid);
-	/* Before 72ba14deb40a (6.9, and in stable series) the mark had a number and no name. */
-	if (s->kind == KIND_KILLED && MARK_VICTIM_COMM < 0)
-		__builtin_memcpy(s->victim.task.comm, killed->comm, COMM_LEN);
+	if (killed && killed->tid == tid) {
+		s->kind = KIND_KILLED;
+		/* Before 72ba14deb40a (6.9, and in stable series) the mark had a number and no name. */
+		if (MARK_VICTIM_COMM < 0)
+			__builtin_memcpy(s->victim.task.comm, killed->comm, COMM_LEN);
+	}
 	s->trigger.pid = current >> 32;
 	s->trigger.tid = trigger;
 	bpf_get_current_comm(s->trigger.comm, COMM_LEN);

@@ -13,6 +13,7 @@ from ooMtrace.encode import dump
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.plan import LEVELS
 from ooMtrace.schema import json_schema
+from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
 
 DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it takes."
 EXAMPLES = """\
@@ -35,6 +36,8 @@ def main(argv: list[str] | None = None) -> int:
     options = parse(argv)
     try:
         return _dispatch(options)
+    except ClosedPipeError:  # `oomtrace schema | head` has had enough
+        return 0
     except OomtraceError as error:
         if options.verbose and error.detail:
             _say(error.detail)
@@ -87,6 +90,6 @@ def _say(line: str) -> None:
 
 
 def _print(text: bytes, exit_code: int) -> int:
-    sys.stdout.buffer.write(text)
-    sys.stdout.flush()
+    # Not by sys.stdout: what that could not write it tries again, and complains, when the interpreter ends.
+    StreamSink().write(text)
     return exit_code

@@ -17,8 +17,8 @@ LINE_LIMIT = 8000
 EXPENDABLE = ("oom.candidates", "oom.trigger.cgroup", "cgroup.v2", "oom.group", "oom.memcg.path", "cgroup.path")
 """What a line that is too long loses, in this order. Only cgroup paths can grow that long."""
 
-ELSEWHERE_CONTROL = re.compile("[\x7f-\x9f]")
-"""Control characters that JSON does not escape: a terminal may obey them."""
+UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
+"""What JSON does not escape: control characters that a terminal may obey, and other ends of lines."""
 
 
 def encode(kill: OomKill, *, pretty: bool = False) -> bytes:
@@ -40,7 +40,7 @@ def dump(value: Any) -> bytes:  # noqa: ANN401 (anything that JSON can say)
 def _dump(value: Any, *, pretty: bool) -> bytes:  # noqa: ANN401
     options = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if pretty else 0)
     line = orjson.dumps(value, option=options).decode()
-    return ELSEWHERE_CONTROL.sub(lambda found: f"\\u{ord(found[0]):04x}", line).encode()
+    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line).encode()
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401

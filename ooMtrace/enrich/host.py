@@ -16,4 +16,6 @@ def host(proc: Path = Path("/proc")) -> Host:
         boot_id: str | None = (proc / "sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # a container may hide it
         boot_id = None
-    return Host(name=uname.nodename, boot_id=boot_id, kernel=uname.release)
+    # A host name is any bytes; Python hides those that are not UTF-8 in surrogates, which no JSON can carry.
+    name = os.fsencode(uname.nodename).decode("utf-8", "backslashreplace")
+    return Host(name=name, boot_id=boot_id, kernel=uname.release)

@@ -22,7 +22,9 @@ def process(proc: Path = Path("/proc")) -> Enricher:
         if kill.process.pid is not None or tid is None:
             return kill
         status = _status(proc / str(tid) / "status")
-        if status.get("Name") != kill.process.comm:  # gone, and perhaps its number already somebody else's
+        name = status.get("Name")
+        # Gone, and perhaps its number already somebody else's; the record of older kernels has no name to tell by.
+        if name is None or kill.process.comm not in (None, name):
             return kill
         cgroup = kill.cgroup or _cgroup(proc / str(tid) / "cgroup")
         return replace(kill, process=_process(kill.process, status, proc), cgroup=cgroup)
@@ -32,14 +34,27 @@ def process(proc: Path = Path("/proc")) -> Enricher:
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8", errors="backslashreplace")
+        return path.read_bytes().decode("utf-8", "backslashreplace")
     except OSError:  # the victim is gone
         return ""
 
 
+def _lines(path: Path) -> list[str]:
+    """Split at newlines only: names may hold all else that str.splitlines() and text files take for an end."""
+    return _read(path).split("\n")
+
+
 def _status(path: Path) -> dict[str, str]:
-    pairs = (line.partition(":") for line in _read(path).splitlines())
-    return {name: value.strip() for name, _, value in pairs}
+    pairs = (line.partition(":") for line in _lines(path))
+    status = {key: value.removeprefix("\t") for key, _, value in pairs}
+    if "Name" in status:
+        status["Name"] = _unescape(status["Name"])
+    return status
+
+
+def _unescape(name: str) -> str:
+    """Undo what the kernel does to newlines and backslashes in a name (proc_task_name() in fs/proc/array.c)."""
+    return re.sub(r"\\([\\n])", lambda found: "\n" if found[1] == "n" else "\\", name)
 
 
 def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
@@ -47,23 +62,25 @@ def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
     parent = _status(proc / str(parent_pid) / "status")
     return replace(
         known,
+        comm=status["Name"],
         pid=_number(status.get("Tgid")),
-        vpid=_number(status.get("NSpid")),
+        vpid=_number(status.get("NStgid")),
         threads=_number(status.get("Threads")),
-        parent=Parent(pid=parent_pid, vpid=_number(parent.get("NSpid")), comm=parent.get("Name")),
+        parent=Parent(pid=parent_pid, vpid=_number(parent.get("NStgid")), comm=parent.get("Name")),
     )
 
 
 def _number(text: str | None) -> int | None:
-    """Return the last number of a field: NSpid lists the innermost namespace last."""
+    """Return the last number of a field: NStgid lists the innermost namespace last."""
     numbers = re.findall(r"\d+", text or "")
     return int(numbers[-1]) if numbers else None
 
 
 def _cgroup(path: Path) -> Cgroup | None:
     """Parse /proc/PID/cgroup (cgroups(7)); on version 1 a dead task's path reads `/`, which is not to be believed."""
-    lines = [line.split(":", 2) for line in _read(path).splitlines()]
-    for number, controllers, name in (line for line in lines if len(line) == 3):  # noqa: PLR2004
+    split = (line.split(":", 2) for line in _lines(path))
+    lines = [line for line in split if len(line) == 3]  # noqa: PLR2004
+    for number, controllers, name in lines:
         if "memory" in controllers.split(",") and name != "/":
             return Cgroup(path=name, version=1)
         if number == "0" and len(lines) == 1:

@@ -29,9 +29,9 @@ def user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
 
 def _names(passwd: Path) -> dict[int, str]:
     try:
-        lines = passwd.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+        lines = passwd.read_bytes().decode("utf-8", "backslashreplace").split("\n")
     except OSError:  # none in a minimal container image
         return {}
-    entries = (line.split(":") for line in lines)
-    found = {int(entry[2]): entry[0] for entry in entries if len(entry) > 2 and entry[2].isdecimal()}  # noqa: PLR2004
-    return dict(sorted(found.items()))
+    # Backwards, for the last one in a dictionary stays: of two names of one user the first in the file counts.
+    entries = (line.split(":") for line in reversed(lines))
+    return {int(entry[2]): entry[0] for entry in entries if len(entry) > 2 and entry[2].isdecimal()}  # noqa: PLR2004

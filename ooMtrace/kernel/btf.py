@@ -4,9 +4,11 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from ooMtrace.errors import BtfError
 
@@ -23,6 +25,30 @@ COMPOSITES = frozenset({STRUCT, UNION})
 FIXED_TAIL = {1: 4, ARRAY: 12, 14: 4, 17: 4}
 ENTRY_TAIL = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, 15: 12, ENUM64: 12}
 
+DEEPEST = 32
+"""Types inside types, as in the kernel's own check (MAX_RESOLVE_DEPTH): more of them go round in a circle."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _guarded(look_up: Callable[P, T]) -> Callable[P, T]:
+    """Let nothing but BtfError out: indexing passes over much that only a look-up finds damaged."""
+
+    @wraps(look_up)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return look_up(*args, **kwargs)
+        except (struct.error, IndexError, ValueError) as error:
+            raise BtfError(f"type information is damaged ({error})") from error
+
+    return guarded
+
+
+def _check_depth(depth: int) -> None:
+    if depth > DEEPEST:
+        raise BtfError("type information refers to itself")
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -34,7 +60,7 @@ class Member:
 
 
 class Btf:
-    """The types of one kernel, restricted to the names asked for.
+    """The types of one kernel, restricted to the names asked for; every look-up may raise BtfError.
 
     Args:
         data: The content of /sys/kernel/btf/vmlinux.
@@ -44,14 +70,12 @@ class Btf:
         BtfError: The data is not BTF, or ends too early.
     """
 
+    @_guarded
     def __init__(self, data: bytes, names: Iterable[str]) -> None:
         self._data = data
         self._at: list[int] = [0]
         self._named: dict[tuple[int, str], int] = {}
-        try:
-            self._index(set(names))
-        except (struct.error, IndexError) as error:
-            raise BtfError(f"type information is damaged ({error})") from error
+        self._index(set(names))
 
     @classmethod
     def load(cls, path: Path, names: Iterable[str]) -> Btf:
@@ -102,13 +126,14 @@ class Btf:
 
     def _resolve(self, type_id: int) -> int:
         """Follow typedefs and qualifiers to the type itself."""
-        for _ in range(32):
+        for _ in range(DEEPEST):
             if type_id == 0 or self._type(type_id)[1] not in MODIFIERS:
                 return type_id
             type_id = self._type(type_id)[3]
         raise BtfError("type information refers to itself")
 
-    def _size(self, type_id: int) -> int:
+    def _size(self, type_id: int, depth: int = 0) -> int:
+        _check_depth(depth)
         type_id = self._resolve(type_id)
         if type_id == 0:
             return 0
@@ -117,11 +142,12 @@ class Btf:
             return 8
         if kind == ARRAY:
             element, _, count = TYPE.unpack_from(self._data, pos + 12)
-            return int(count * self._size(element))
+            return int(count * self._size(element, depth + 1))
         return value
 
-    def _members(self, type_id: int) -> Iterator[tuple[str, Member]]:
+    def _members(self, type_id: int, depth: int = 0) -> Iterator[tuple[str, Member]]:
         """Yield the members of a structure, those of unnamed ones inside it as its own."""
+        _check_depth(depth)
         pos, _, info, _ = self._type(type_id)
         for i in range(info & 0xFFFF):
             name, member_type, bits = TYPE.unpack_from(self._data, pos + 12 + 12 * i)
@@ -130,17 +156,19 @@ class Btf:
             if name:
                 yield self._string(name), Member(offset, self._size(inner), inner)
             elif inner and self._type(inner)[1] in COMPOSITES:
-                for inner_name, member in self._members(inner):
+                for inner_name, member in self._members(inner, depth + 1):
                     yield inner_name, Member(offset + member.offset, member.size, member.type_id)
 
     def _struct(self, name: str) -> int | None:
         return self._named.get((STRUCT, name), self._named.get((UNION, name)))
 
+    @_guarded
     def size(self, name: str) -> int | None:
         """Return the size of a structure in bytes; None if the kernel has none of that name."""
         type_id = self._struct(name)
         return None if type_id is None else self._size(type_id)
 
+    @_guarded
     def member(self, path: str) -> Member | None:
         """Find a member such as `task_struct.mm` or `uts_namespace.name.nodename`; None if there is none."""
         owner, *names = path.split(".")
@@ -156,6 +184,7 @@ class Btf:
             offset += found.offset
         return None if found is None else Member(offset, found.size, found.type_id)
 
+    @_guarded
     def enumerator(self, enum: str, name: str) -> int | None:
         """Return the value of one name of a (32-bit) enum."""
         type_id = self._named.get((ENUM, enum))
@@ -172,6 +201,7 @@ class Btf:
         """Return the number of a function's type, by which fentry programs name it; None if there is none."""
         return self._named.get((FUNC, name))
 
+    @_guarded
     def tracepoint_arguments(self, name: str) -> tuple[str, ...] | None:
         """Return the types of a tracepoint's arguments, such as ("task_struct *", "uid_t").
 
@@ -185,11 +215,12 @@ class Btf:
         ids = [struct.unpack_from("<II", self._data, pos + 12 + 8 * i)[1] for i in range(info & 0xFFFF)]
         return tuple(self._type_name(i) for i in ids[1:])
 
-    def _type_name(self, type_id: int) -> str:
+    def _type_name(self, type_id: int, depth: int = 0) -> str:
+        _check_depth(depth)
         if type_id == 0:
             return "void"
         pos, kind, _, value = self._type(type_id)
         name = self._string(TYPE.unpack_from(self._data, pos)[0])
         if kind == PTR:
-            return f"{self._type_name(value)} *"
-        return name or (self._type_name(value) if kind in MODIFIERS else "")
+            return f"{self._type_name(value, depth + 1)} *"
+        return name or (self._type_name(value, depth + 1) if kind in MODIFIERS else "")

@@ -8,6 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from ooMtrace.errors import BtfError
 from ooMtrace.kernel import bpf
@@ -78,27 +79,43 @@ class Features:
 def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Features:
     """Look at the running kernel; never fails, a thing that can't be read is a thing not offered."""
     uname = os.uname()
-    btf: Btf | None = None
-    error = ""
-    try:
-        btf = Btf.load(sys / "kernel/btf/vmlinux", NAMES)
-    except BtfError as problem:
-        error = problem.fact
+    types = _types(sys / "kernel/btf/vmlinux")
     return Features(
         release=uname.release,
         machine=uname.machine,
         capabilities=_capabilities(proc),
         lockdown=_lockdown(sys),
-        btf_error=error,
-        layout=layout(btf) if btf else None,
-        mark_victim=btf.tracepoint_arguments("mark_victim") if btf else None,
+        btf_error=types.error,
+        layout=types.layout,
+        mark_victim=types.mark_victim,
         kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
-        fentry_error=bpf.fentry_error(btf.function("oom_kill_process") if btf else None),
+        fentry_error=bpf.fentry_error(types.oom_kill_process),
         symbols=_symbols(_read(proc / "kallsyms")),
         formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
         possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
     )
+
+
+class _Types(NamedTuple):
+    """What the type information says, or why it says nothing."""
+
+    error: str = ""
+    layout: Layout | None = None
+    mark_victim: tuple[str, ...] | None = None
+    oom_kill_process: int | None = None
+
+
+def _types(path: Path) -> _Types:
+    """Look up all or nothing: what is damaged in one place is not to be believed in another."""
+    try:
+        btf = Btf.load(path, NAMES)
+    except BtfError as problem:
+        return _Types(problem.fact)
+    try:
+        return _Types("", layout(btf), btf.tracepoint_arguments("mark_victim"), btf.function("oom_kill_process"))
+    except BtfError as problem:
+        return _Types(f"{path}: {problem.fact}")
 
 
 def _read(path: Path) -> bytes:

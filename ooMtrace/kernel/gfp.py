@@ -4,9 +4,7 @@
 from __future__ import annotations
 
 BITS = {
-    0x1: "__GFP_DMA",
     0x2: "__GFP_HIGHMEM",
-    0x4: "__GFP_DMA32",
     0x8: "__GFP_MOVABLE",
     0x10: "__GFP_RECLAIMABLE",
     0x20: "__GFP_HIGH",
@@ -31,30 +29,40 @@ BITS = {
 """Unchanged from 5.1 on; Linux 4.19 had other values, and has no type information to trace with."""
 
 RECLAIM = 0x400 | 0x800
+KERNEL = RECLAIM | 0x40 | 0x80
+USER = KERNEL | 0x100000
+HIGHUSER = USER | 0x2
+MOVABLE = HIGHUSER | 0x8
+TRANSHUGE_LIGHT = (MOVABLE | 0x40000 | 0x80000 | 0x2000) & ~RECLAIM
+
 COMPOSITES = {
-    RECLAIM | 0x40 | 0x80 | 0x100000 | 0x2 | 0x8: "GFP_HIGHUSER_MOVABLE",
-    RECLAIM | 0x40 | 0x80 | 0x100000 | 0x2: "GFP_HIGHUSER",
-    RECLAIM | 0x40 | 0x80 | 0x100000: "GFP_USER",
-    RECLAIM | 0x40 | 0x80 | 0x400000: "GFP_KERNEL_ACCOUNT",
-    RECLAIM | 0x40 | 0x80: "GFP_KERNEL",
+    TRANSHUGE_LIGHT | 0x400: "GFP_TRANSHUGE",
+    TRANSHUGE_LIGHT: "GFP_TRANSHUGE_LIGHT",
+    MOVABLE: "GFP_HIGHUSER_MOVABLE",
+    HIGHUSER: "GFP_HIGHUSER",
+    USER: "GFP_USER",
+    KERNEL | 0x400000: "GFP_KERNEL_ACCOUNT",
+    KERNEL: "GFP_KERNEL",
     RECLAIM | 0x40: "GFP_NOFS",
-    RECLAIM: "GFP_NOIO",
+    0x800 | 0x200 | 0x20: "GFP_ATOMIC",  # until 2973d8229b78 in 6.3
     0x800 | 0x20: "GFP_ATOMIC",
-    0x800: "GFP_NOWAIT",
+    RECLAIM: "GFP_NOIO",
+    0x1: "GFP_DMA",
+    0x4: "GFP_DMA32",
 }
-"""Largest first: the kernel names a mask by the first of them that it contains, then by the bits left over."""
+"""In the order of __def_gfpflag_names. Without GFP_NOWAIT, for it contains __GFP_NOWARN on newer kernels only: its bits
+are named instead."""
 
 
 def gfp_flags(mask: int) -> tuple[str, ...]:
-    """Name the bits of a mask; bits without a known name come last, together, as a hexadecimal number."""
+    """Name the bits of a mask as the kernel's format_flags() does.
+
+    Every name counts whose bits are all still there, and takes them away; bits without a known name come last,
+    together, as a hexadecimal number.
+    """
     names = []
-    for bits, name in COMPOSITES.items():
+    for bits, name in (*COMPOSITES.items(), *BITS.items()):
         if mask & bits == bits:
             names.append(name)
             mask &= ~bits
-            break
-    for bit, name in BITS.items():
-        if mask & bit:
-            names.append(name)
-            mask &= ~bit
     return (*names, hex(mask)) if mask else tuple(names)

@@ -97,6 +97,18 @@ FIELDS = (
 
 MEMCG_EVENTS = ("MEMCG_HIGH", "MEMCG_MAX", "MEMCG_OOM", "MEMCG_OOM_KILL", "MEMCG_OOM_GROUP_KILL")
 
+NEEDS = {
+    "OFF_KN_ID": ("OFF_KN_PARENT", "OFF_KN_NAME"),
+    "OFF_KN_PARENT": ("OFF_KN_NAME",),
+    "OFF_KN_NAME": ("OFF_KN_PARENT",),
+    "OFF_PID_LEVEL": ("OFF_PID_NUMBERS",),
+    **dict.fromkeys(MEMCG_EVENTS, ("OFF_MEMCG_EVENTS",)),
+}
+"""Macros by which the probes would find something wrong if one of these others were absent."""
+
+RSS_COUNTERS = 4
+LONG = 8
+
 NAMES = (
     *sorted({path.split(".")[0] for field in FIELDS for path in field.paths}),
     "percpu_counter",
@@ -119,13 +131,12 @@ class Layout:
 
 def layout(btf: Btf) -> Layout:
     """Compute every macro that bpf/kernel.h asks for."""
-    offsets = {field: _offset(btf, field) for field in FIELDS}
-    macros = {f"OFF_{field.macro}": offset for field, offset in offsets.items()}
+    macros = {f"OFF_{field.macro}": _offset(btf, field) for field in FIELDS}
     macros.update(_rss(btf))
     macros.update(_memcg(btf))
     macros["SIZE_UPID"] = btf.size("upid") or 0
-    lacking = [field.paths[0] for field, offset in offsets.items() if field.required and offset == ABSENT]
-    return Layout(macros, tuple(lacking))
+    lacking = [field.paths[0] for field in FIELDS if field.required and macros[f"OFF_{field.macro}"] == ABSENT]
+    return Layout(_consistent(macros), tuple(lacking))
 
 
 def _offset(btf: Btf, field: Field) -> int:
@@ -136,13 +147,22 @@ def _offset(btf: Btf, field: Field) -> int:
     return ABSENT
 
 
+def _consistent(macros: dict[str, int]) -> dict[str, int]:
+    def usable(name: str) -> bool:
+        return all(macros[other] != ABSENT for other in NEEDS.get(name, ()))
+
+    return {name: value if usable(name) else ABSENT for name, value in macros.items()}
+
+
 def _rss(btf: Btf) -> Iterator[tuple[str, int]]:
     """The four counters of mm_struct.rss_stat: plain ones, or per-CPU ones since f1a7941243c1 in 6.2."""
     stat, count = btf.member("mm_struct.rss_stat"), btf.member("percpu_counter.count")
-    size = stat.size // 4 if stat else 0
+    size = stat.size // RSS_COUNTERS if stat and stat.size % RSS_COUNTERS == 0 else 0
     per_cpu = count if size == btf.size("percpu_counter") else None
     parts = btf.member("percpu_counter.counters") if per_cpu else None
-    yield "SIZE_RSS_COUNTER", size
+    known = stat and (per_cpu or size == LONG)
+    yield "OFF_MM_RSS_STAT", stat.offset if stat and known else ABSENT
+    yield "SIZE_RSS_COUNTER", size if known else 0
     yield "OFF_RSS_COUNT", per_cpu.offset if per_cpu else 0
     yield "OFF_PERCPU_COUNT", per_cpu.offset if per_cpu else ABSENT
     yield "OFF_PERCPU_COUNTERS", parts.offset if parts else ABSENT

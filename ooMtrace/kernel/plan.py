@@ -69,7 +69,7 @@ def plan(features: Features, highest: str = "full", require: str = "") -> Plan:
     reached = [level for level in allowed if level not in blocked]
     if not reached or (require and LEVELS.index(reached[-1]) < LEVELS.index(require)):
         needed = require or LEVELS[0]
-        why = next((o for o in found if LEVELS.index(o.level) <= LEVELS.index(needed)), None)
+        why = next((o for o in found if o.level == needed), None)
         fact = why.fact if why else f"--level {highest} was asked for"
         raise CannotTraceError(f"level {needed} can't be reached: {fact}", why.hint if why else "ask for less")
     level = reached[-1]

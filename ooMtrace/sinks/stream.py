@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import select
 from pathlib import Path
 
 from ooMtrace.errors import SinkError
@@ -32,12 +33,21 @@ class StreamSink:
         """Write one line, whole; a signal or a slow pipe may take several calls for it."""
         try:
             while line:
-                line = line[os.write(self._fd, line) :]
+                line = line[self._write_some(line) :]
         except BrokenPipeError as error:
             raise ClosedPipeError("nobody reads the output any more") from error
         except OSError as error:
             name = self._path or "stdout"
             raise SinkError(f"{name}: {error.strerror}", "free space there or choose another --output") from error
+
+    def _write_some(self, line: bytes) -> int:
+        try:
+            return os.write(self._fd, line)
+        except BlockingIOError:  # whoever shares the pipe with us may have made it non-blocking
+            ready = select.poll()
+            ready.register(self._fd, select.POLLOUT)
+            ready.poll()
+            return 0
 
     def reopen(self) -> None:
         """Open the file anew, for it may have been renamed (logrotate); stdout stays as it is."""

@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define PAGE 4096
+#define PAGE	 4096
 #define MEGABYTE (1 << 20)
 
 static size_t megabytes = 256;

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -92,7 +93,7 @@ def test_every_source_has_its_license_line():
 
 STAGES = {
     "probe": ("probe/",),
-    "assemble": ("assemble.py", "judge.py"),
+    "assemble": ("assemble.py", "compose.py", "judge.py"),
     "enrich": ("enrich/",),
     "encode": ("encode.py",),
     "sinks": ("sinks/",),
@@ -141,13 +142,14 @@ def test_only_the_command_line_knows_the_commands():
 
 
 @pytest.mark.parametrize(
-    "name", ["probe/decode.py", "assemble.py", "judge.py", "encode.py", "kernel/plan.py", "kernel/gfp.py"]
+    "name", ["probe/decode.py", "assemble.py", "compose.py", "judge.py", "encode.py", "kernel/plan.py", "kernel/gfp.py"]
 )
 def test_what_is_called_pure_touches_nothing_outside(name):
-    outside = {"os", "sys", "time", "pathlib", "subprocess", "socket", "io", "tempfile", "random"}
+    outside = {"os", "time", "pathlib", "subprocess", "socket", "io", "tempfile", "random"}
 
     assert not {one.split(".")[0] for one in imports(TREES[name])} & outside
     assert "open" not in set(calls(TREES[name]))
+    assert set(re.findall(r"\bsys\.\w+", ast.unparse(TREES[name]))) <= {"sys.byteorder"}
 
 
 def test_no_bcc_program_hides_in_a_python_string():

@@ -218,7 +218,6 @@ def test_every_truncation_is_refused():
             Btf(BLOB[:length], NAMES)
 
 
-@pytest.mark.xfail(reason="damage that only a later look-up meets raises struct.error, IndexError or RecursionError")
 def test_types_that_end_early_raise_nothing_but_btf_error():
     types, strings = sections(BLOB)
     for length in range(len(types)):
@@ -240,7 +239,6 @@ def test_random_bytes_raise_nothing_but_btf_error(data):
         look_up_everything(data)
 
 
-@pytest.mark.xfail(reason="damage that only a later look-up meets raises struct.error, IndexError or RecursionError")
 @settings(deadline=None, max_examples=300, derandomize=True)
 @given(
     changes=st.lists(
@@ -273,13 +271,7 @@ def ring(kind: str) -> bytes:
     return types.blob()
 
 
-RECURSES = pytest.mark.xfail(raises=RecursionError, reason="nothing counts how deep a look-up goes")
-
-
-@pytest.mark.parametrize(
-    "kind",
-    ["typedef", *(pytest.param(kind, marks=RECURSES) for kind in ("array", "unnamed struct", "pointer"))],
-)
+@pytest.mark.parametrize("kind", ["typedef", "array", "unnamed struct", "pointer"])
 def test_types_that_refer_to_themselves_are_refused(kind):
     data = ring(kind)
 

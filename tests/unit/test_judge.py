@@ -9,6 +9,7 @@ import pytest
 from sightings import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
 
 from ooMtrace.judge import (
+    UNKNOWN_RSS,
     derived_limit,
     in_stack,
     judge,
@@ -194,14 +195,36 @@ PLAIN, EXACT = Rss(file=200, anon=2000, swap=0, shmem=50), Rss(file=205, anon=20
     [
         (2260, Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=True), PLAIN),
         (2276, Points(total=2276, rss=2265, swap=1, page_tables=10, adj=0, exact=True), EXACT),
-        (2300, Points(total=2300, rss=2250, swap=0, page_tables=10, adj=0, exact=False), PLAIN),
-        (None, Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=True), PLAIN),
     ],
 )
-def test_the_reading_that_the_kernels_total_confirms_is_the_right_one(total, expected, rss):
+@pytest.mark.parametrize("summed", [False, True])
+def test_the_reading_that_the_kernels_total_confirms_is_the_right_one(total, expected, rss, summed):
     seen = sighting(victim=victim(rss=PLAIN, rss_sum=EXACT))
 
-    assert points(seen, 8192, total, NOW) == (expected, rss)
+    assert points(seen, 8192, total, NOW, summed=summed) == (expected, rss)
+
+
+@pytest.mark.parametrize(
+    ("summed", "total", "expected", "rss"),
+    [
+        (False, None, Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=None), PLAIN),
+        (True, None, Points(total=2276, rss=2265, swap=1, page_tables=10, adj=0, exact=None), EXACT),
+        (False, 2300, Points(total=2300, rss=2250, swap=0, page_tables=10, adj=0, exact=False), PLAIN),
+        (True, 2300, Points(total=2300, rss=2265, swap=1, page_tables=10, adj=0, exact=False), EXACT),
+    ],
+)
+def test_without_a_total_that_confirms_one_the_reading_is_the_one_asked_for(summed, total, expected, rss):
+    seen = sighting(victim=victim(rss=PLAIN, rss_sum=EXACT))
+
+    assert points(seen, 8192, total, NOW, summed=summed) == (expected, rss)
+
+
+@pytest.mark.parametrize("summed", [False, True])
+@pytest.mark.parametrize("other", [{"rss_sum": UNKNOWN_RSS}, {"rss": UNKNOWN_RSS, "rss_sum": PLAIN}])
+def test_a_reading_that_is_not_there_leaves_the_other(other, summed):
+    found = points(sighting(victim=victim(**other)), 8192, None, NOW, summed=summed)
+
+    assert found == (Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=None), PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -209,7 +232,7 @@ def test_the_reading_that_the_kernels_total_confirms_is_the_right_one(total, exp
     [(0, 8192, 0), (300, 8192, 2400), (-500, 8192, -4000), (1000, 999, 0), (1000, 1000, 1000)],
 )
 def test_adj_counts_in_thousandths_of_the_limit_rounded_down(adj, limit, share):
-    found, _ = points(sighting(victim=victim(oom_score_adj=adj)), limit, None, NOW)
+    found, _ = points(sighting(victim=victim(oom_score_adj=adj)), limit, None, NOW, summed=False)
 
     assert found.adj == share
     assert found.total == 2260 + share
@@ -218,7 +241,12 @@ def test_adj_counts_in_thousandths_of_the_limit_rounded_down(adj, limit, share):
 @pytest.mark.parametrize(
     ("changes", "limit", "expected"),
     [
-        ({}, None, Points(total=None, rss=2250, swap=0, page_tables=10, adj=None, exact=None)),
+        ({}, None, Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=None)),
+        (
+            {"oom_score_adj": 1},
+            None,
+            Points(total=None, rss=2250, swap=0, page_tables=10, adj=None, exact=None),
+        ),
         ({"oom_score_adj": None}, 8192, Points(total=None, rss=2250, swap=0, page_tables=10, adj=None, exact=None)),
         ({"pgtables_bytes": None}, 8192, Points(total=None, rss=2250, swap=0, page_tables=None, adj=0, exact=None)),
         (
@@ -228,12 +256,12 @@ def test_adj_counts_in_thousandths_of_the_limit_rounded_down(adj, limit, share):
         ),
     ],
 )
-def test_a_part_that_is_not_known_makes_no_total(changes, limit, expected):
-    assert points(sighting(victim=victim(**changes)), limit, None, NOW)[0] == expected
+def test_a_part_that_is_not_known_makes_no_total_but_adj_0_needs_no_limit(changes, limit, expected):
+    assert points(sighting(victim=victim(**changes)), limit, None, NOW, summed=False)[0] == expected
 
 
 def test_a_total_of_the_kernels_stands_even_where_parts_are_not_known():
-    found, _ = points(sighting(victim=victim(pgtables_bytes=None)), 8192, 2260, NOW)
+    found, _ = points(sighting(victim=victim(pgtables_bytes=None)), 8192, 2260, NOW, summed=False)
 
     assert found == Points(total=2260, rss=2250, swap=0, page_tables=None, adj=0, exact=None)
 
@@ -271,6 +299,11 @@ def test_without_a_decision_all_that_is_worked_out_is_called_so():
 def test_what_could_not_be_worked_out_is_not_called_derived():
     found = judge(sighting(stack=()), SYMBOLS, NOW)
 
+    assert (found.scope, found.level, found.limit, found.points.total) == (None, None, None, 2260)
+    assert found.derived == ("oom.points",)
+
+    found = judge(sighting(stack=(), victim=victim(oom_score_adj=5)), SYMBOLS, NOW)
+
     assert (found.scope, found.level, found.limit, found.points.total) == (None, None, None, None)
     assert found.derived == ()
 
@@ -280,3 +313,27 @@ def test_a_global_oom_names_no_cgroup_however_full_the_victims_is():
 
     assert (found.scope, found.level, found.limit) == ("global", None, 1_000_000)
     assert found.derived == ("oom.scope", "oom.limit_bytes", "oom.points")
+
+
+@pytest.mark.parametrize("nodes", [2, 8, None])
+def test_without_a_decision_a_cpuset_or_policy_cannot_be_told_from_the_whole_host(nodes):
+    found = judge(sighting(stack=(0x1050, 0x5000)), SYMBOLS, replace(NOW, nodes=nodes))
+
+    assert (found.scope, found.constraint, found.level, found.limit) == (None, None, None, None)
+    assert found.points == Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=None)
+    assert found.derived == ("oom.points",)
+
+
+@pytest.mark.parametrize(
+    ("stack", "scope", "level", "limit"), [(KILL_STACK, "memcg", 1, 8192), ((0x1050, 0x4050), "sysrq", None, 1_000_000)]
+)
+def test_memory_nodes_do_not_hide_a_cgroup_or_sysrq(stack, scope, level, limit):
+    found = judge(sighting(stack=stack), SYMBOLS, replace(NOW, nodes=2))
+
+    assert (found.scope, found.level, found.limit) == (scope, level, limit)
+
+
+def test_with_a_decision_memory_nodes_do_not_count():
+    found = judge(sighting(decision=decision(constraint=0, memcg_id=None)), SYMBOLS, replace(NOW, nodes=2))
+
+    assert (found.scope, found.constraint) == ("global", "CONSTRAINT_NONE")

@@ -153,17 +153,23 @@ def test_the_name_that_stands_first_wins_where_both_are_there():
     assert macros(changes={"more": ("kernfs_node.parent", 48, 8)})["OFF_KN_PARENT"] == 48
 
 
+PATH = {"OFF_KN_ID", "OFF_KN_NAME", "OFF_KN_PARENT"}
+USELESS_WITHOUT = {
+    "MM_RSS_STAT": {"SIZE_RSS_COUNTER", "OFF_RSS_COUNT", "OFF_PERCPU_COUNT", "OFF_PERCPU_COUNTERS"},
+    "KN_NAME": PATH,
+    "KN_PARENT": PATH,
+    "PID_NUMBERS": {"OFF_PID_LEVEL"},
+    "MEMCG_EVENTS": {"MEMCG_HIGH", "MEMCG_MAX", "MEMCG_OOM", "MEMCG_OOM_KILL", "MEMCG_OOM_GROUP_KILL"},
+}
+
+
 @pytest.mark.parametrize(("macro", "path"), [(row[0], row[1]) for row in SPLIT])
-def test_a_member_that_is_not_there_is_absent_and_costs_no_other(macro, path):
+def test_a_member_that_is_not_there_is_absent_and_costs_no_other_but_what_would_be_wrong_without(macro, path):
     with_it, without_it = macros(), macros(changes={path: None})
 
     changed = {name for name in with_it if with_it[name] != without_it[name]}
     assert without_it[f"OFF_{macro}"] == -1
-    assert changed == {f"OFF_{macro}"} | (
-        {"SIZE_RSS_COUNTER", "OFF_RSS_COUNT", "OFF_PERCPU_COUNT", "OFF_PERCPU_COUNTERS"}
-        if macro == "MM_RSS_STAT"
-        else set()
-    )
+    assert changed == {f"OFF_{macro}"} | USELESS_WITHOUT.get(macro, set())
 
 
 ANY_SIZE = ("MM_RSS_STAT", "PID_NUMBERS", "MEMCG_EVENTS")
@@ -174,7 +180,22 @@ def test_a_member_of_another_size_is_not_read(macro, path):
     assert macros(changes={path: (path, 64, 12)})[f"OFF_{macro}"] == -1
 
 
-@pytest.mark.parametrize("macro", ANY_SIZE)
+@pytest.mark.parametrize(
+    ("path", "useless"),
+    [
+        ("kernfs_node.__parent", PATH),
+        ("kernfs_node.name", PATH),
+        ("pid.numbers", USELESS_WITHOUT["PID_NUMBERS"]),
+        ("mem_cgroup.memory_events", USELESS_WITHOUT["MEMCG_EVENTS"]),
+    ],
+)
+def test_what_would_be_wrong_without_another_member_is_absent_with_it(path, useless):
+    found = macros(changes={path: None})
+
+    assert {found[name] for name in useless} == {-1}
+
+
+@pytest.mark.parametrize("macro", ANY_SIZE[1:])
 def test_a_member_that_may_have_any_size_is_read(macro):
     path = next(row[1] for row in SPLIT if row[0] == macro)
 
@@ -240,6 +261,23 @@ def test_per_cpu_counters_are_recognised_by_their_size_whatever_it_is():
     assert found["SIZE_RSS_COUNTER"] == 104
     assert found["OFF_RSS_COUNT"] == found["OFF_PERCPU_COUNT"] == 72
     assert found["OFF_PERCPU_COUNTERS"] == 96
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 200)},
+        {"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 40)},
+        {"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 33)},
+        {"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 163)},
+        {"percpu_counter.count": None},
+    ],
+)
+def test_counters_of_another_kind_are_lacking(changes):
+    found = layout(kernel(changes))
+
+    assert found.lacking == ("mm_struct.rss_stat",)
+    assert found.macros["OFF_MM_RSS_STAT"] == -1
 
 
 def test_an_event_that_an_older_kernel_does_not_count_is_absent():

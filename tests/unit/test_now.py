@@ -8,6 +8,7 @@ import time
 
 import pytest
 
+from ooMtrace.kernel import now as module
 from ooMtrace.kernel.now import Now, now, rfc3339
 
 MOMENT = Now(
@@ -54,6 +55,50 @@ def test_the_clocks_are_read_at_one_moment(tmp_path):
     assert before[1] <= seen.monotonic <= after[1]
     assert before[2] <= seen.boottime <= after[2]
     assert seen.page_size == os.sysconf("SC_PAGE_SIZE")
+
+
+def test_of_several_readings_of_the_clocks_the_one_that_nothing_interrupted_counts(tmp_path, monkeypatch):
+    class Clock:
+        """Every reading takes 10 ns, but the third attempt is the only one that is not interrupted in between."""
+
+        CLOCK_BOOTTIME = time.CLOCK_BOOTTIME
+        spent = reads = 0
+
+        def tick(self) -> int:
+            self.spent += 10 if self.reads // 4 == 2 or self.reads % 4 != 2 else 1000
+            self.reads += 1
+            return self.spent
+
+        def monotonic_ns(self) -> int:
+            return self.tick()
+
+        def time_ns(self) -> int:
+            return 1_000_000 + self.tick()
+
+        def clock_gettime_ns(self, clock: int) -> int:
+            assert clock == time.CLOCK_BOOTTIME
+            return 2_000_000 + self.tick()
+
+    clock = Clock()
+    monkeypatch.setattr(module, "time", clock)
+
+    seen = now(tmp_path, tmp_path)
+
+    # The third attempt begins after two of 4 readings, 1030 ns each, and reads at +10, +20, +30 and +40.
+    assert (seen.realtime, seen.boottime, seen.monotonic) == (1_002_080, 2_002_090, 2085)
+    assert clock.reads == 20
+
+
+@pytest.mark.parametrize(
+    ("content", "nodes"),
+    [("0\n", 1), ("0-1\n", 2), ("0-1,4\n", 3), ("0,2,8-11\n", 6), ("1\n", 1), ("\n", None), (None, None)],
+)
+def test_nodes_that_have_memory_are_counted(tmp_path, content, nodes):
+    if content is not None:
+        (tmp_path / "devices/system/node").mkdir(parents=True)
+        (tmp_path / "devices/system/node/has_memory").write_text(content)
+
+    assert now(tmp_path / "proc", tmp_path).nodes == nodes
 
 
 def test_ram_and_swap_are_counted_in_pages(tmp_path):

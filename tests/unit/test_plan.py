@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ CLASSIC = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
     ("name", "level", "hooks"),
     [
         ("kprobes", "full", ("kprobe:oom_kill_process", *RAW)),
-        ("fentry-only", "full", ("fentry:oom_kill_process", *RAW)),
+        ("fentry-only", "full", ("fentry:oom_kill_process", "fentry:out_of_memory", "fexit:oom_badness", *RAW)),
         ("mark-victim-gives-a-number", "full", ("kprobe:oom_kill_process", *RAW)),
         ("lockdown-integrity", "full", ("kprobe:oom_kill_process", *RAW)),
         ("cap-bpf-and-cap-perfmon", "full", ("kprobe:oom_kill_process", *RAW)),
@@ -175,6 +176,7 @@ def test_without_type_information_the_offsets_are_those_of_the_tracepoints_recor
         "MARK_VICTIM_OOM_SCORE_ADJ": 64,
         "SIGNAL_GENERATE_SIG": 8,
         "SIGNAL_GENERATE_CODE": 16,
+        "SIGNAL_GENERATE_COMM": 20,
         "SIGNAL_GENERATE_PID": 36,
     }
 
@@ -215,9 +217,6 @@ def cannot(name: str, highest: str = "full", require: str = "") -> CannotTraceEr
     return caught.value
 
 
-WRONG_REASON = pytest.mark.xfail(reason="the first obstacle of any lower level is named instead of the required one's")
-
-
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
@@ -253,11 +252,10 @@ WRONG_REASON = pytest.mark.xfail(reason="the first obstacle of any lower level i
             ("kprobes", "record", "victim"),
             "level victim can't be reached: --level record was asked for; ask for less",
         ),
-        pytest.param(
+        (
             ("no-tracefs-no-kprobes-no-fentry", "full", "full"),
             "level full can't be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
             "a kernel with CONFIG_KPROBES=y has them",
-            marks=WRONG_REASON,
         ),
     ],
 )
@@ -266,3 +264,25 @@ def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line
 
     assert str(error) == line
     assert error.exit_code == 77
+
+
+BADNESS = ("kprobe:out_of_memory", "kprobe:oom_badness", "kretprobe:oom_badness")
+PART = ("kprobe:out_of_memory", "kprobe:oom_badness.part.0", "kretprobe:oom_badness.part.0")
+
+
+@pytest.mark.parametrize(
+    ("symbols", "hooks"),
+    [
+        (("out_of_memory", "oom_badness"), BADNESS),
+        (("out_of_memory", "oom_badness", "oom_badness.part.0"), PART),
+        (("out_of_memory",), ()),
+        (("oom_badness",), ()),
+    ],
+)
+def test_the_ranking_is_probed_where_it_really_is(symbols, hooks):
+    full = features("kprobes")
+    there = {**full.symbols, **dict.fromkeys(symbols, (1, 2))}
+
+    chosen = plan(replace(full, symbols={name: there[name] for name in ("oom_kill_process", *symbols)}))
+
+    assert chosen.hooks == ("kprobe:oom_kill_process", *hooks, *RAW)

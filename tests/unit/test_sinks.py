@@ -61,13 +61,21 @@ def test_lines_get_whole_through_a_slow_pipe():
     assert got == b"".join(LONG)
 
 
-@pytest.mark.xfail(raises=SinkError, reason="EAGAIN of a pipe that somebody has made non-blocking ends the tracer")
 def test_lines_get_whole_through_a_slow_pipe_that_does_not_block():
     with Pipe() as pipe:
         os.set_blocking(1, False)
         got = written_through(pipe, LONG)
 
     assert got == b"".join(LONG)
+
+
+def test_a_reader_that_leaves_a_full_pipe_that_does_not_block_is_the_end_of_the_work():
+    with Pipe() as pipe:
+        os.set_blocking(1, False)
+        threading.Timer(0.1, os.close, [pipe.read]).start()
+
+        with pytest.raises(ClosedPipeError):
+            StreamSink().write(LONG[0])
 
 
 def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path, monkeypatch):

@@ -22,19 +22,23 @@ STRUCTURES = {
     "decision": wire.Decision,
     "paths": wire.Paths,
     "sighting": wire.Sighting,
+    "candidate": wire.Candidate,
+    "ranking": wire.Ranking,
 }
-CONSTANTS = ("LEVELS", "FRAMES", "UNKNOWN", "KIND_DYING", "KIND_KILLED", "KIND_SHARER")
+WITH_STRINGS = ("sighting", "ranking")
+CONSTANTS = ("LEVELS", "FRAMES", "BEST", "UNKNOWN", "KIND_DYING", "KIND_KILLED", "KIND_SHARER", "KIND_RANKING")
 
 
 def questions() -> Iterator[tuple[str, str]]:
     """Yield (what is asked, the C expression that answers)."""
     for name, mirror in STRUCTURES.items():
-        if name != "sighting":
+        if name in WITH_STRINGS:
+            yield f"{name}.strings at", f"offsetof(struct {name}, strings)"
+        else:
             yield f"sizeof {name}", f"sizeof(struct {name})"
         for field, *_ in mirror._fields_:
             yield f"{name}.{field} at", f"offsetof(struct {name}, {field})"
             yield f"{name}.{field} size", f"sizeof(((struct {name} *)0)->{field})"
-    yield "strings at", "offsetof(struct sighting, strings)"
     for name in CONSTANTS:
         yield name, name
 
@@ -65,13 +69,14 @@ def test_every_field_lies_where_the_compiler_puts_it(compiled, name):
         assert getattr(mirror, field).size == compiled[f"{name}.{field} size"], field
 
 
-@pytest.mark.parametrize("name", [name for name in STRUCTURES if name != "sighting"])
+@pytest.mark.parametrize("name", [name for name in STRUCTURES if name not in WITH_STRINGS])
 def test_the_mirror_ends_where_the_structure_ends(compiled, name):
     assert ctypes.sizeof(STRUCTURES[name]) == compiled[f"sizeof {name}"]
 
 
-def test_a_record_without_its_strings_ends_where_they_begin(compiled):
-    assert ctypes.sizeof(wire.Sighting) == compiled["strings at"]
+@pytest.mark.parametrize("name", WITH_STRINGS)
+def test_a_record_without_its_strings_ends_where_they_begin(compiled, name):
+    assert ctypes.sizeof(STRUCTURES[name]) == compiled[f"{name}.strings at"]
 
 
 @pytest.mark.parametrize("name", CONSTANTS)
@@ -92,4 +97,4 @@ def test_every_field_is_mirrored(compiled):
         for field, *_ in mirror._fields_:
             assert compiled[f"{name}.{field} at"] == end, f"something lies before {name}.{field}"
             end += compiled[f"{name}.{field} size"]
-        assert end == compiled.get(f"sizeof {name}", compiled["strings at"])
+        assert end == compiled[f"{name}.strings at" if name in WITH_STRINGS else f"sizeof {name}"]

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Boot one guest in QEMU and judge it by what it left behind, never by QEMU's exit status."""
 
 from __future__ import annotations
@@ -21,10 +22,7 @@ OUT_DISK_MB = 256
 # One virtual CPU: with two, QEMU's multi-threaded emulation makes kernel 7.3 oops on its own
 # live-patched code now and then. An oops is made a panic, so that a broken guest ends at once;
 # `quiet` keeps the OOM reports off the slow emulated serial line (they are in dmesg.txt).
-COMMAND_LINE = (
-    f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init"
-    " console=ttyS0 quiet oops=panic panic=-1"
-)
+COMMAND_LINE = f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init console=ttyS0 quiet oops=panic panic=-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +100,7 @@ def _disk(serial: str, file: Path, options: str) -> list[str]:
 def _run(command: Sequence[str], log: Path, time_limit_s: float) -> bool:
     """Run QEMU to its end; at the time limit end it and return False."""
     with log.open("wb") as messages:
-        qemu = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, env=_environment()
-        )
+        qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, env=_environment())
         try:
             qemu.wait(time_limit_s)
         except subprocess.TimeoutExpired:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Pinned Debian packages by a private apt: the machine's mirrors, none of its state."""
 
 from __future__ import annotations
@@ -28,9 +29,7 @@ def source_line(suite: str) -> str:
 
 
 def _mirrors() -> dict[str, str]:
-    listed = output_of(
-        ["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"]
-    )
+    listed = output_of(["apt-get", "indextargets", "--format", "$(LABEL) $(REPO_URI)", "Created-By: Packages"])
     pairs = (line.split() for line in listed.splitlines())
     return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
 
@@ -102,7 +101,5 @@ class Archive:
 def _checked(deb: Path, package: Package) -> Path:
     found = hashlib.sha256(deb.read_bytes()).hexdigest()
     if found != package.sha256:
-        raise HarnessError(
-            f"{package.name} {package.version} has SHA-256 {found}, not the one in matrix.toml"
-        )
+        raise HarnessError(f"{package.name} {package.version} has SHA-256 {found}, not the one in matrix.toml")
     return deb

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the harness needs of the machine that it runs on: commands, a cache, one clear error."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Userland images: a Debian root file system with oomtrace's venv, on an ext4 disk."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Unpack a kernel's packages: the image that QEMU boots, its configuration and a few modules."""
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
 """matrix.toml as typed values: which kernels, userlands and machines there are."""
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import tomllib
 
 TABLE = Path(__file__).with_name("matrix.toml")
 
@@ -92,9 +94,7 @@ class Matrix:
 
 
 def _fits(machine: Machine, kernel: str, userland: str) -> bool:
-    return kernel in (machine.kernels or (kernel,)) and userland in (
-        machine.userlands or (userland,)
-    )
+    return kernel in (machine.kernels or (kernel,)) and userland in (machine.userlands or (userland,))
 
 
 def load(table: Path = TABLE) -> Matrix:
@@ -109,10 +109,7 @@ def load(table: Path = TABLE) -> Matrix:
 
 
 def _kernel(row: dict[str, Any]) -> Kernel:
-    packages = (
-        Package(name, row["version"], row["suite"], sha256)
-        for name, sha256 in row["packages"].items()
-    )
+    packages = (Package(name, row["version"], row["suite"], sha256) for name, sha256 in row["packages"].items())
     return Kernel(row["name"], row["release"], tuple(packages), tuple(row["userlands"]))
 
 

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The folder that a guest gets: its scripts, the scenarios, the kernel's modules and the wheel."""
 
 from __future__ import annotations
@@ -21,9 +22,7 @@ def scenarios(machine: str, only: Sequence[str] = ()) -> tuple[str, ...]:
     return tuple(name for name in names if name in (only or names))
 
 
-def assemble(
-    folder: Path, kernel: Unpacked, names: Sequence[str], wheel: Path | None = None
-) -> None:
+def assemble(folder: Path, kernel: Unpacked, names: Sequence[str], wheel: Path | None = None) -> None:
     """Fill a new folder with everything that the guest unpacks to /payload."""
     folder.mkdir(parents=True)
     for script in ("go", "run.sh"):

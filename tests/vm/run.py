@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Run oomtrace's scenarios on a matrix of real kernels: `python3 -m tests.vm.run --help`."""
 
 from __future__ import annotations
@@ -49,19 +50,13 @@ def _parser() -> argparse.ArgumentParser:
         prog="run.py", description="Boot real kernels in QEMU and run oomtrace's scenarios on each."
     )
     parser.add_argument("--kernel", action="append", metavar="NAME", help="only this one (repeat)")
-    parser.add_argument(
-        "--userland", action="append", metavar="NAME", help="only this one (repeat)"
-    )
+    parser.add_argument("--userland", action="append", metavar="NAME", help="only this one (repeat)")
     parser.add_argument("--machine", action="append", metavar="NAME", help="only this one (repeat)")
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="this one (repeat)")
     parser.add_argument("--wheel", type=Path, metavar="PATH", help="install this in every guest")
-    parser.add_argument(
-        "--jobs", type=int, default=2, metavar="N", help="guests at a time (%(default)s)"
-    )
+    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="guests at a time (%(default)s)")
     parser.add_argument("--out", type=Path, metavar="DIR", help="consoles and results (CACHE/out)")
-    parser.add_argument(
-        "--cache", type=Path, default=cache_dir(), metavar="DIR", help="%(default)s"
-    )
+    parser.add_argument("--cache", type=Path, default=cache_dir(), metavar="DIR", help="%(default)s")
     parser.add_argument("--list", action="store_true", help="print the boots and stop")
     return parser
 

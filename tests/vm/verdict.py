@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """From a finished boot's files to a pass or a list of what failed."""
 
 from __future__ import annotations

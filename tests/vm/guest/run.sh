@@ -1,4 +1,5 @@
 #!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
 # Installs oomtrace's wheel as a user would and runs this machine's scenarios one by one. Each leaves
 # its output in /out/NAME.log, its files in /out/NAME/, and one line in /out/results.tsv:
 # name, exit status, seconds.

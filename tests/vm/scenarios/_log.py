@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The kernel log's reports of out-of-memory situations, taken apart."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The stage of a scenario: tracers of all levels, witnesses, cgroups, victims, and a list of what was wrong."""
 
 from __future__ import annotations
@@ -14,10 +15,11 @@ from typing import Any
 from _checks import at, check_form, check_full, check_level_record, check_level_victim
 from _log import Report, reports
 from _tracers import StandingTracer
-from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
 from support.tracer import Line
 from support.victims import Victim
 from support.witness import KernelLog, LoggedKill, oom_kill_count
+
+from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
 
 VICTIM = Path(os.environ.get("VICTIM", "/payload/victim"))
 # Flags of mmap() that the module mmap of Python 3.9 does not know.

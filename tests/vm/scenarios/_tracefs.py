@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What the kernel's own tracing says: a witness that shares nothing with BPF."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One tracer of each level for a whole boot: an emulated CPU needs many seconds to start one."""
 
 from __future__ import annotations

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Version 1 of cgroups: one process after another passes the limit, the second below a parent whose limit it is."""
 
 import signal

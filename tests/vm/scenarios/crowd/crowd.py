@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """What tracing costs: how long an OOM among 2,000 processes keeps the kernel, without a tracer and with one."""
 
 import re

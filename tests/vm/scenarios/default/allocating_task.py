@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """vm.oom_kill_allocating_task: the kernel weighs nobody and kills whoever asked."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process at its limit that was already dying: the OOM killer may mark it, and kills nobody."""
 
 import signal

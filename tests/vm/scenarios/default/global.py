@@ -1,9 +1,11 @@
+# SPDX-License-Identifier: Apache-2.0
 """The whole machine is out of memory."""
 
 import signal
 
 from _checks import at, check_identity
 from _stage import GROW, stage
+
 from ooMtrace.kernel.now import now
 
 with stage() as on:

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The first thread has exited, and one that is left runs out of memory: its process is what dies."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """One process after another passes its cgroup's limit."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """The limit is an ancestor's: victim and trigger are in different cgroups below it."""
 
 from _checks import at

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Two processes with one memory: the kernel kills both, and mentions and counts one."""
 
 import signal

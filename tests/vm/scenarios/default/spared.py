@@ -1,6 +1,7 @@
+# SPDX-License-Identifier: Apache-2.0
 """A bigger process with oom_score_adj -1000 survives."""
 
-from _checks import CANDIDATES, at
+from _checks import at
 from _stage import stage
 
 with stage() as on:
@@ -13,5 +14,4 @@ with stage() as on:
     on.equal("verdict", at(line, "oom.verdict"), "killed")
     on.true("smaller", at(line, "process.memory.anon") < 30 << 20)
     on.equal("the bigger one lives", spared.process.poll(), None)
-    if CANDIDATES:
-        on.equal("candidates", [one["pid"] for one in at(line, "oom.candidates")], [smaller.pid])
+    on.equal("candidates", [one["pid"] for one in at(line, "oom.candidates")], [smaller.pid])

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """Somebody asks for a kill with sysrq-f: the biggest process dies, though nothing was lacking."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """At the end of the boot: the tracers are still there, have lost nothing, and go when they are told to."""
 
 import os

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process that its cpuset confines to one memory node fills that one."""
 
 import signal

@@ -1,3 +1,4 @@
+# SPDX-License-Identifier: Apache-2.0
 """A process that binds itself to one memory node fills that one."""
 
 import signal

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Writes docs/support.md, kernel x level x kind of OOM, from the results of the last run: never by hand."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from .host import cache_dir
+from .matrix import Cell, load
+
+TABLE = Path(__file__).parent.parent.parent / "docs/support.md"
+WORDS = {
+    "allocating_task": "global OOM with `vm.oom_kill_allocating_task`",
+    "dying": "a process that was already dying: no kill",
+    "global": "global OOM",
+    "group": "`memory.oom.group`, 8 processes",
+    "leaderless": "main thread gone",
+    "memcg": "cgroup limit (version 2)",
+    "memcg_v1": "cgroup limit (version 1)",
+    "nested": "limit at an ancestor, victim and trigger apart",
+    "shared_mm": "two processes, one memory",
+    "spared": "the biggest is exempt (`oom_score_adj` -1000)",
+    "swap": "swap takes part in the points",
+    "sysrq": "sysrq-f",
+    "cpuset": "cpuset (two memory nodes)",
+    "mempolicy": "memory policy (two memory nodes)",
+}
+HEAD = """\
+# What has been seen to work
+
+Written by `make support-table` from the last `make test-vm`, which boots these Debian kernels in QEMU. A tracer of
+each level runs during every scenario. `yes`: the lines of all three levels were right, `full` to the page and to the
+kilobyte of the kernel's own log, `victim` and `record` in all that they can know. `-`: this kernel cannot do that.
+BCC is 0.26 (Debian 12, Python 3.11) or, in the columns marked trixie, 0.31 (Debian 13, Python 3.13).
+
+"""
+
+
+def main() -> int:
+    """Write the table; 1 if a result is missing or bad."""
+    out = Path(sys.argv[1]) if len(sys.argv) > 1 else cache_dir() / "out"
+    cells = [cell for cell in load().cells() if cell.machine.by_default]
+    columns = list(dict.fromkeys(_column(cell) for cell in cells))
+    results: dict[tuple[str, str], str] = {}
+    for cell in cells:
+        for name, status in _results(out / cell.name):
+            results[name, _column(cell)] = "yes" if status == "0" else "NO"
+    rows = [("kind of OOM", *columns), tuple("---" for _ in range(len(columns) + 1))]
+    rows += [(words, *(results.get((name, column), "-") for column in columns)) for name, words in WORDS.items()]
+    TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows))
+    return int("NO" in results.values() or not results)
+
+
+def _column(cell: Cell) -> str:
+    return cell.kernel.name if cell.userland.name == "bookworm" else f"{cell.kernel.name} {cell.userland.name}"
+
+
+def _results(folder: Path) -> list[tuple[str, str]]:
+    table = folder / "guest/results.tsv"
+    if not table.exists():
+        return []
+    return [(row[0], row[1]) for row in (line.split("\t") for line in table.read_text().splitlines())]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
