@@ -8,7 +8,7 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Decision, Kind, MemcgLevel, Rss, Sighting, Task, Victim
+from ooMtrace.sighting import Candidate, Decision, Kind, MemcgLevel, Ranking, Rss, Sighting, Task, Victim
 
 NO_LIMIT = ((1 << 63) - 1) // 4096
 """Pages: what the kernel calls PAGE_COUNTER_MAX."""
@@ -112,6 +112,15 @@ def sighting(pid: int | None = 100, kind: Kind = Kind.KILLED, **changes: Any) ->
         stack=KILL_STACK,
     )
     return replace(whole, **changes)
+
+
+def candidate(pid: int | None = 100, points: int = 2260, **changes: Any) -> Candidate:
+    whole = Candidate(pid=pid, points=points, oom_score_adj=0, comm="worker", memcg_path=("worker", "job"))
+    return replace(whole, **changes)
+
+
+def ranking(ktime: int, *best: Candidate, weighed: int = 2) -> Ranking:
+    return Ranking(ktime=ktime, weighed=weighed, best=best or (candidate(),))
 
 
 def kill(**changes: Any) -> record.OomKill:

@@ -7,12 +7,25 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sightings import HOST, KILL_STACK, MEMBER_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
+from sightings import (
+    HOST,
+    KILL_STACK,
+    MEMBER_STACK,
+    NO_LIMIT,
+    NOW,
+    SYMBOLS,
+    candidate,
+    decision,
+    level,
+    ranking,
+    sighting,
+    victim,
+)
 
 from ooMtrace import record
-from ooMtrace.assemble import INCIDENTS_KEPT, Assembler
+from ooMtrace.assemble import GROUP_WAIT_NS, INCIDENTS_KEPT, RANKINGS_KEPT, SHARER_WAIT_NS, Assembler
 from ooMtrace.compose import path
-from ooMtrace.sighting import Kind, Rss, Sighting, Task
+from ooMtrace.sighting import Decision, Kind, Ranking, Rss, Sighting, Task
 
 MS = 1_000_000
 
@@ -20,11 +33,11 @@ MS = 1_000_000
 class Stream:
     """An assembler, and all that it has said: (pid, verdict)."""
 
-    def __init__(self, source: record.Source = "victim", *, dying: bool = False) -> None:
-        self.assembler = Assembler(HOST, SYMBOLS, source, dying=dying)
+    def __init__(self, source: record.Source = "victim", *, dying: bool = False, kernel: str = HOST.kernel) -> None:
+        self.assembler = Assembler(replace(HOST, kernel=kernel), SYMBOLS, source, dying=dying)
         self.kills: list[record.OomKill] = []
 
-    def add(self, *sightings: Sighting, at: int = NOW.monotonic) -> Stream:
+    def add(self, *sightings: Sighting | Ranking, at: int = NOW.monotonic) -> Stream:
         for seen in sightings:
             self.kills += self.assembler.add(seen, replace(NOW, monotonic=at))
         return self
@@ -39,6 +52,9 @@ class Stream:
     def incidents(self) -> list[str]:
         return [kill.oom.incident for kill in self.kills]
 
+    def sizes(self) -> list[int | None]:
+        return [kill.oom.group and kill.oom.group.size for kill in self.kills]
+
 
 def killed(pid: int, ktime: int = 10, **changes: Any) -> Sighting:
     return sighting(pid, ktime=ktime, **changes)
@@ -50,6 +66,10 @@ def member(pid: int, ktime: int = 20, **changes: Any) -> Sighting:
 
 def sharer(pid: int, ktime: int = 15, **changes: Any) -> Sighting:
     return sighting(pid, Kind.SHARER, ktime=ktime, **changes)
+
+
+GROUP = (level(12), level(11, usage=8190, limit=8192, oom_group=1), level(1))
+"""The memory cgroups of a worker in /job, which asks to be killed as a whole."""
 
 
 def dying(pid: int, ktime: int = 5, **changes: Any) -> Sighting:
@@ -88,21 +108,232 @@ def test_a_sharer_that_belongs_to_the_group_gives_one_line():
     assert len(set(stream.incidents())) == 1
 
 
-def test_a_group_of_three_is_one_incident_by_the_way_that_led_to_each_kill():
-    stream = Stream().add(killed(100), member(101), member(102))
+def the_group(whole: Decision | None, *pids: int) -> list[Sighting]:
+    """Sightings of a group kill: the chosen one, then each member by the way that leads to a member."""
+    first, *others = pids
+    return [
+        killed(first, 0x10, memcg=GROUP, decision=whole),
+        *(member(pid, 0x20 + i, memcg=GROUP, decision=whole) for i, pid in enumerate(others)),
+    ]
+
+
+BOTH_LEVELS = pytest.mark.parametrize(
+    ("source", "whole", "incident"), [("full", decision(ktime=0xD), "12345678-d"), ("victim", None, "12345678-10")]
+)
+
+
+@BOTH_LEVELS
+def test_a_group_of_three_is_told_100_ms_after_its_last_member_with_its_size(source, whole, incident):
+    first, *others = the_group(whole, 100, 101, 102)
+    stream = Stream(source).add(first, at=1000 * MS).add(others[0], at=1030 * MS).add(others[1], at=1060 * MS)
+
+    assert stream.kills == []
+    assert stream.assembler.next_due() == 1160 * MS
+    assert stream.wait(1160 * MS - 1).kills == []
+    assert stream.wait(1160 * MS).said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
+    assert stream.incidents() == [incident] * 3
+    assert [kill.oom.group for kill in stream.kills] == [record.Group(path="/job", size=3)] * 3
+    assert stream.assembler.next_due() is None
+    assert stream.wait(1 << 63).said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
+
+
+@BOTH_LEVELS
+def test_the_chosen_one_killed_again_with_its_group_is_silent_and_not_counted(source, whole, incident):
+    stream = Stream(source).add(*the_group(whole, 100, 101, 100, 102, 101), at=1000 * MS).wait(1 << 63)
 
     assert stream.said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
-    assert stream.incidents() == ["12345678-a"] * 3
+    assert stream.sizes() == [3, 3, 3]
+    assert stream.incidents() == [incident] * 3
+    assert stream.add(*the_group(whole, 100, 100)[1:]).wait(1 << 63).said()[3:] == []
 
 
-def test_a_group_of_three_is_one_incident_by_the_decision():
+@BOTH_LEVELS
+def test_a_sharer_that_becomes_a_member_gives_one_line_and_one_that_does_not_is_not_counted(source, whole, incident):
+    first, *others = the_group(whole, 100, 101, 102)
+    sharers = [sharer(pid, 0x15, memcg=GROUP, decision=whole) for pid in (102, 300)]
+    stream = Stream(source).add(first, *sharers, *others).wait(1 << 63)
+
+    assert stream.said() == [(100, "killed"), (300, "shared_mm"), (101, "group_member"), (102, "group_member")]
+    assert stream.sizes() == [3, 3, 3, 3]
+    assert stream.incidents() == [incident] * 4
+
+
+@BOTH_LEVELS
+def test_groups_of_two_triggers_that_take_turns_do_not_mix(source, whole, incident):
+    other = {"trigger": Task(500, 501, 1, "other")}
+    theirs = whole and replace(whole, ktime=0xE, chosen_pid=600)
+    ours = the_group(whole, 100, 101, 102)
+    others = [replace(one, **other, ktime=one.ktime + 5) for one in the_group(theirs, 600, 601)]
+    stream = Stream(source).add(ours[0], others[0], ours[1], others[1], at=1000 * MS).add(ours[2], at=1050 * MS)
+
+    assert stream.wait(1100 * MS).said() == [(600, "killed"), (601, "group_member")]
+    assert stream.wait(1150 * MS).said()[2:] == [(100, "killed"), (101, "group_member"), (102, "group_member")]
+    assert stream.sizes() == [2, 2, 3, 3, 3]
+    assert stream.incidents() == ["12345678-e" if whole else "12345678-15"] * 2 + [incident] * 3
+
+
+@BOTH_LEVELS
+def test_a_group_of_one_waits_and_has_size_1(source, whole, incident):
+    stream = Stream(source).add(*the_group(whole, 100), at=1000 * MS)
+
+    assert stream.assembler.next_due() == 1000 * MS + GROUP_WAIT_NS == 1100 * MS
+    assert (stream.said(), stream.wait(1100 * MS).said(), stream.sizes()) == ([], [(100, "killed")], [1])
+    assert stream.incidents() == [incident]
+
+
+def test_a_sharer_does_not_shorten_the_wait_for_a_group_but_may_prolong_it():
+    stream = Stream().add(*the_group(None, 100), at=1000 * MS).add(sharer(200, memcg=GROUP), at=1001 * MS)
+
+    assert stream.assembler.next_due() == 1100 * MS
+    stream.add(sharer(201, memcg=GROUP), at=1095 * MS)
+    assert stream.assembler.next_due() == 1095 * MS + SHARER_WAIT_NS == 1115 * MS
+
+
+def test_version_1_kills_no_group_and_so_waits_for_none():
+    stream = Stream().add(killed(100, memcg=GROUP, memcg_version=1))
+
+    assert (stream.said(), stream.sizes()) == ([(100, "killed")], [None])
+
+
+def test_a_decision_tells_the_members_whatever_the_stack_says():
     whole = decision(ktime=0xD)
-    stream = Stream("full").add(
-        *(one(pid, decision=whole) for one, pid in ((killed, 100), (member, 101), (member, 102)))
-    )
+    stream = Stream("full").add(member(100, decision=whole), *(killed(pid, 21, decision=whole) for pid in (101, 102)))
 
     assert stream.said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
     assert stream.incidents() == ["12345678-d"] * 3
+
+
+def test_a_forgotten_incident_gives_up_what_it_held():
+    stream = Stream().add(*the_group(None, 100, 101)).add(sharer(102, 0x30, memcg=GROUP))
+    for tid in range(INCIDENTS_KEPT - 1):
+        stream.add(killed(1000 + tid, trigger=Task(1000 + tid, 1000 + tid, 1, "other")))
+    assert [pid for pid, _ in stream.said()] == list(range(1000, 1000 + INCIDENTS_KEPT - 1))
+    stream.kills.clear()
+
+    stream.add(killed(2000, trigger=Task(2000, 2000, 1, "other")))
+
+    assert stream.said() == [(2000, "killed"), (100, "killed"), (101, "group_member"), (102, "shared_mm")]
+    assert stream.sizes() == [None, 2, 2, 2]
+    assert stream.assembler.next_due() is None
+    assert stream.wait(1 << 63).said()[4:] == []
+
+
+def test_a_ranking_belongs_to_the_chosen_ones_line_of_the_same_decision():
+    ours, theirs = decision(ktime=0xD), decision(ktime=0xE, chosen_pid=600)
+    other = Task(500, 501, 1, "other")
+    stream = Stream("full").add(
+        ranking(0xD, weighed=31),
+        ranking(0xE, weighed=32),
+        ranking(0xF, weighed=33),
+        killed(600, 0x11, decision=theirs, trigger=other),
+        *the_group(ours, 100, 101),
+        sharer(103, 0x30, memcg=GROUP, decision=ours),
+        dying(104, 0x40, decision=ours),
+        killed(700, 0x50, trigger=Task(700, 700, 1, "no decision")),
+    )
+    stream.wait(1 << 63)
+
+    assert [(kill.process.pid, kill.oom.weighed, kill.oom.candidates is not None) for kill in stream.kills] == [
+        (600, 32, True),
+        (700, None, False),
+        (100, 31, True),
+        (101, None, False),
+        (103, None, False),
+    ]
+
+
+def test_a_ranking_alone_gives_no_line():
+    stream = Stream("full").add(ranking(0xD)).wait(1 << 63)
+
+    assert (stream.kills, stream.assembler.next_due()) == ([], None)
+
+
+def test_rankings_are_bounded_and_the_oldest_is_forgotten():
+    stream = Stream("full").add(*(ranking(0x100 + i, weighed=i + 1) for i in range(RANKINGS_KEPT + 1)))
+
+    for i in range(RANKINGS_KEPT + 1):
+        stream.add(killed(100, 0x200 + i, decision=decision(ktime=0x100 + i)))
+
+    assert [kill.oom.weighed for kill in stream.kills] == [None, 2, 3, 4, 5, 6, 7, 8, 9]
+    assert len(stream.assembler._rankings) == RANKINGS_KEPT == 8
+
+
+@pytest.mark.parametrize(
+    ("points", "adj", "totalpages", "memory"),
+    [
+        (2260, 0, 8192, 2260 * 4096),
+        (2660, 50, 8192, 2260 * 4096),
+        (-1740, -500, 8192, 2260 * 4096),
+        (1250, 1000, 999, 1250 * 4096),
+        (0, 0, 8192, 0),
+        (2260, None, 8192, None),
+        (2260, 5, None, None),
+    ],
+)
+def test_a_candidates_memory_is_its_points_without_what_adj_adds_in_bytes(points, adj, totalpages, memory):
+    best = (candidate(100, points, oom_score_adj=adj), candidate(None, -7, comm=None, memcg_path=None))
+    (told,) = (
+        Stream("full").add(ranking(0xD, *best), killed(100, decision=decision(ktime=0xD, totalpages=totalpages))).kills
+    )
+
+    assert told.oom.weighed == 2
+    assert told.oom.candidates == (
+        record.Candidate(pid=100, comm="worker", points=points, oom_score_adj=adj, memory=memory, cgroup="/job/worker"),
+        record.Candidate(pid=None, comm=None, points=-7, oom_score_adj=0, memory=totalpages and -7 * 4096, cgroup=None),
+    )
+
+
+CHEAP, SUM = Rss(file=200, anon=2000, swap=0, shmem=50), Rss(file=205, anon=2010, swap=1, shmem=50)
+CHEAP_POINTS, SUM_POINTS = 2260, 2276
+
+
+def weighed_with(stream: Stream, total: int | None, ktime: int, **changes: Any) -> int | None:
+    """Tell of a kill; return the total of its line, which is our own reckoning where the kernel has none."""
+    whole = None if total is None else decision(ktime=ktime, chosen_points=total)
+    seen = killed(100, ktime + 1, victim=victim(**{"rss": CHEAP, "rss_sum": SUM, **changes}), decision=whole)
+    return stream.add(seen).kills[-1].oom.points.total
+
+
+@pytest.mark.parametrize(
+    ("kernel", "total"),
+    [
+        ("5.15.0-91-generic", CHEAP_POINTS),
+        ("6.18.44", CHEAP_POINTS),
+        ("7.0.0", SUM_POINTS),
+        ("7.3.0-rc1", SUM_POINTS),
+        ("10.1", SUM_POINTS),
+    ],
+)
+def test_before_anything_is_confirmed_the_version_says_how_the_kernel_weighs(kernel, total):
+    assert weighed_with(Stream(kernel=kernel), None, 0x10) == total
+
+
+@pytest.mark.parametrize(
+    ("kernel", "confirmed", "after"),
+    [
+        ("6.18.44", SUM_POINTS, SUM_POINTS),
+        ("6.18.44", CHEAP_POINTS, CHEAP_POINTS),
+        ("7.3.0", CHEAP_POINTS, CHEAP_POINTS),
+        ("7.3.0", SUM_POINTS, SUM_POINTS),
+        ("6.18.44", 2300, CHEAP_POINTS),
+        ("7.3.0", 2300, SUM_POINTS),
+    ],
+)
+def test_a_total_that_confirms_one_of_two_readings_teaches_how_this_kernel_weighs(kernel, confirmed, after):
+    stream = Stream("full", kernel=kernel)
+
+    assert weighed_with(stream, confirmed, 0x10) == confirmed
+    assert weighed_with(stream, None, 0x20) == after
+    memory = stream.kills[-1].process.memory
+    assert (memory.anon, memory.swap) == ((2000 * 4096, 0) if after == CHEAP_POINTS else (2010 * 4096, 4096))
+
+
+@pytest.mark.parametrize(("kernel", "after"), [("6.18.44", CHEAP_POINTS), ("7.3.0", SUM_POINTS)])
+def test_two_readings_that_are_the_same_teach_nothing(kernel, after):
+    stream = Stream("full", kernel=kernel)
+
+    assert weighed_with(stream, CHEAP_POINTS, 0x10, rss_sum=CHEAP) == CHEAP_POINTS
+    assert weighed_with(stream, None, 0x20) == after
 
 
 @pytest.mark.parametrize("whole", [None, decision()])
@@ -207,7 +438,7 @@ def test_without_a_boot_id_the_hosts_name_stands_in_ids():
 
 
 def only(seen: Sighting, source: record.Source = "victim") -> record.OomKill:
-    (told,) = Stream(source).add(seen).kills
+    (told,) = Stream(source).add(seen).wait(1 << 63).kills
     return told
 
 
@@ -306,6 +537,24 @@ def test_on_version_1_swap_is_what_memory_and_swap_have_more_than_memory():
 
 
 @pytest.mark.parametrize(
+    ("usage", "both", "most", "swap", "swap_limit"),
+    [
+        (1000, 1000, 2500, 0, 500 * 4096),
+        (1000, 999, 2500, None, 500 * 4096),
+        (1000, 0, NO_LIMIT, None, None),
+        (1000, None, None, None, None),
+        (1000, 1300, 1999, 300 * 4096, None),
+    ],
+)
+def test_on_version_1_swap_is_not_known_where_memory_and_swap_together_are_less(usage, both, most, swap, swap_limit):
+    cgroup = level(12, usage, 2000, swap_usage=both, swap_max=most)
+
+    memcg = only(sighting(memcg=(cgroup, level(1)), memcg_version=1, trigger_memcg_ids=(12, 1))).oom.memcg
+
+    assert (memcg.swap, memcg.swap_limit) == (swap, swap_limit)
+
+
+@pytest.mark.parametrize(
     ("groups", "version", "expected"),
     [
         ((0, 0, 0), 2, None),
@@ -324,13 +573,13 @@ def test_the_group_is_the_highest_that_asks_for_it_within_the_domain(groups, ver
 
     group = only(sighting(memcg=memcg, memcg_version=version)).oom.group
 
-    assert group == (expected and record.Group(path=expected))
+    assert group == (expected and record.Group(path=expected, size=1))
 
 
 def test_in_a_global_oom_the_group_may_be_any_but_the_root():
     memcg = (level(12, oom_group=0), level(11, oom_group=1), level(1, oom_group=1))
 
-    assert only(sighting(memcg=memcg, stack=(0x1050, 0x5000))).oom.group == record.Group(path="/job")
+    assert only(sighting(memcg=memcg, stack=(0x1050, 0x5000))).oom.group == record.Group(path="/job", size=1)
 
 
 def test_the_cgroup_of_version_2_is_told_only_where_it_is_another_one():
@@ -397,12 +646,34 @@ def test_nothing_known_makes_a_record_that_names_all_that_is_missing():
 
     assert told.message == "a process (pid None) was killed by the kernel's OOM killer: memory ran out"
     assert set(record.missing(told)) == {
-        *("oom.scope", "oom.constraint", "oom.gfp_mask", "oom.order", "oom.limit_bytes"),
-        *(f"oom.points.{name}" for name in ("total", "rss", "swap", "page_tables", "adj", "exact")),
+        *("oom.scope", "oom.constraint", "oom.gfp_mask", "oom.order", "oom.limit_bytes", "oom.points"),
         *("oom.trigger.pid", "oom.trigger.tid", "oom.trigger.comm"),
         *(f"process.{name}" for name in ("pid", "tid", "vpid", "comm", "threads", "oom_score_adj")),
-        *("process.parent.pid", "process.parent.vpid", "process.parent.comm", "process.user.id"),
-        "process.creation.time",
-        *(f"process.memory.{n}" for n in ("anon", "file", "shmem", "swap", "page_tables", "total_vm", "peak_rss")),
-        *("namespace.hostname", "namespace.pid", "namespace.net", "cgroup"),
+        *("process.parent", "process.user", "process.creation", "process.memory"),
+        *("namespace", "cgroup"),
     }
+
+
+def test_an_object_of_which_anything_is_known_is_missing_only_in_part():
+    told = only(sighting(victim=victim(parent=Task(90, None, None, None), pid_ns=None, net_ns=None)))
+
+    assert set(record.missing(told)) == {
+        *("oom.constraint", "oom.gfp_mask", "oom.order"),
+        *("process.parent.vpid", "process.parent.comm", "namespace.pid", "namespace.net"),
+    }
+
+
+@pytest.mark.parametrize(("constraint", "expected"), [(3, ["oom.memcg"]), (0, [])])
+def test_a_memory_cgroup_is_missing_only_where_one_was_out_of_memory(constraint, expected):
+    told = only(sighting(decision=decision(constraint=constraint, memcg_id=None)), "full")
+
+    assert list(record.missing(told)) == expected
+
+
+def test_on_a_host_of_two_nodes_the_message_does_not_say_what_is_not_known():
+    assembler = Assembler(HOST, SYMBOLS, "victim")
+
+    (told,) = assembler.add(killed(100, stack=(0x1050, 0x5000)), replace(NOW, nodes=2))
+
+    assert (told.oom.scope, told.oom.limit_bytes, told.derived) == (None, None, ("oom.points",))
+    assert told.message == "worker (pid 100) was killed by the kernel's OOM killer: memory ran out"

@@ -332,7 +332,9 @@ def test_what_could_not_be_read_of_a_candidate_is_none():
 def test_a_candidates_path_that_is_not_known_takes_no_room():
     long = wire.Candidate(2, 20, 0, 2, wire.UNKNOWN, b"worker")
 
-    found = decode(ranking(candidate(1, 30, 1, b"a\0"), (long, b""), candidate(3, 10, 3, b"b\0c\0"), candidate(4, 5, 4)))
+    found = decode(
+        ranking(candidate(1, 30, 1, b"a\0"), (long, b""), candidate(3, 10, 3, b"b\0c\0"), candidate(4, 5, 4))
+    )
 
     assert [one.memcg_path for one in found.best] == [("a",), None, ("b", "c"), ()]
 

@@ -13,6 +13,7 @@ TABLE = Path(__file__).parent.parent.parent / "docs/support.md"
 WORDS = {
     "allocating_task": "global OOM with `vm.oom_kill_allocating_task`",
     "dying": "a process that was already dying: no kill",
+    "fentry": "no kprobes: fentry instead",
     "global": "global OOM",
     "group": "`memory.oom.group`, 8 processes",
     "leaderless": "main thread gone",
