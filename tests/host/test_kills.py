@@ -59,7 +59,8 @@ def test_points_are_those_that_the_kernel_weighed(tracer, cgroup, victim, full_l
 
     points = line["oom"]["points"]
     adj = 300 * ((24 << 20) // PAGE // 1000)
-    assert points["exact"] is True
+    # nothing to be exact about where the kernel's own total could not be read
+    assert points.get("exact") is (True if line["source"] == "full" else None)
     assert points["adj"] == adj
     assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
     assert points["total"] == full_log.points(one.pid) + adj
