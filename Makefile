@@ -62,9 +62,9 @@ test-packages: packages
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
 
 vm-packages: test-packages
-	@command -v qemu-system-x86_64 >/dev/null && command -v mmdebstrap >/dev/null && command -v zstd >/dev/null || { \
+	@command -v qemu-system-x86_64 mmdebstrap sfdisk mke2fs >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
-			e2fsprogs kmod zstd xz-utils arch-test debian-archive-keyring; } >&2
+			e2fsprogs debian-archive-keyring; } >&2
 
 tracefs:
 	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing

@@ -69,9 +69,11 @@ inline_always void finish_ranking(struct weighing *w, s64 ktime)
 	r->ktime = ktime;
 	r->used = 0;
 	for (i = 0; i < BEST; i++) {
+		void *kn = css_kernfs(w->memcg[i]);
+
 		if (i >= r->told)
 			break;
-		r->best[i].path = append_path(r->strings, &r->used, css_kernfs(w->memcg[i]));
+		r->best[i].path = kn ? append_path(r->strings, &r->used, kn) : UNKNOWN;
 	}
 }
 

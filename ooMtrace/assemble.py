@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ooMtrace import record
 from ooMtrace.compose import Context, compose, unique
-from ooMtrace.judge import Symbols, in_stack, judge
+from ooMtrace.judge import UNKNOWN_RSS, Symbols, in_stack, judge
 from ooMtrace.kernel.now import Now
 from ooMtrace.sighting import Kind, Ranking, Sighting
 
@@ -33,11 +33,12 @@ GROUP_MEMBER = "oom_kill_memcg_member"
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """One process of an incident, and when it was seen."""
+    """One process of an incident, when it was seen and, for the chosen one, what the kernel weighed."""
 
     seen: Sighting
     now: Now
     verdict: str
+    ranking: Ranking | None = None
 
     @property
     def pid(self) -> int | None:
@@ -127,7 +128,7 @@ class Assembler:
 
     def _is_member(self, seen: Sighting) -> bool:
         """Say whether a killed process is not the chosen one, but of its group."""
-        if seen.decision:
+        if seen.decision and seen.decision.chosen_pid is not None:
             return seen.decision.chosen_pid != seen.victim.task.pid
         return bool(in_stack(seen.stack, self._symbols, GROUP_MEMBER))
 
@@ -142,7 +143,9 @@ class Assembler:
                 incident.held.append(death)
                 incident.due = max(incident.due, now.monotonic + SHARER_WAIT_NS)
             return
-        death = Death(seen, now, "group_member" if self._is_member(seen) else "killed")
+        member = self._is_member(seen)
+        ranking = self._rankings.get(seen.decision.ktime) if seen.decision and not member else None
+        death = Death(seen, now, "group_member" if member else "killed", ranking)
         if death.pid in incident.dead:
             return
         incident.dead.add(death.pid)
@@ -162,10 +165,9 @@ class Assembler:
 
     def _kill(self, incident: Incident, death: Death) -> record.OomKill:
         seen = death.seen
-        chosen = death.verdict == "killed" and seen.decision is not None
-        ranking = self._rankings.get(seen.decision.ktime) if chosen and seen.decision else None
-        context = Context(incident.id, death.verdict, incident.killed, ranking)
+        context = Context(incident.id, death.verdict, incident.killed, death.ranking)
         judgement = judge(seen, self._symbols, death.now, summed=self._summed)
-        if judgement.points.exact and seen.victim.rss != seen.victim.rss_sum:
+        readings = (seen.victim.rss, seen.victim.rss_sum)
+        if judgement.points.exact and UNKNOWN_RSS not in readings and readings[0] != readings[1]:
             self._summed = judgement.rss == seen.victim.rss_sum
         return compose(seen, judgement, context, death.now, self._host, self._source)

@@ -96,9 +96,9 @@ def _oom(seen: Sighting, judgement: Judgement, context: Context, now: Now) -> re
 
 def _candidates(ranking: Ranking, limit: int | None, now: Now) -> tuple[record.Candidate, ...]:
     def memory(one: Candidate) -> int | None:
-        if limit is None or one.oom_score_adj is None:
+        if one.oom_score_adj is None or (one.oom_score_adj and limit is None):
             return None
-        return (one.points - one.oom_score_adj * (limit // 1000)) * now.page_size
+        return (one.points - one.oom_score_adj * ((limit or 0) // 1000)) * now.page_size
 
     return tuple(
         record.Candidate(

@@ -279,7 +279,7 @@ def test_a_candidates_memory_is_its_points_without_what_adj_adds_in_bytes(points
     assert told.oom.weighed == 2
     assert told.oom.candidates == (
         record.Candidate(pid=100, comm="worker", points=points, oom_score_adj=adj, memory=memory, cgroup="/job/worker"),
-        record.Candidate(pid=None, comm=None, points=-7, oom_score_adj=0, memory=totalpages and -7 * 4096, cgroup=None),
+        record.Candidate(pid=None, comm=None, points=-7, oom_score_adj=0, memory=-7 * 4096, cgroup=None),
     )
 
 
