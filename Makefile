@@ -62,7 +62,7 @@ test-packages: packages
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
 
 vm-packages: test-packages
-	@command -v qemu-system-x86_64 mmdebstrap sfdisk mke2fs >/dev/null || { \
+	@(for program in qemu-system-x86_64 mmdebstrap sfdisk mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
 			e2fsprogs debian-archive-keyring; } >&2
 
