@@ -25,7 +25,7 @@ class RunningTracer:
         self._command = [COMMAND, "--output", self.output, "--ready-file", self._ready, *options]
 
     def __enter__(self) -> RunningTracer:
-        with self._messages.open("wb") as messages:
+        with self._messages.open("ab") as messages:
             self.process = subprocess.Popen(self._command, stderr=messages)
         deadline = time.monotonic() + PATIENCE_S
         while not self._ready.exists():

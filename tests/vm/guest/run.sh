@@ -5,7 +5,8 @@
 # name, exit status, seconds.
 
 # A skip is a failure here: these kernels have what the scenarios ask for.
-export OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=/payload/scenarios:/payload VICTIM=/payload/victim PYTHONDONTWRITEBYTECODE=1
+# Over its time a scenario is told to abort, and Python then says where it was.
+export OOMTRACE_REQUIRE_KERNEL=1 PYTHONFAULTHANDLER=1 PYTHONPATH=/payload/scenarios:/payload VICTIM=/payload/victim PYTHONDONTWRITEBYTECODE=1
 
 now() { cut -d' ' -f1 /proc/uptime; }
 
@@ -13,7 +14,7 @@ step() { # step NAME COMMAND...: run it at an ordinary OOM score and note how it
     name=$1
     shift
     began=$(now)
-    OUT=/out/$name choom -n 0 -- timeout -k 5 "$SCENARIO_LIMIT_S" "$@" \
+    OUT=/out/$name choom -n 0 -- timeout -s ABRT -k 5 "$SCENARIO_LIMIT_S" "$@" \
         >"/out/$name.log" 2>&1 </dev/null
     status=$?
     took=$(echo "$began $(now)" | awk '{printf "%.1f", $2 - $1}')

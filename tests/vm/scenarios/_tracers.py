@@ -30,7 +30,7 @@ class StandingTracer(RunningTracer):
         if not self._ready.exists():
             began = time.monotonic()
             super().__enter__()
-            print(f"tracer {self.level}: ready after {time.monotonic() - began:.1f} s")
+            print(f"tracer {self.level}: ready after {time.monotonic() - began:.1f} s", flush=True)
             # as its unit does: it must live to tell of an OOM of the whole machine
             Path(f"/proc/{self.process.pid}/oom_score_adj").write_text("-1000")
         self._before = len(self.output.read_bytes().splitlines())

@@ -1,27 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""At the end of the boot: the tracers are still there, have lost nothing, and go when they are told to."""
+"""The last scenario of the boot."""
 
-import os
-import signal
-import time
-from pathlib import Path
+import _ending
 
-from _stage import stage
-from support.witness import KILLED
-
-with stage() as on:
-    for tracer in (on.full, on.victim_level, on.record):
-        lines = [line for line in tracer.output.read_text().splitlines() if '"dropped_before"' in line]
-        on.equal(f"{tracer.level}: lost", lines, [])
-        status = Path(f"/proc/{tracer.pid()}/status").read_text()
-        print(tracer.level, [line for line in status.splitlines() if line.startswith(("VmRSS", "VmHWM"))])
-        os.kill(tracer.pid(), signal.SIGTERM)
-        for _ in range(100):
-            if not tracer._ready.exists():
-                break
-            time.sleep(0.1)
-        on.equal(f"{tracer.level}: ready file", tracer._ready.exists(), False)
-        print(tracer.level, "said:", tracer.messages())
-    log = os.popen("dmesg").read().splitlines()
-    on.equal("kernel warnings", [line for line in log if "WARNING:" in line or "BUG:" in line], [])
-    print(sum(1 for line in log if KILLED.search(line)), "kills in this boot")
+_ending.main()
