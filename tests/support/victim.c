@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Processes made to be killed. `victim MODE [MEGABYTES]` waits for one byte on stdin, so that whoever started it can
- * move it into a cgroup, then does what its mode says. Nothing here grows without the limit of a cgroup above it.
+ * Processes made to be killed. `victim MODE [MEGABYTES or number]` waits for one byte on stdin, so that whoever started
+ * it can move it into a cgroup, then does what its mode says. Nothing here grows without the limit of a cgroup above
+ * it.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -56,6 +57,17 @@ static void hold(void)
 {
 	hog(MAP_PRIVATE);
 	puts("holding");
+	fflush(stdout);
+	pause();
+}
+
+/* As many processes as it is told, all small and all waiting. */
+static void crowd(void)
+{
+	for (size_t i = 1; i < megabytes; i++)
+		if (!fork())
+			pause();
+	puts("crowded");
 	fflush(stdout);
 	pause();
 }
@@ -139,6 +151,8 @@ int main(int argc, char **argv)
 		hog_mixed();
 	else if (!strcmp(mode, "hold"))
 		hold();
+	else if (!strcmp(mode, "crowd"))
+		crowd();
 	else if (!strcmp(mode, "leaderless"))
 		leaderless();
 	else if (!strcmp(mode, "sharer"))
