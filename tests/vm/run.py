@@ -19,7 +19,7 @@ from .boot import boot
 from .debs import Archive
 from .host import HarnessError, cache_dir, locked, require
 from .matrix import Cell, Matrix, load
-from .verdict import Verdict, judge
+from .verdict import Verdict, disk_stalled, judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,11 @@ def _run(matrix: Matrix, cells: Sequence[Cell], options: argparse.Namespace) -> 
     prepared = _prepare(matrix, cells, options.cache.absolute())
 
     def run_one(cell: Cell) -> Verdict:
+        verdict = _boot(cell, prepared, options, out / cell.name)
+        if verdict.ok or not disk_stalled(out / cell.name):
+            return verdict
+        # That is the emulator's fault, and no result: once more, and then it counts.
+        print(f"again {cell.name}: the emulated disk lost a request", file=sys.stderr, flush=True)
         return _boot(cell, prepared, options, out / cell.name)
 
     failed = 0

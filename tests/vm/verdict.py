@@ -50,3 +50,17 @@ def _problem(name: str, statuses: dict[str, str]) -> str:
     if status is None:
         return f"{name}: did not run"
     return f"{name}: time limit" if status == "124" else f"{name}: exit {status}"
+
+
+def disk_stalled(out: Path) -> bool:
+    """Say whether the guest waited in vain for its disk.
+
+    QEMU's NVMe sometimes never answers a request (once in about 60 boots here, on 6.18); the kernel gives up on it
+    after `nvme_core.io_timeout`, and whatever ran meanwhile is late.
+    """
+    logs = (out / "guest" / "dmesg.txt", out / "console.log")
+    return any("nvme" in line and "timeout" in line for log in logs if log.exists() for line in _lines(log))
+
+
+def _lines(log: Path) -> list[str]:
+    return log.read_text(errors="replace").splitlines()
