@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
 from ooMtrace import __version__
 from ooMtrace.commands import Options
 from ooMtrace.encode import dump
-from ooMtrace.errors import OomtraceError
+from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.kernel.plan import LEVELS
 from ooMtrace.schema import json_schema
 from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
@@ -70,6 +71,8 @@ def parse(argv: list[str] | None = None) -> Options:
 
 
 def _dispatch(options: Options) -> int:
+    if 1 in _open_standard_fds() and options.output is None:
+        raise UsageError("stdout is closed", "name a file with --output")
     if options.command == "schema":
         return _print(dump(json_schema()), 0)
     if options.command == "doctor":
@@ -83,6 +86,17 @@ def _dispatch(options: Options) -> int:
     from ooMtrace.commands import trace
 
     return trace.run(options, _say)
+
+
+def _open_standard_fds() -> list[int]:
+    """Open what our caller closed of stdin, stdout and stderr, and return which: else the next file would be it."""
+    closed = []
+    for fd in (0, 1, 2):
+        try:
+            os.fstat(fd)
+        except OSError:
+            closed.append(os.open(os.devnull, os.O_RDWR))
+    return closed
 
 
 def _say(line: str) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -160,7 +159,6 @@ def _set_environment(values: dict[str, str | None]) -> None:
 @contextmanager
 def _captured_output() -> Iterator[int]:
     """Send what C code prints on stdout and stderr to a file: stdout is for records only."""
-    sys.stdout.flush()
     with tempfile.TemporaryFile() as log:
         saved = [(fd, os.dup(fd)) for fd in (1, 2)]
         try:

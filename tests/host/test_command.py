@@ -172,6 +172,21 @@ def test_broken_type_information_costs_the_levels_that_need_it_and_no_more(tmp_p
     assert "level record (no kernel type information" in lowered.stderr
 
 
+def test_a_closed_stdout_is_not_taken_for_a_file_of_ours():
+    done = run("sh", "-c", f"exec {COMMAND} >&-")
+
+    assert done.returncode == 2
+    assert done.stderr == "oomtrace: stdout is closed; name a file with --output\n"
+
+
+def test_with_all_standard_files_closed_the_output_is_whole(tmp_path):
+    output = tmp_path / "lines"
+    done = run("sh", "-c", f"exec {COMMAND} --output {output} demo <&- >&- 2>&-")
+
+    assert done.returncode == 0
+    assert json.loads(output.read_text())["event"] == "oom_kill"
+
+
 def test_a_level_that_the_user_forbids_cannot_be_required():
     done = run(COMMAND, "--level", "record", "--require", "victim")
 
