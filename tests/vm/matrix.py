@@ -31,6 +31,8 @@ class Kernel:
     release: str
     packages: tuple[Package, ...]
     userlands: tuple[str, ...]
+    cannot: tuple[str, ...]
+    """Scenarios that ask for what this kernel does not have."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +112,7 @@ def load(table: Path = TABLE) -> Matrix:
 
 def _kernel(row: dict[str, Any]) -> Kernel:
     packages = (Package(name, row["version"], row["suite"], sha256) for name, sha256 in row["packages"].items())
-    return Kernel(row["name"], row["release"], tuple(packages), tuple(row["userlands"]))
+    return Kernel(row["name"], row["release"], tuple(packages), tuple(row["userlands"]), tuple(row.get("cannot", ())))
 
 
 def _frozen(row: dict[str, Any]) -> dict[str, Any]:

@@ -135,7 +135,8 @@ def _announced(what: str) -> Iterator[None]:
 
 
 def _boot(cell: Cell, prepared: Prepared, options: argparse.Namespace, out: Path) -> Verdict:
-    names = payload.scenarios(cell.machine.name, options.only)
+    there = payload.scenarios(cell.machine.name, options.only)
+    names = tuple(name for name in there if name not in cell.kernel.cannot)
     kernel, machine = prepared.kernels[cell.kernel.name], cell.machine
     with TemporaryDirectory(prefix="oomtrace-vm-") as scratch:
         folder = Path(scratch) / "payload"
