@@ -22,11 +22,7 @@ OUT_DISK_MB = 256
 # One virtual CPU: with two, QEMU's multi-threaded emulation makes kernel 7.3 oops on its own
 # live-patched code now and then. An oops is made a panic, so that a broken guest ends at once;
 # `quiet` keeps the OOM reports off the slow emulated serial line (they are in dmesg.txt).
-COMMAND_LINE = (
-    f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init console=ttyS0 quiet oops=panic panic=-1"
-    # Now and then the emulated disk loses a request; the kernel would wait 30 s for it.
-    " nvme_core.io_timeout=5"
-)
+COMMAND_LINE = f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init console=ttyS0 quiet oops=panic panic=-1"
 
 
 @dataclass(frozen=True, slots=True)
