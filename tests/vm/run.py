@@ -96,6 +96,8 @@ def _run(matrix: Matrix, cells: Sequence[Cell], options: argparse.Namespace) -> 
             return verdict
         # That is the emulator's fault, and no result: once more, and then it counts.
         print(f"again {cell.name}: the emulated disk lost a request", file=sys.stderr, flush=True)
+        shutil.rmtree(out / f"{cell.name}.stalled", ignore_errors=True)
+        (out / cell.name).rename(out / f"{cell.name}.stalled")
         return _boot(cell, prepared, options, out / cell.name)
 
     failed = 0

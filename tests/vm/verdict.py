@@ -9,7 +9,6 @@ from pathlib import Path
 
 from .boot import Result
 
-
 STALLED = re.compile(r"nvme nvme\d+: I/O .* timeout, ")
 
 
