@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from support.tracer import RunningTracer
+from support.victims import Victim
 from support.witness import KernelLog, oom_kill_count
 
 from ooMtrace.scratch import ScratchCgroup
@@ -176,6 +177,23 @@ def test_processes_that_share_memory_give_two_lines_of_one_incident(tracer, cgro
     (logged,) = log.kills().keys() & {one.pid, other}
     (unlogged,) = {one.pid, other} - {logged}
     assert verdicts == {logged: "killed", unlogged: "shared_mm"}
+
+
+def test_what_dies_with_its_pid_namespace_is_not_taken_for_a_sharer(tracer, cgroup, program):
+    """The first process of a pid namespace, killed, ends all others by the same kind of signal from the same thread."""
+    limited = cgroup(24)
+    enter = f"echo $$ > {limited.folder}/cgroup.procs && exec unshare --pid --fork {program} first"
+    subprocess.run(["sh", "-c", enter], input=b"!", check=False, timeout=60)
+    after = Victim(program, "hog", limited).go()
+    after.end()
+    tracer.lines_of([after.pid])
+
+    lines = [line for line in tracer.lines() if line.get("cgroup", {}).get("path") == limited.path]
+
+    assert [line["oom"]["verdict"] for line in lines] == ["killed", "killed"]
+    assert [line["process"]["vpid"] for line in lines] == [1, after.pid]
+    assert lines[0]["namespace"]["pid"] != lines[1]["namespace"]["pid"]
+    assert limited.oom_kills() == 2
 
 
 def test_each_kill_of_its_own_is_an_incident_of_its_own(tracer, cgroup, victim):

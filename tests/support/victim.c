@@ -72,6 +72,14 @@ static void crowd(void)
 	pause();
 }
 
+/* With a child of its own memory, that the kernel ends together with the first process of a pid namespace. */
+static void first(void)
+{
+	if (!fork())
+		pause();
+	hog(MAP_PRIVATE);
+}
+
 static void *hog_thread(void *unused)
 {
 	(void)unused;
@@ -153,6 +161,8 @@ int main(int argc, char **argv)
 		hold();
 	else if (!strcmp(mode, "crowd"))
 		crowd();
+	else if (!strcmp(mode, "first"))
+		first();
 	else if (!strcmp(mode, "leaderless"))
 		leaderless();
 	else if (!strcmp(mode, "sharer"))
