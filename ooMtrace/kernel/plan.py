@@ -29,6 +29,9 @@ FORMAT_MACROS = {
 """Fields of the tracepoints' records that the level `record` reads."""
 
 
+RECORD_HOOKS = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
+
+
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """What keeps this host from a level, and what would help."""
@@ -63,7 +66,7 @@ def plan(features: Features, highest: str = "full", require: str = "") -> Plan:
     Raises:
         CannotTraceError: No level can be had, or none as high as `require`.
     """
-    found = tuple(obstacles(features))
+    found = obstacles(features)
     blocked = {obstacle.level for obstacle in found}
     allowed = LEVELS[: LEVELS.index(highest) + 1]
     reached = [level for level in allowed if level not in blocked]
@@ -75,7 +78,7 @@ def plan(features: Features, highest: str = "full", require: str = "") -> Plan:
     level = reached[-1]
     above = tuple(o for o in found if LEVELS.index(o.level) > LEVELS.index(level))
     if level == "record":
-        return Plan(level, "record.bpf.c", _record_macros(features), _record_hooks(), above)
+        return Plan(level, "record.bpf.c", _record_macros(features), RECORD_HOOKS, above)
     return Plan(level, "oomtrace.bpf.c", _macros(features, level), tuple(_hooks(features, level)), above)
 
 
@@ -151,10 +154,6 @@ def _macros(features: Features, level: str) -> dict[str, int]:
     if level == "full":
         macros["WITH_KPROBE" if features.kprobes else "WITH_FENTRY"] = 1
     return macros
-
-
-def _record_hooks() -> tuple[str, ...]:
-    return ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
 
 
 def _record_macros(features: Features) -> dict[str, int]:
