@@ -8,7 +8,7 @@ its name stands in `missing`. Names are the kernel's and OpenTelemetry's. Sizes 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
@@ -183,6 +183,50 @@ class Memory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Executable:
+    """The program."""
+
+    path: str | None = expected("Its file, as the process saw the file system")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenFiles:
+    """What its file descriptors were, counted."""
+
+    total: int = always("How many were open, of those looked at")
+    regular: int = always("Files")
+    directory: int = always("Directories")
+    device: int = always("Character and block devices, terminals among them")
+    pipe: int = always("Pipes")
+    socket: int = always("Sockets of any kind")
+    anonymous: int = always("What has no name: eventfd, epoll, timerfd, BPF, ...")
+    tcp: int = always("Of the sockets: TCP")
+    udp: int = always("Of the sockets: UDP")
+    unix: int = always("Of the sockets: Unix domain")
+    incomplete: bool | None = optional("True: only the first 1,024 descriptors were looked at, there may be more")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One end of a connection."""
+
+    address: str | None = optional("IP address, or the name of a Unix domain socket; `@` begins an abstract one")
+    port: int | None = optional("Port number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connection:
+    """A socket that was open."""
+
+    fd: int = always("Its file descriptor")
+    transport: str = always("`tcp`, `udp`, `unix`, or another by the name or number of its protocol")
+    state: str | None = optional("TCP's state, such as `established` or `listen`")
+    local: Endpoint | None = optional("This end")
+    remote: Endpoint | None = optional("The other end")
+    service: str | None = optional("What is known to be at the other end or, of one that listens, at this one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """The victim."""
 
@@ -196,6 +240,13 @@ class Process:
     threads: int | None = expected("How many threads it had")
     oom_score_adj: int | None = expected("-1000 to 1000: /proc/PID/oom_score_adj")
     memory: Memory | None = expected("What it held")
+    title: str | None = optional("What it had written over its arguments: its own words on what it was doing")
+    command_args: tuple[str, ...] | None = optional("Its arguments, the program's name first; unless it has a title")
+    executable: Executable | None = expected("The program")
+    working_directory: str | None = expected("Where it was in the file system, as it saw it")
+    open_files: OpenFiles | None = expected("Its file descriptors")
+    connections: tuple[Connection, ...] | None = expected("Its TCP and UDP sockets, and Unix domain ones with a name")
+    environment: Mapping[str, str] | None = optional("Its environment variables, of those allowed by --env")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +256,7 @@ class Namespace:
     hostname: str | None = expected("Host name as the process saw it (UTS namespace)")
     pid: str | None = expected("Inode number of its pid namespace")
     net: str | None = expected("Inode number of its network namespace")
+    addresses: tuple[str, ...] | None = optional("IP addresses there, if that is not the host's own network namespace")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,6 +275,20 @@ class Cgroup:
     id: str | None = expected("Inode number of its directory")
     version: int | None = expected("1 or 2: the version of cgroups that the memory controller is on")
     v2: UnifiedCgroup | None = optional("Its cgroup in the version 2 hierarchy, where that is another one")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What it was working on, and where to find what it has left behind."""
+
+    system: str = always("Whose worker it was, such as `sidekiq`")
+    role: str | None = optional("What it did there, such as `worker` or `master`")
+    queue: str | None = optional("The queue it worked on")
+    name: str | None = optional("Kind of the job: its class, function, DAG or query")
+    id: str | None = optional("Number or name of the job")
+    worker: str | None = optional("The worker's own name")
+    join: str | None = optional("The key under which the system's own registry knows this worker")
+    registry: str | None = optional("Where to look for that key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,13 +311,16 @@ class OomKill:
         default=(), metadata={"doc": "Facts that were worked out, because this level can't read the kernel's decision"}
     )
     missing: tuple[str, ...] = field(default=(), metadata={"doc": "Facts that could not be had"})
-    truncated: tuple[str, ...] | None = optional("Facts left out to keep the line below 8,000 bytes")
+    truncated: tuple[str, ...] | None = optional("Facts cut short or left out: they were too long for a line")
+    redacted: tuple[str, ...] | None = optional("Facts in which what looked like a secret was replaced by `********`")
+    withheld: tuple[str, ...] | None = optional("Facts left out because the operator wishes so (--no-cmdline)")
     dropped_before: int | None = optional("Records lost between the line before and this one")
     host: Host = always("The machine")
     oom: Oom = always("Why the kernel killed, and why this process")
     process: Process = always("The victim")
     namespace: Namespace | None = expected("Where it lived")
     cgroup: Cgroup | None = expected("Its own memory cgroup")
+    job: Job | None = optional("What it was working on, where that is known")
 
 
 def missing(kill: OomKill) -> Iterator[str]:
@@ -259,6 +328,8 @@ def missing(kill: OomKill) -> Iterator[str]:
     yield from _missing(kill, "")
     if kill.oom.scope == "memcg" and kill.oom.memcg is None:
         yield "oom.memcg"
+    if kill.process.title is None and kill.process.command_args is None and not kill.withheld:
+        yield "process.command_args"
 
 
 def _missing(part: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 (any dataclass of this module)

@@ -139,3 +139,83 @@ class Ranking:
     ktime: int
     weighed: int
     best: tuple[Candidate, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """One socket of a victim; numbers as in the kernel (struct sock_common).
+
+    Attributes:
+        local, remote: Addresses: 4 or 16 bytes, or the name of a Unix domain socket (sun_path); None: there is none.
+    """
+
+    fd: int
+    family: int
+    protocol: int | None
+    state: int | None
+    local: bytes | None
+    remote: bytes | None
+    local_port: int | None = None
+    remote_port: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Descriptors:
+    """The table of open files, as far as it was walked.
+
+    Attributes:
+        kinds: How many of each kind, by S_IFMT >> 12 (inode(7)); 0: anonymous inodes.
+        tcp, udp, unix: How many of the sockets were of that kind.
+        all: Whether it was walked to its end.
+        sockets: The first 32 TCP and UDP sockets, then the first 16 Unix domain sockets with a name.
+    """
+
+    kinds: tuple[int, ...]
+    tcp: int
+    udp: int
+    unix: int
+    all: bool
+    sockets: tuple[Socket, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a victim was doing, read in its own context when SIGKILL was delivered to it.
+
+    Attributes:
+        pid: The process.
+        ktime: When, CLOCK_MONOTONIC nanoseconds.
+        killed_at: `ktime` of the Sighting it belongs to.
+        arguments: The memory from mm->arg_start on, 4 KiB at most, with what a long title has written over the
+            environment.
+        arguments_size: Bytes from arg_start to arg_end.
+        arguments_end: The last byte there: not 0 if a title was written over it.
+        environment: The memory from mm->env_start on; None if not asked for.
+        working_directory, executable: Names, leaf first.
+    """
+
+    pid: int
+    ktime: int
+    killed_at: int
+    arguments: bytes | None
+    arguments_size: int | None
+    arguments_end: int | None
+    environment: bytes | None
+    working_directory: tuple[str, ...] | None
+    executable: tuple[str, ...] | None
+    descriptors: Descriptors | None
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """A victim is gone: its last thread has exited.
+
+    Attributes:
+        killed_at: `ktime` of the Sighting it belongs to.
+        maxrss: The most it ever had resident, pages.
+    """
+
+    pid: int
+    ktime: int
+    killed_at: int
+    maxrss: int | None
