@@ -8,14 +8,17 @@ PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-unit test-host test-vm check format venv install uninstall packages test-packages \
-	vm-packages support-table tracefs clean
+.PHONY: help demo story test test-unit test-host test-vm check format venv install uninstall packages tree-packages \
+	test-packages vm-packages support-table tracefs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: packages tracefs venv ## (root) install what is missing, make one harmless kill and show its line
 	@if [ -t 1 ]; then $(VENV)/bin/oomtrace --pretty demo; else $(VENV)/bin/oomtrace demo; fi
+
+story: tree-packages tracefs venv ## (root) a Sidekiq job vanishes; its line leads to the job and to the lock that it left
+	@$(VENV)/bin/python tests/story.py
 
 test: test-packages tracefs $(VENV)/dev ## (root) install what is missing and run all tests, real kills included
 	OOMTRACE_REQUIRE_KERNEL=1 $(VENV)/bin/pytest tests/unit tests/host
@@ -57,7 +60,11 @@ packages:
 	@$(PYTHON) -c 'import bcc, ensurepip' 2>/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends python3-bpfcc python3-venv; } >&2
 
-test-packages: packages
+tree-packages: packages
+	@command -v mmdebstrap >/dev/null && test -e /usr/share/keyrings/debian-archive-keyring.gpg || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends mmdebstrap debian-archive-keyring; } >&2
+
+test-packages: tree-packages
 	@command -v cc >/dev/null && command -v shellcheck >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
 

@@ -19,12 +19,25 @@
 #define FRAMES	     12	  /* mem_cgroup_out_of_memory() is the seventh, callers of out_of_memory() come before it */
 #define NAME_LEN     256  /* NAME_MAX + 1: the longest cgroup name */
 #define STRINGS	     4096 /* room for all paths of one record */
+#define EXEC_LEN     256  /* of the arguments at exec */
+#define DESCRIPTORS  1024 /* walked at most */
+#define KINDS	     16	  /* what S_IFMT can tell apart */
+#define SOCKETS	     32	  /* TCP and UDP sockets told of */
+#define UNIX_SOCKETS 16	  /* Unix domain sockets told of */
+#define ARGUMENTS    4096
+#ifdef ENVIRONMENT
+#define CONTEXT_STRINGS 28672 /* with the rest of struct context below 32 KiB, the most that a per-CPU map can hold */
+#else
+#define CONTEXT_STRINGS 16384
+#endif
 
 enum kind {
 	KIND_DYING = 1,	  /* marked, but SIGKILL was not sent by the OOM killer: it was already dying */
 	KIND_KILLED = 2,  /* SIGKILL sent by the OOM killer, then marked */
 	KIND_SHARER = 3,  /* SIGKILL sent because it shares the memory of the process marked just before */
 	KIND_RANKING = 4, /* a struct ranking follows, not a struct sighting */
+	KIND_CONTEXT = 5, /* a struct context */
+	KIND_EXIT = 6,	  /* a struct exit */
 };
 
 /* One process or thread, as far as it is worth knowing about a bystander. */
@@ -102,12 +115,15 @@ struct sighting {
 	s64 ktime;	   /* ns, CLOCK_MONOTONIC */
 	s64 memcg_version; /* 1 or 2 */
 	s64 unified_id;
+	s64 signalled_at; /* ns, CLOCK_MONOTONIC: when SIGKILL was sent; UNKNOWN: it was not */
 	struct victim victim;
 	struct task trigger;
 	struct decision decision;
 	struct memcg_level memcg[LEVELS];
 	s64 trigger_memcg_ids[LEVELS];
 	s64 stack[FRAMES]; /* return addresses of the path that led here, where no decision was seen */
+	s64 exec_size;	   /* bytes of exec_args; UNKNOWN: no exec was seen */
+	char exec_args[EXEC_LEN];
 	struct paths paths;
 	char strings[2 * STRINGS]; /* only the used part is sent; the last name may begin just below STRINGS */
 };
@@ -131,6 +147,55 @@ struct ranking {
 	s64 used;    /* bytes of all paths together */
 	struct candidate best[BEST];
 	char strings[2 * STRINGS]; /* as in struct sighting */
+};
+
+/* One open socket. Addresses lie in context.strings: 4 or 16 bytes, or the name of a Unix domain socket. */
+struct socket {
+	s64 fd;
+	s64 family;
+	s64 protocol;
+	s64 state;
+	s64 local_port;
+	s64 remote_port;
+	s64 local; /* bytes; UNKNOWN: no address */
+	s64 remote;
+};
+
+/*
+ * What a victim was doing, read in its own context when SIGKILL was delivered to it. In `strings` lie one after the
+ * other: executable, working directory, the sockets' addresses, arguments, environment.
+ */
+struct context {
+	s64 kind; /* KIND_CONTEXT */
+	s64 ktime;
+	s64 pid;
+	s64 signalled_at;   /* as in the sighting that it belongs to */
+	s64 arguments_size; /* mm->arg_end - mm->arg_start */
+	s64 arguments_end;  /* the last byte of them */
+	s64 environment_size;
+	s64 executable; /* bytes in `strings`; UNKNOWN: not known */
+	s64 working_directory;
+	s64 arguments;
+	s64 environment;
+	s64 walked;	  /* descriptors looked at; UNKNOWN: the table could not be read */
+	s64 slots;	  /* descriptors that the table has room for */
+	s64 kinds[KINDS]; /* open ones by i_mode >> 12; 0: anonymous inodes */
+	s64 tcp;
+	s64 udp;
+	s64 unix_domain;
+	s64 sockets; /* how many of `socket` there are */
+	s64 used;    /* bytes of all in `strings` */
+	struct socket socket[SOCKETS + UNIX_SOCKETS];
+	char strings[CONTEXT_STRINGS]; /* only the used part is sent */
+};
+
+/* The last thread of a victim has exited. */
+struct exit {
+	s64 kind; /* KIND_EXIT */
+	s64 ktime;
+	s64 pid;
+	s64 signalled_at;
+	s64 maxrss; /* pages */
 };
 
 #endif

@@ -28,6 +28,7 @@ DEFINE_READ(read_s64, s64)
 DEFINE_READ(read_s32, s32)
 DEFINE_READ(read_u32, u32)
 DEFINE_READ(read_s16, s16)
+DEFINE_READ(read_u16, u16)
 DEFINE_READ(read_u8, u8)
 
 /* NULL if it can't be read, as from a NULL base: the helper clears what it could not fill. */

@@ -8,13 +8,16 @@
  */
 #include <linux/ptrace.h>
 #include "kernel.h"
+#include "context.h"
 
 #define SIGKILL	       9
 #define SEND_SIG_PRIV  1 /* "from the kernel", include/linux/sched/signal.h */
 #define SHARERS_WITHIN 10000000000ULL
+#define SENDER_FRAMES  16 /* from sending a signal to oom_kill_process() there are six to eight */
 
 struct round {
 	s64 signalled_pid; /* process that got SIGKILL and is not marked yet */
+	s64 signalled_at;
 	void *signalled_task;
 	s64 marked_pid;
 	void *marked_mm;
@@ -25,6 +28,28 @@ struct round {
 BPF_PERF_OUTPUT(sightings);
 BPF_TABLE("lru_hash", u32, struct round, rounds, 256);
 BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
+
+/* Processes that got SIGKILL from the OOM killer and have not noticed yet: when it was sent. */
+BPF_TABLE("lru_hash", u32, s64, condemned, 8192);
+#ifdef WITH_EXIT
+BPF_TABLE("lru_hash", u32, s64, leaving, 8192); /* the same until they are gone */
+#endif
+BPF_PERCPU_ARRAY(contexts, struct context, 1);
+BPF_PERCPU_ARRAY(walks, struct walk, 1);
+
+/*
+ * Arguments as they were at exec, for victims that can't be read later. A child that has not called exec itself still
+ * has the program and the place of the arguments of the process that did.
+ */
+struct exec_key {
+	s64 arg_start;
+	void *exe_file;
+};
+struct exec_args {
+	s64 size;
+	char args[EXEC_LEN];
+};
+BPF_TABLE("lru_hash", struct exec_key, struct exec_args, execs, 4096);
 
 inline_always struct round *current_round(void)
 {
@@ -202,6 +227,25 @@ inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
 	}
 }
 
+inline_always struct exec_key exec_key(void *mm)
+{
+	struct exec_key key = {read_s64(mm, OFF_MM_ARG_START), read_ptr(mm, OFF_MM_EXE_FILE)};
+
+	return key;
+}
+
+inline_always void fill_exec(struct sighting *s, void *task)
+{
+	struct exec_key key = exec_key(process_mm(task));
+	struct exec_args *exec = execs.lookup(&key);
+
+	s->exec_size = UNKNOWN;
+	if (!exec)
+		return;
+	s->exec_size = exec->size;
+	__builtin_memcpy(s->exec_args, exec->args, EXEC_LEN);
+}
+
 inline_always void report(void *ctx, enum kind kind, void *task, struct round *round)
 {
 	void *current = (void *)bpf_get_current_task();
@@ -212,7 +256,9 @@ inline_always void report(void *ctx, enum kind kind, void *task, struct round *r
 		return;
 	s->kind = kind;
 	s->ktime = bpf_ktime_get_ns();
+	s->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
 	fill_victim(&s->victim, task);
+	fill_exec(s, task);
 	fill_task(&s->trigger, current);
 	fill_cgroups(s, task, current);
 	s->decision.ktime = UNKNOWN;
@@ -343,6 +389,39 @@ KFUNC_PROBE(oom_kill_process, void *oc, void *message)
 }
 #endif
 
+/*
+ * Whether the OOM killer has sent this signal: others in the kernel send such ones, too. To be known now, for when the
+ * process is marked it may have noticed already; it can't before we return, its siglock is held.
+ */
+inline_always int sent_by_oom_killer(void *ctx)
+{
+	u64 stack[SENDER_FRAMES] = {};
+	int i;
+
+	if (!OOM_KILL_PROCESS)
+		return 0;
+	bpf_get_stack(ctx, stack, sizeof(stack), 0);
+	for (i = 0; i < SENDER_FRAMES; i++)
+		if (stack[i] - OOM_KILL_PROCESS < OOM_KILL_PROCESS_SIZE)
+			return 1;
+	return 0;
+}
+
+/* The first member of a group kill gets the signal twice: the first time counts. */
+inline_always void condemn(s64 pid, s64 when)
+{
+	u32 key = pid;
+	s64 *before = condemned.lookup(&key);
+
+	if (!before || when - *before > SHARERS_WITHIN)
+		condemned.update(&key, &when);
+#ifdef WITH_EXIT
+	before = leaving.lookup(&key);
+	if (!before || when - *before > SHARERS_WITHIN)
+		leaving.update(&key, &when);
+#endif
+}
+
 int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[2];
@@ -355,11 +434,14 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	if (!round)
 		return 0;
 	pid = read_s32(task, OFF_TASK_TGID);
+	round->signalled_at = bpf_ktime_get_ns();
+	if (sent_by_oom_killer(ctx))
+		condemn(pid, round->signalled_at);
 	/*
 	 * A thread that has marked a victim may later send such signals of its own, as the first process of a pid
 	 * namespace does when it exits, and the victim's mm may by then be the address of somebody else's.
 	 */
-	if (round->marked_mm && pid != round->marked_pid && bpf_ktime_get_ns() - round->marked_at < SHARERS_WITHIN &&
+	if (round->marked_mm && pid != round->marked_pid && round->signalled_at - round->marked_at < SHARERS_WITHIN &&
 	    process_mm(task) == round->marked_mm)
 		report(ctx, KIND_SHARER, task, round);
 	round->signalled_pid = pid;
@@ -399,8 +481,111 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 		round->marked_pid = pid;
 		round->marked_mm = process_mm(task);
 		round->marked_at = bpf_ktime_get_ns();
+		if (!OOM_KILL_PROCESS) /* better late than never */
+			condemn(pid, round->signalled_at);
 	}
 	round->signalled_pid = 0;
 	report(ctx, kind, task, round);
 	return 0;
 }
+
+enum stage { WALK, DESCRIBE };
+BPF_PROG_ARRAY(stages, 2);
+
+/* Every thread of a process gets here, also those that only hear that the process is to end: the first one counts. */
+int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32, zero = 0;
+	struct context *c;
+	struct walk *w;
+	s64 *when;
+
+	if ((int)ctx->args[0] != SIGKILL)
+		return 0;
+	when = condemned.lookup(&pid);
+	if (!when)
+		return 0;
+	c = contexts.lookup(&zero);
+	w = walks.lookup(&zero);
+	if (!c || !w)
+		return 0;
+	c->pid = pid;
+	c->signalled_at = *when;
+	if (condemned.delete(&pid))
+		return 0;
+	begin_context(c, w, (void *)bpf_get_current_task());
+	stages.call(ctx, WALK);
+	return 0;
+}
+
+int stage_walk(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct context *c = contexts.lookup(&zero);
+	struct walk *w = walks.lookup(&zero);
+
+	if (!c || !w)
+		return 0;
+	if (walk_chunk(c, w))
+		stages.call(ctx, WALK);
+	stages.call(ctx, DESCRIBE);
+	return 0;
+}
+
+int stage_describe(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct context *c = contexts.lookup(&zero);
+	struct walk *w = walks.lookup(&zero);
+	u64 used;
+
+	if (!c || !w)
+		return 0;
+	fill_sockets(c, w);
+	fill_arguments(c, read_ptr((void *)bpf_get_current_task(), OFF_TASK_MM));
+	used = c->used;
+	asm volatile("" : "+r"(used));
+	if (used <= CONTEXT_STRINGS)
+		sightings.perf_submit(ctx, c, offsetof(struct context, strings) + used);
+	return 0;
+}
+
+int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
+{
+	void *mm = read_ptr((void *)ctx->args[0], OFF_TASK_MM);
+	struct exec_key key = exec_key(mm);
+	struct exec_args exec = {};
+	u64 size;
+
+	if (!mm || OFF_MM_ARG_START < 0 || OFF_MM_ARG_END < 0)
+		return 0;
+	exec.size = read_s64(mm, OFF_MM_ARG_END) - key.arg_start;
+	size = exec.size;
+	if (size > EXEC_LEN)
+		size = EXEC_LEN;
+	asm volatile("" : "+r"(size));
+	if (size <= EXEC_LEN && !bpf_probe_read_user(exec.args, size, (void *)key.arg_start))
+		execs.update(&key, &exec);
+	return 0;
+}
+
+#ifdef WITH_EXIT
+int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 pid = bpf_get_current_pid_tgid() >> 32;
+	s64 *when = leaving.lookup(&pid);
+	void *signal;
+	struct exit gone = {KIND_EXIT, bpf_ktime_get_ns(), pid};
+
+	if (!when)
+		return 0;
+	signal = read_ptr((void *)bpf_get_current_task(), OFF_TASK_SIGNAL);
+	gone.signalled_at = *when;
+	gone.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
+	if (read_s32(signal, OFF_SIGNAL_LIVE) > 0 ||
+	    leaving.delete(&pid)) /* not the last thread, or not the first of two */
+		return 0;
+	sightings.perf_submit(ctx, &gone, sizeof(gone));
+	return 0;
+}
+#endif

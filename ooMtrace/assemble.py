@@ -6,12 +6,13 @@ from __future__ import annotations
 from collections import OrderedDict, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from ooMtrace import record
-from ooMtrace.compose import Context, compose, unique
+from ooMtrace.compose import Case, compose, compose_exit, unique
 from ooMtrace.judge import UNKNOWN_RSS, Symbols, in_stack, judge
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Kind, Ranking, Sighting
+from ooMtrace.sighting import Context, Exit, Kind, Ranking, Record, Sighting
 
 SHARER_WAIT_NS = 20_000_000
 """A process that shares a victim's memory may be marked itself a moment later, as a member of the same group: its
@@ -23,12 +24,26 @@ GROUP_WAIT_NS = 100_000_000
 members lies one line on the kernel's console, which may be a slow one.
 """
 
+CONTEXT_WAIT_NS = 250_000_000
+"""A line waits so long, from the mark, for what the victim was doing. The victim itself must run for that to be read;
+mostly it does so within a few milliseconds, but one that sleeps uninterruptibly may never.
+"""
+
 SUMS_SINCE = 7
 """Linux 7.x: the OOM killer weighs and logs with every CPU's part of the counters. Stable series may have it, too."""
 
-INCIDENTS_KEPT = 64
+INCIDENTS_KEPT = 256
 RANKINGS_KEPT = 8
+CONTEXTS_KEPT = 128
+EXITS_KEPT = 512
 GROUP_MEMBER = "oom_kill_memcg_member"
+
+
+Key = tuple[int | None, int | None]
+"""A process, and when SIGKILL was sent to it: by this all that is told of one victim belongs together."""
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +60,11 @@ class Death:
         """The process; its marked thread where the process is not known (level `record`)."""
         return self.seen.victim.task.pid or self.seen.victim.task.tid
 
+    @property
+    def key(self) -> Key:
+        """By what its Context and its Exit belong to it."""
+        return self.seen.victim.task.pid, self.seen.signalled_at
+
 
 @dataclass(slots=True)
 class Incident:
@@ -58,7 +78,7 @@ class Incident:
         killed: How many processes the kernel has killed and counted so far.
         dead: All that are gone, those that only shared their memory included.
         held: Deaths whose lines wait.
-        due: How long they wait (CLOCK_MONOTONIC ns).
+        due: How long those wait for others (CLOCK_MONOTONIC ns) that may have others to come.
     """
 
     id: str
@@ -79,41 +99,70 @@ class Assembler:
         symbols: Addresses of kernel functions, by which the path to a kill is told.
         source: The level reached.
         dying: Whether processes that were already dying are reported, too.
+        exits: Whether the ends of victims are reported, too.
+        environment: Names of the environment variables that may be told.
     """
 
-    def __init__(self, host: record.Host, symbols: Symbols, source: record.Source, *, dying: bool = False) -> None:
+    def __init__(
+        self,
+        host: record.Host,
+        symbols: Symbols,
+        source: record.Source,
+        *,
+        dying: bool = False,
+        exits: bool = False,
+        environment: tuple[str, ...] = (),
+    ) -> None:
         self._host = host
         self._symbols = symbols
         self._source = source
         self._dying = dying
+        self._lifecycle = exits
+        self._environment = environment
         self._incidents: deque[Incident] = deque()
         self._rankings: OrderedDict[int, Ranking] = OrderedDict()
+        self._contexts: OrderedDict[Key, Context] = OrderedDict()
+        self._told: OrderedDict[Key, tuple[Incident, Death]] = OrderedDict()
+        self._exits: OrderedDict[Key, tuple[Exit, Now]] = OrderedDict()
         # How this kernel weighs; a guess (get_mm_rss_sum() is of 2026) until it has confirmed one reading.
         self._summed = int(host.kernel.partition(".")[0]) >= SUMS_SINCE
 
-    def add(self, seen: Sighting | Ranking, now: Now) -> Iterator[record.OomKill]:
+    def add(self, seen: Record, now: Now) -> Iterator[record.OomKill]:
         """Take in one record, in the order of the kernel's clock; yield the kills that it completes."""
         if isinstance(seen, Ranking):
-            self._rankings[seen.ktime] = seen
-            if len(self._rankings) > RANKINGS_KEPT:
-                self._rankings.popitem(last=False)
+            _keep(self._rankings, seen.ktime, seen, RANKINGS_KEPT)
+        elif isinstance(seen, Context):
+            _keep(self._contexts, (seen.pid, seen.signalled_at), seen, CONTEXTS_KEPT)
+        elif isinstance(seen, Exit):
+            _keep(self._exits, (seen.pid, seen.signalled_at), (seen, now), EXITS_KEPT)
+            yield from self._gone((seen.pid, seen.signalled_at))
         elif seen.kind is not Kind.DYING:
-            yield from self._enter(self._incident(seen), seen, now)
+            self._enter(self._incident(seen), seen, now)
             while len(self._incidents) > INCIDENTS_KEPT:
-                yield from self._release(self._incidents.popleft())
+                oldest = self._incidents.popleft()
+                yield from self._release(oldest, oldest.held)
         elif self._dying:
             incident = Incident(self._incident_id(seen), seen.trigger.tid, None, group=False)
             yield self._kill(incident, Death(seen, now, "dying"))
+        yield from self.due(now.monotonic)
 
     def due(self, monotonic: int) -> Iterator[record.OomKill]:
-        """Yield the kills that have waited long enough."""
-        for incident in self._incidents:
-            if incident.held and incident.due <= monotonic:
-                yield from self._release(incident)
+        """Yield the kills that have all that they wait for, or have waited long enough."""
+        for incident in [one for one in self._incidents if one.held]:
+            yield from self._release(
+                incident, [one for one in incident.held if self._until(incident, one) <= monotonic]
+            )
 
     def next_due(self) -> int | None:
         """Return when `due` has something (CLOCK_MONOTONIC ns); None if nothing waits."""
-        return min((one.due for one in self._incidents if one.held), default=None)
+        return min((self._until(incident, one) for incident in self._incidents for one in incident.held), default=None)
+
+    def _until(self, incident: Incident, death: Death) -> int:
+        """Say until when the line of a death waits."""
+        others = incident.due if incident.group or death.verdict == "shared_mm" else 0
+        if death.seen.signalled_at is None or death.key in self._contexts:
+            return others
+        return max(others, death.seen.ktime + CONTEXT_WAIT_NS)
 
     def _incident(self, seen: Sighting) -> Incident:
         """Find or open the incident: the same decision or, where none was seen, the same trigger and no new start."""
@@ -135,8 +184,8 @@ class Assembler:
     def _incident_id(self, seen: Sighting) -> str:
         return unique(self._host, seen.decision.ktime if seen.decision else seen.ktime)
 
-    def _enter(self, incident: Incident, seen: Sighting, now: Now) -> Iterator[record.OomKill]:
-        """Take a death into its incident: a line at once, a line that waits, or none if it has one already."""
+    def _enter(self, incident: Incident, seen: Sighting, now: Now) -> None:
+        """Take a death into its incident, unless it is there already."""
         if seen.kind is Kind.SHARER:
             death = Death(seen, now, "shared_mm")
             if death.pid not in incident.dead | {one.pid for one in incident.held}:
@@ -150,24 +199,38 @@ class Assembler:
             return
         incident.dead.add(death.pid)
         incident.killed += 1
-        incident.held = [one for one in incident.held if one.pid != death.pid]
+        incident.held = [one for one in incident.held if one.pid != death.pid] + [death]
         if incident.group:
-            incident.held.append(death)
             incident.due = now.monotonic + GROUP_WAIT_NS
-        else:
-            yield self._kill(incident, death)
 
-    def _release(self, incident: Incident) -> Iterator[record.OomKill]:
-        held, incident.held = incident.held, []
-        for death in sorted(held, key=lambda death: death.seen.ktime):
+    def _release(self, incident: Incident, ready: list[Death]) -> Iterator[record.OomKill]:
+        incident.held = [one for one in incident.held if one not in ready]
+        for death in sorted(ready, key=lambda death: death.seen.ktime):
             incident.dead.add(death.pid)
             yield self._kill(incident, death)
+            if self._lifecycle:
+                _keep(self._told, death.key, (incident, death), EXITS_KEPT)
+                yield from self._gone(death.key)
+
+    def _gone(self, key: Key) -> Iterator[record.OomKill]:
+        """Tell of a victim's end, if its kill has been told; with what has come too late for that."""
+        if key in self._told and key in self._exits:
+            gone, now = self._exits.pop(key)
+            yield compose_exit(self._kill(*self._told.pop(key)), gone, now)
 
     def _kill(self, incident: Incident, death: Death) -> record.OomKill:
         seen = death.seen
-        context = Context(incident.id, death.verdict, incident.killed, death.ranking)
+        context = self._contexts.get(death.key)
+        case = Case(incident.id, death.verdict, incident.killed, death.ranking, context, self._environment)
         judgement = judge(seen, self._symbols, death.now, summed=self._summed)
         readings = (seen.victim.rss, seen.victim.rss_sum)
         if judgement.points.exact and UNKNOWN_RSS not in readings and readings[0] != readings[1]:
             self._summed = judgement.rss == seen.victim.rss_sum
-        return compose(seen, judgement, context, death.now, self._host, self._source)
+        return compose(seen, judgement, case, death.now, self._host, self._source)
+
+
+def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:
+    """Remember something, and forget the oldest."""
+    kept[key] = value
+    if len(kept) > most:
+        kept.popitem(last=False)

@@ -31,6 +31,8 @@ exit codes:
   0 done, 1 failure, 2 wrong usage, 77 this host cannot trace at the required level
 """
 
+HIGHEST_PORT = 65535
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
@@ -57,6 +59,17 @@ def parse(argv: list[str] | None = None) -> Options:
     parser.add_argument("--output", type=Path, metavar="FILE", help="append the lines to FILE instead of stdout")
     parser.add_argument("--pretty", action="store_true", help="spread a line over several lines, for people")
     parser.add_argument("--all", action="store_true", help="also report processes that were already dying")
+    parser.add_argument("--lifecycle", action="store_true", help="also report when a victim is gone")
+    parser.add_argument(
+        "--env", action="append", metavar="KEY", help="tell this variable of a victim's environment; `CI_*` for several"
+    )
+    parser.add_argument("--no-cmdline", dest="cmdline", action="store_false", help="tell neither titles nor arguments")
+    parser.add_argument(
+        "--no-network", dest="network", action="store_false", help="do not look up addresses of network namespaces"
+    )
+    parser.add_argument(
+        "--service", action="append", type=_service, metavar="PORT=NAME", help="what is at a port: --service 7000=redis"
+    )
     parser.add_argument("--level", choices=LEVELS, default="full", help="go no higher than this level")
     parser.add_argument("--require", choices=LEVELS, default="", metavar="LEVEL", help="exit with 77 below this level")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="keep FILE while the probes are attached")
@@ -67,7 +80,16 @@ def parse(argv: list[str] | None = None) -> Options:
     commands.add_parser("demo", help="make one harmless kill and show its line")
     commands.add_parser("schema", help="print the JSON Schema of a line")
     parsed = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
+    for several in {"env", "service"} & parsed.keys():
+        parsed[several] = tuple(parsed[several])
     return Options(**parsed)
+
+
+def _service(text: str) -> tuple[int, str]:
+    port, equals, name = text.partition("=")
+    if not (equals and name and port.isdecimal() and int(port) <= HIGHEST_PORT):
+        raise argparse.ArgumentTypeError(f"{text!r} is not PORT=NAME, such as 7000=redis")
+    return int(port), name
 
 
 def _dispatch(options: Options) -> int:

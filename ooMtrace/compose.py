@@ -3,19 +3,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ooMtrace import record
+from ooMtrace.inventory import Inventory, inventory, path
 from ooMtrace.judge import UNLIMITED, Judgement
 from ooMtrace.kernel.gfp import gfp_flags
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Candidate, MemcgLevel, Ranking, Sighting
+from ooMtrace.sighting import Candidate, Context, Exit, MemcgLevel, Ranking, Sighting
 
 MESSAGE_PATH = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
+class Case:
     """What a line says beyond its own sighting.
 
     Attributes:
@@ -23,34 +24,60 @@ class Context:
         verdict: As in record.Oom, or `dying`.
         killed: How many processes the kernel has killed in this OOM.
         ranking: What it weighed, if this is the process it chose.
+        context: What the victim was doing.
+        environment: Names of the environment variables that may be told.
     """
 
     incident: str
     verdict: str
     killed: int
-    ranking: Ranking | None
+    ranking: Ranking | None = None
+    context: Context | None = None
+    environment: tuple[str, ...] = ()
 
 
 def compose(
-    seen: Sighting, judgement: Judgement, context: Context, now: Now, host: record.Host, source: record.Source
+    seen: Sighting, judgement: Judgement, case: Case, now: Now, host: record.Host, source: record.Source
 ) -> record.OomKill:
     """Write down a kill."""
-    dying = context.verdict == "dying"
-    oom = _oom(seen, judgement, context, now)
+    dying = case.verdict == "dying"
+    oom = _oom(seen, judgement, case, now)
+    had = inventory(seen, case.context, case.environment)
+    process = _process(seen, judgement, had, now)
     return record.OomKill(
         event="oom_dying" if dying else "oom_kill",
         severity="INFO" if dying else "ERROR",
         id=f"{unique(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}",
         time=now.from_monotonic(seen.ktime),
         observed=now.from_monotonic(now.monotonic),
-        message=_message(seen, oom, context.verdict),
+        message=_message(process, oom, case.verdict),
         source=source,
-        derived=judgement.derived,
+        derived=judgement.derived + had.derived,
+        truncated=had.truncated or None,
         host=host,
         oom=oom,
-        process=_process(seen, judgement, now),
+        process=process,
         namespace=_namespace(seen),
         cgroup=_cgroup(seen),
+    )
+
+
+def compose_exit(kill: record.OomKill, gone: Exit, now: Now) -> record.OomKill:
+    """Write down the end of a victim, whose kill was told before."""
+    after = (gone.ktime - gone.signalled_at) // 1000
+    return replace(
+        kill,
+        event="oom_exit",
+        severity="INFO",
+        id=f"{kill.id}-exit",
+        time=now.from_monotonic(gone.ktime),
+        observed=now.from_monotonic(now.monotonic),
+        message=f"{_who(kill.process)} is gone, {after / 1000:.1f} ms after the OOM killer's signal",
+        exit=record.Exit(
+            kill=kill.id,
+            after_us=after,
+            peak_rss=None if gone.maxrss is None else gone.maxrss * now.page_size,
+        ),
     )
 
 
@@ -59,22 +86,17 @@ def unique(host: record.Host, ktime: int) -> str:
     return f"{(host.boot_id or host.name)[:8]}-{ktime:x}"
 
 
-def path(names: tuple[str, ...] | None) -> str | None:
-    """Join names, leaf first, to a path; None if the names are not known."""
-    return None if names is None else "/" + "/".join(reversed(names))
-
-
 def _text(number: int | None) -> str | None:
     """Turn a 64-bit id into text: JSON readers that know only doubles would change it."""
     return None if number is None else str(number)
 
 
-def _oom(seen: Sighting, judgement: Judgement, context: Context, now: Now) -> record.Oom:
-    decision, domain, ranking = seen.decision, judgement.level, context.ranking
+def _oom(seen: Sighting, judgement: Judgement, case: Case, now: Now) -> record.Oom:
+    decision, domain, ranking = seen.decision, judgement.level, case.ranking
     gfp = decision.gfp_mask if decision else None
     return record.Oom(
-        incident=context.incident,
-        verdict=None if context.verdict == "dying" else context.verdict,  # type: ignore[arg-type]
+        incident=case.incident,
+        verdict=None if case.verdict == "dying" else case.verdict,  # type: ignore[arg-type]
         scope=judgement.scope,
         constraint=judgement.constraint,
         gfp_mask=None if gfp is None else record.GfpMask(raw=hex(gfp), flags=gfp_flags(gfp)),
@@ -88,7 +110,7 @@ def _oom(seen: Sighting, judgement: Judgement, context: Context, now: Now) -> re
             cgroup=path(seen.trigger_memcg_path),
         ),
         memcg=None if domain is None else _memcg(seen, domain, now),
-        group=_group(seen, domain, context.killed),
+        group=_group(seen, domain, case.killed),
         weighed=ranking.weighed if ranking else None,
         candidates=_candidates(ranking, judgement.limit, now) if ranking else None,
     )
@@ -160,7 +182,7 @@ def _group(seen: Sighting, domain: int | None, killed: int) -> record.Group | No
     return record.Group(path=path(seen.memcg_path[chosen[-1] :]), size=killed) if chosen else None
 
 
-def _process(seen: Sighting, judgement: Judgement, now: Now) -> record.Process:
+def _process(seen: Sighting, judgement: Judgement, had: Inventory, now: Now) -> record.Process:
     victim, parent = seen.victim, seen.victim.parent
     started = victim.start_boottime
     return record.Process(
@@ -174,6 +196,13 @@ def _process(seen: Sighting, judgement: Judgement, now: Now) -> record.Process:
         threads=victim.threads,
         oom_score_adj=victim.oom_score_adj,
         memory=_memory(seen, judgement, now),
+        title=had.command.title,
+        command_args=had.command.args,
+        executable=had.executable,
+        working_directory=had.working_directory,
+        open_files=had.open_files,
+        connections=had.connections,
+        environment=had.environment,
     )
 
 
@@ -214,9 +243,12 @@ def _cgroup(seen: Sighting) -> record.Cgroup | None:
     )
 
 
-def _message(seen: Sighting, oom: record.Oom, verdict: str) -> str:
-    task = seen.victim.task
-    who = f"{task.comm or 'a process'} (pid {task.pid or task.tid})"
+def _who(process: record.Process) -> str:
+    return f"{process.comm or 'a process'} (pid {process.pid or process.tid})"
+
+
+def _message(process: record.Process, oom: record.Oom, verdict: str) -> str:
+    who = _who(process)
     if verdict == "dying":
         return f"{who} was already dying when memory ran out; the OOM killer did not kill it"
     how = {

@@ -4,13 +4,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 
 from ooMtrace.assemble import Assembler
 from ooMtrace.enrich import Enricher
+from ooMtrace.enrich.command import command
 from ooMtrace.enrich.host import host
+#JOB from ooMtrace.enrich.job import job
+from ooMtrace.enrich.network import network
+from ooMtrace.enrich.privacy import privacy
 from ooMtrace.enrich.process import process
+from ooMtrace.enrich.service import service
 from ooMtrace.enrich.user import user_name
 from ooMtrace.errors import DecodeError
 from ooMtrace.kernel.features import Features
@@ -19,9 +24,42 @@ from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill, missing
-from ooMtrace.sighting import Ranking, Sighting
+from ooMtrace.sighting import Record
 
-ENRICHERS: tuple[Enricher, ...] = (process(), user_name())
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What is told of a kill.
+
+    Attributes:
+        dying: Whether processes that were already dying are reported, too.
+        lifecycle: Whether the ends of victims are reported, too.
+        environment: Names of the environment variables that may be told.
+        command: Whether titles and arguments are told.
+        network: Whether the addresses of the victim's network namespace are looked up.
+        services: Names of ports, before all others.
+    """
+
+    dying: bool = False
+    lifecycle: bool = False
+    environment: tuple[str, ...] = ()
+    command: bool = True
+    network: bool = True
+    services: Mapping[int, str] = field(default_factory=dict)
+
+
+def enrichers(settings: Settings) -> tuple[Enricher, ...]:
+    """Return what user space adds, in this order: nothing that privacy has not seen may follow from a command."""
+    looked_up = (network(),) if settings.network else ()
+    return (
+        process(),
+        user_name(),
+        command(),
+        service(settings.services),
+        privacy(command=settings.command),
+        #JOB job(),
+        *looked_up,
+    )
 
 
 class Tracer:
@@ -31,16 +69,24 @@ class Tracer:
         plan: What to attach.
         features: The kernel that the plan was made for.
         warn: Takes one line about something that went wrong without being the end.
-        dying: Whether processes that were already dying are reported, too.
+        settings: What is told.
 
     Raises:
         CannotTraceError: BCC is not there.
         ProbeError: The kernel refused.
     """
 
-    def __init__(self, plan: Plan, features: Features, warn: Callable[[str], None], *, dying: bool = False) -> None:
+    def __init__(self, plan: Plan, features: Features, warn: Callable[[str], None], settings: Settings) -> None:
         self._probe = Probe(plan, features.release)
-        self._assembler = Assembler(host(), features.symbols, plan.level, dying=dying)  # type: ignore[arg-type]
+        self._assembler = Assembler(
+            host(),
+            features.symbols,
+            plan.level,  # type: ignore[arg-type]
+            dying=settings.dying,
+            exits=settings.lifecycle,
+            environment=settings.environment,
+        )
+        self._enrichers = enrichers(settings)
         self._warn = warn
         self._seq = 0
         self._dropped = 0
@@ -74,7 +120,7 @@ class Tracer:
         yield from self.kills()
         yield from self._finished(self._assembler.due(1 << 63))
 
-    def _decoded(self, records: Iterable[bytes]) -> Iterator[Sighting | Ranking]:
+    def _decoded(self, records: Iterable[bytes]) -> Iterator[Record]:
         for record in records:
             try:
                 yield decode(record)
@@ -84,8 +130,8 @@ class Tracer:
 
     def _finished(self, kills: Iterable[OomKill]) -> Iterator[OomKill]:
         for kill in kills:
-            for enrich in ENRICHERS:
+            for enrich in self._enrichers:
                 kill = enrich(kill)  # noqa: PLW2901 (the chain is the point)
             self._seq += 1
             dropped, self._dropped = self._dropped or None, 0
-            yield replace(kill, seq=self._seq, missing=tuple(missing(kill)), dropped_before=dropped)
+            yield replace(kill, seq=self._seq, missing=tuple(missing(kill)) + kill.missing, dropped_before=dropped)

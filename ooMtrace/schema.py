@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -36,6 +37,8 @@ def _type(hint: Any) -> dict[str, Any]:  # noqa: ANN401 (any annotation of recor
         return _type(next(one for one in get_args(hint) if one is not type(None)))
     if get_origin(hint) is Literal:
         return {"type": "string", "enum": list(get_args(hint))}
+    if get_origin(hint) is Mapping:
+        return {"type": "object", "additionalProperties": _type(get_args(hint)[1])}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _type(get_args(hint)[0])}
     return _object(hint) if isinstance(hint, type) and is_dataclass(hint) else {"type": SIMPLE[hint]}

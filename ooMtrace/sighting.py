@@ -99,6 +99,8 @@ class Sighting:
         memcg_path: Names from the victim's memory cgroup to the root, leaf first; None if it could not be read.
         memcg: The same cgroups, the root included.
         stack: Return addresses of the kernel path, innermost first.
+        signalled_at: When SIGKILL was sent, CLOCK_MONOTONIC nanoseconds; by this a Context is known to belong here.
+        exec_args: The first 256 bytes of its arguments at exec, and how many there were; None: no exec was seen.
     """
 
     kind: Kind
@@ -114,6 +116,8 @@ class Sighting:
     trigger_memcg_ids: tuple[int, ...]
     trigger_memcg_path: tuple[str, ...] | None
     stack: tuple[int, ...]
+    signalled_at: int | None = None
+    exec_args: tuple[bytes, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,22 +189,24 @@ class Context:
     Attributes:
         pid: The process.
         ktime: When, CLOCK_MONOTONIC nanoseconds.
-        killed_at: `ktime` of the Sighting it belongs to.
+        signalled_at: as in the Sighting that it belongs to.
         arguments: The memory from mm->arg_start on, 4 KiB at most, with what a long title has written over the
             environment.
         arguments_size: Bytes from arg_start to arg_end.
         arguments_end: The last byte there: not 0 if a title was written over it.
-        environment: The memory from mm->env_start on; None if not asked for.
+        environment: The memory from mm->env_start on, 16 KiB and more; None if not asked for.
+        environment_size: Bytes from env_start to env_end.
         working_directory, executable: Names, leaf first.
     """
 
     pid: int
     ktime: int
-    killed_at: int
+    signalled_at: int
     arguments: bytes | None
     arguments_size: int | None
     arguments_end: int | None
     environment: bytes | None
+    environment_size: int | None
     working_directory: tuple[str, ...] | None
     executable: tuple[str, ...] | None
     descriptors: Descriptors | None
@@ -211,11 +217,15 @@ class Exit:
     """A victim is gone: its last thread has exited.
 
     Attributes:
-        killed_at: `ktime` of the Sighting it belongs to.
+        signalled_at: as in the Sighting that it belongs to.
         maxrss: The most it ever had resident, pages.
     """
 
     pid: int
     ktime: int
-    killed_at: int
+    signalled_at: int
     maxrss: int | None
+
+
+Record = Sighting | Ranking | Context | Exit
+"""What comes from the kernel side; each has a `ktime`."""

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.features import observe
-from ooMtrace.kernel.plan import LEVELS, plan
-from ooMtrace.pipeline import Tracer
+from ooMtrace.kernel.plan import LEVELS, Wishes, plan
+from ooMtrace.pipeline import Settings, Tracer
 
 Say = Callable[[str], None]
 """Takes one line for the operator."""
@@ -30,6 +30,11 @@ class Options:
     pretty: bool = False
     verbose: bool = False
     json: bool = False
+    lifecycle: bool = False
+    env: tuple[str, ...] = ()
+    cmdline: bool = True
+    network: bool = True
+    service: tuple[tuple[int, str], ...] = ()
 
 
 @contextmanager
@@ -49,11 +54,20 @@ def attached(options: Options, say: Say) -> Iterator[Tracer]:
 def _attach(options: Options, say: Say) -> Tracer:
     """The kernel has the last word: what looked possible may be refused, and then the next level is tried."""
     features = observe()
+    wishes = Wishes(environment=bool(options.env), lifecycle=options.lifecycle)
+    settings = Settings(
+        dying=options.all,
+        lifecycle=options.lifecycle,
+        environment=options.env,
+        command=options.cmdline,
+        network=options.network,
+        services=dict(options.service),
+    )
     highest = options.level
     while True:
-        chosen = plan(features, highest, options.require)
+        chosen = plan(features, highest, options.require, wishes)
         try:
-            tracer = Tracer(chosen, features, say, dying=options.all)
+            tracer = Tracer(chosen, features, say, settings)
         except ProbeError as error:
             if options.verbose and error.detail:
                 say(error.detail)

@@ -43,6 +43,8 @@ FIELDS = (
     _required("TASK_REAL_CRED", "task_struct.real_cred"),
     _required("TASK_THREAD_NODE", "task_struct.thread_node", 16),
     Field("TASK_CGROUPS", ("task_struct.cgroups",)),
+    Field("TASK_FILES", ("task_struct.files",)),
+    Field("TASK_FS", ("task_struct.fs",)),
     Field("TASK_NSPROXY", ("task_struct.nsproxy",)),
     Field("TASK_THREAD_PID", ("task_struct.thread_pid",)),
     # Renamed by cf25e24db61c in 5.5.
@@ -50,11 +52,52 @@ FIELDS = (
     _required("SIGNAL_THREAD_HEAD", "signal_struct.thread_head", 16),
     _required("SIGNAL_OOM_SCORE_ADJ", "signal_struct.oom_score_adj", 2),
     _required("SIGNAL_NR_THREADS", "signal_struct.nr_threads", 4),
+    Field("SIGNAL_LIVE", ("signal_struct.live",), 4),
+    Field("SIGNAL_MAXRSS", ("signal_struct.maxrss",)),
     _required("CRED_UID", "cred.uid", 4),
     _required("MM_RSS_STAT", "mm_struct.rss_stat", 0),
     _required("MM_PGTABLES_BYTES", "mm_struct.pgtables_bytes"),
     _required("MM_TOTAL_VM", "mm_struct.total_vm"),
     _required("MM_HIWATER_RSS", "mm_struct.hiwater_rss"),
+    Field("MM_ARG_START", ("mm_struct.arg_start",)),
+    Field("MM_ARG_END", ("mm_struct.arg_end",)),
+    Field("MM_ENV_START", ("mm_struct.env_start",)),
+    Field("MM_ENV_END", ("mm_struct.env_end",)),
+    Field("MM_EXE_FILE", ("mm_struct.exe_file",)),
+    Field("FS_ROOT_DENTRY", ("fs_struct.root.dentry",)),
+    Field("FS_ROOT_MNT", ("fs_struct.root.mnt",)),
+    Field("FS_PWD_DENTRY", ("fs_struct.pwd.dentry",)),
+    Field("FS_PWD_MNT", ("fs_struct.pwd.mnt",)),
+    Field("DENTRY_PARENT", ("dentry.d_parent",)),
+    Field("DENTRY_NAME", ("dentry.d_name.name",)),
+    Field("VFSMOUNT_ROOT", ("vfsmount.mnt_root",)),
+    Field("MOUNT_MNT", ("mount.mnt",), 0),
+    Field("MOUNT_PARENT", ("mount.mnt_parent",)),
+    Field("MOUNT_MOUNTPOINT", ("mount.mnt_mountpoint",)),
+    Field("FILES_FDT", ("files_struct.fdt",)),
+    Field("FDT_FD", ("fdtable.fd",)),
+    Field("FDT_MAX_FDS", ("fdtable.max_fds",), 4),
+    Field("FILE_INODE", ("file.f_inode",)),
+    Field("FILE_PRIVATE", ("file.private_data",)),
+    Field("FILE_PATH_DENTRY", ("file.f_path.dentry",)),
+    Field("FILE_PATH_MNT", ("file.f_path.mnt",)),
+    Field("INODE_MODE", ("inode.i_mode",), 2),
+    Field("INODE_FLAGS", ("inode.i_flags",), 4),
+    Field("SOCKET_SK", ("socket.sk",)),
+    # A bit field before bf9765145b85 in 5.6.
+    Field("SK_PROTOCOL", ("sock.sk_protocol",), 2),
+    Field("SK_FAMILY", ("sock.__sk_common.skc_family",), 2),
+    Field("SK_STATE", ("sock.__sk_common.skc_state",), 1),
+    Field("SK_NUM", ("sock.__sk_common.skc_num",), 2),
+    Field("SK_DPORT", ("sock.__sk_common.skc_dport",), 2),
+    Field("SK_RCV_SADDR", ("sock.__sk_common.skc_rcv_saddr",), 4),
+    Field("SK_DADDR", ("sock.__sk_common.skc_daddr",), 4),
+    Field("SK_V6_RCV_SADDR", ("sock.__sk_common.skc_v6_rcv_saddr",), 16),
+    Field("SK_V6_DADDR", ("sock.__sk_common.skc_v6_daddr",), 16),
+    Field("UNIX_ADDR", ("unix_sock.addr",)),
+    Field("UNIX_PEER", ("unix_sock.peer",)),
+    Field("UNIX_ADDRESS_LEN", ("unix_address.len",), 4),
+    Field("UNIX_ADDRESS_NAME", ("unix_address.name",), 0),
     Field("PID_LEVEL", ("pid.level",), 4),
     Field("PID_NUMBERS", ("pid.numbers",), 0),
     Field("UPID_NR", ("upid.nr",), 4),
@@ -97,12 +140,23 @@ FIELDS = (
 
 MEMCG_EVENTS = ("MEMCG_HIGH", "MEMCG_MAX", "MEMCG_OOM", "MEMCG_OOM_KILL", "MEMCG_OOM_GROUP_KILL")
 
+FILE_PATH = tuple(
+    f"OFF_{name}"
+    for name in ("DENTRY_PARENT", "DENTRY_NAME", "VFSMOUNT_ROOT", "MOUNT_MNT", "MOUNT_PARENT", "MOUNT_MOUNTPOINT")
+)
+
 NEEDS = {
     "OFF_KN_ID": ("OFF_KN_PARENT", "OFF_KN_NAME"),
     "OFF_KN_PARENT": ("OFF_KN_NAME",),
     "OFF_KN_NAME": ("OFF_KN_PARENT",),
     "OFF_PID_LEVEL": ("OFF_PID_NUMBERS",),
     **dict.fromkeys(MEMCG_EVENTS, ("OFF_MEMCG_EVENTS",)),
+    **dict.fromkeys(("OFF_FS_ROOT_DENTRY", "OFF_FILE_PATH_DENTRY", "OFF_FS_PWD_DENTRY"), FILE_PATH),
+    "OFF_FDT_FD": ("OFF_FDT_MAX_FDS", "OFF_FILE_INODE", "OFF_INODE_MODE"),
+    "OFF_MM_ARG_START": ("OFF_MM_ARG_END",),
+    "OFF_SK_DADDR": ("OFF_SK_RCV_SADDR",),
+    "OFF_SK_V6_DADDR": ("OFF_SK_V6_RCV_SADDR",),
+    "OFF_UNIX_ADDR": ("OFF_UNIX_ADDRESS_LEN", "OFF_UNIX_ADDRESS_NAME"),
 }
 """Macros by which the probes would find something wrong if one of these others were absent."""
 

@@ -31,6 +31,8 @@ FORMAT_MACROS = {
 
 RECORD_HOOKS = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
 
+STAGES = ("stage_walk", "stage_describe")
+
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
@@ -50,6 +52,7 @@ class Plan:
         program: The file in bpf/ to compile.
         macros: For the compiler's command line.
         hooks: What is attached, as `kind:name`.
+        stages: Programs that others call, in the order of `enum stage` in the program.
         obstacles: What kept it from each higher level.
     """
 
@@ -58,9 +61,23 @@ class Plan:
     macros: dict[str, int]
     hooks: tuple[str, ...]
     obstacles: tuple[Obstacle, ...]
+    stages: tuple[str, ...] = ()
 
 
-def plan(features: Features, highest: str = "full", require: str = "") -> Plan:
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What is asked of the probes beyond the kills themselves.
+
+    Attributes:
+        environment: Whether the victims' environment is read.
+        lifecycle: Whether the victims' exits are reported.
+    """
+
+    environment: bool = False
+    lifecycle: bool = False
+
+
+def plan(features: Features, highest: str = "full", require: str = "", wishes: Wishes = Wishes()) -> Plan:
     """Choose the highest level that the kernel offers, not above `highest`.
 
     Raises:
@@ -79,7 +96,8 @@ def plan(features: Features, highest: str = "full", require: str = "") -> Plan:
     above = tuple(o for o in found if LEVELS.index(o.level) > LEVELS.index(level))
     if level == "record":
         return Plan(level, "record.bpf.c", _record_macros(features), RECORD_HOOKS, above)
-    return Plan(level, "oomtrace.bpf.c", _macros(features, level), tuple(_hooks(features, level)), above)
+    hooks = (*_hooks(features, level), *(("raw_tracepoint:sched_process_exit",) if wishes.lifecycle else ()))
+    return Plan(level, "oomtrace.bpf.c", _macros(features, level, wishes), hooks, above, STAGES)
 
 
 def obstacles(features: Features) -> tuple[Obstacle, ...]:
@@ -134,6 +152,8 @@ def _hooks(features: Features, level: str) -> Iterator[str]:
         yield from ("fentry:oom_kill_process", "fentry:out_of_memory", "fexit:oom_badness")
     yield "raw_tracepoint:signal_generate"
     yield "raw_tracepoint:mark_victim"
+    yield "raw_tracepoint:signal_deliver"
+    yield "raw_tracepoint:sched_process_exec"
 
 
 def _ranking_hooks(features: Features) -> tuple[str, ...]:
@@ -144,13 +164,19 @@ def _ranking_hooks(features: Features) -> tuple[str, ...]:
     return ("kprobe:out_of_memory", f"kprobe:{badness}", f"kretprobe:{badness}")
 
 
-def _macros(features: Features, level: str) -> dict[str, int]:
+def _macros(features: Features, level: str, wishes: Wishes) -> dict[str, int]:
     macros = dict(features.layout.macros) if features.layout else {}
     macros["PER_CPU_OFFSET"] = features.symbols.get("__per_cpu_offset", (0, 0))[0]
     macros["NR_CPUS"] = min(features.possible_cpus, 1024)
     # 72ba14deb40a (6.9, and in stable series) turned the argument from a thread's id into the task.
     if features.mark_victim and features.mark_victim[0] == "task_struct *":
         macros["MARK_VICTIM_TASK"] = 1
+    start, end = features.symbols.get("oom_kill_process", (0, 0))
+    macros["OOM_KILL_PROCESS"], macros["OOM_KILL_PROCESS_SIZE"] = start, end - start
+    if wishes.environment:
+        macros["ENVIRONMENT"] = 1
+    if wishes.lifecycle:
+        macros["WITH_EXIT"] = 1
     if level == "full":
         macros["WITH_KPROBE" if features.kprobes else "WITH_FENTRY"] = 1
     return macros

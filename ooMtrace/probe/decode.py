@@ -11,14 +11,30 @@ from typing import TypeVar
 
 from ooMtrace.errors import DecodeError
 from ooMtrace.probe import wire
-from ooMtrace.sighting import Candidate, Decision, Kind, MemcgLevel, Ranking, Rss, Sighting, Task, Victim
+from ooMtrace.sighting import (
+    Candidate,
+    Context,
+    Decision,
+    Descriptors,
+    Exit,
+    Kind,
+    MemcgLevel,
+    Ranking,
+    Record,
+    Rss,
+    Sighting,
+    Socket,
+    Task,
+    Victim,
+)
 
-Form = TypeVar("Form", wire.Sighting, wire.Ranking)
+Form = TypeVar("Form", wire.Sighting, wire.Ranking, wire.Context, wire.Exit)
 FIXED = ctypes.sizeof(wire.Sighting)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)
+FIXED_CONTEXT = ctypes.sizeof(wire.Context)
 
 
-def decode(record: bytes) -> Sighting | Ranking:
+def decode(record: bytes) -> Record:
     """Decode one record.
 
     Raises:
@@ -27,6 +43,11 @@ def decode(record: bytes) -> Sighting | Ranking:
     kind = int.from_bytes(record[:8], sys.byteorder, signed=True)
     if kind == wire.KIND_RANKING:
         return _ranking(_fixed(wire.Ranking, record), record[FIXED_RANKING:])
+    if kind == wire.KIND_CONTEXT:
+        return _context(_fixed(wire.Context, record), record[FIXED_CONTEXT:])
+    if kind == wire.KIND_EXIT:
+        gone = _fixed(wire.Exit, record)
+        return Exit(gone.pid, gone.ktime, gone.signalled_at, _known(gone.maxrss))
     if kind not in {kind.value for kind in Kind}:
         raise DecodeError(f"a record of the unknown kind {kind} came from the kernel")
     return _sighting(_fixed(wire.Sighting, record), record[FIXED:])
@@ -56,6 +77,61 @@ def _sighting(raw: wire.Sighting, strings: bytes) -> Sighting:
         trigger_memcg_ids=tuple(id_ for id_ in raw.trigger_memcg_ids if _known(id_) is not None),
         trigger_memcg_path=trigger_path if _known(raw.trigger_memcg_ids[0]) is not None else None,
         stack=tuple(address & 0xFFFFFFFFFFFFFFFF for address in raw.stack if address),
+        signalled_at=_known(raw.signalled_at),
+        exec_args=_exec_args(raw),
+    )
+
+
+def _exec_args(raw: wire.Sighting) -> tuple[bytes, int] | None:
+    if _known(raw.exec_size) is None:
+        return None
+    # ctypes would end a character array at its first zero.
+    whole = ctypes.string_at(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, wire.Sighting.exec_args.size)
+    return whole[: raw.exec_size], raw.exec_size
+
+
+def _context(raw: wire.Context, strings: bytes) -> Context:
+    if not 0 <= raw.sockets <= len(raw.socket):
+        raise DecodeError(f"a record from the kernel tells of {raw.sockets} sockets")
+    sockets = raw.socket[: raw.sockets]
+    ends = [length for one in sockets for length in (one.local, one.remote)]
+    lengths = [raw.executable, raw.working_directory, *ends, raw.arguments, raw.environment]
+    executable, directory, *addresses, arguments, environment = _pieces(lengths, strings)
+    return Context(
+        pid=raw.pid,
+        ktime=raw.ktime,
+        signalled_at=raw.signalled_at,
+        arguments=arguments,
+        arguments_size=_known(raw.arguments_size),
+        arguments_end=_known(raw.arguments_end),
+        environment=environment,
+        environment_size=_known(raw.environment_size),
+        working_directory=_names(directory),
+        executable=_names(executable),
+        descriptors=_descriptors(raw, sockets, addresses) if _known(raw.walked) is not None else None,
+    )
+
+
+def _descriptors(raw: wire.Context, sockets: list[wire.Socket], addresses: list[bytes | None]) -> Descriptors:
+    return Descriptors(
+        kinds=tuple(raw.kinds),
+        tcp=raw.tcp,
+        udp=raw.udp,
+        unix=raw.unix_domain,
+        all=raw.walked >= raw.slots,
+        sockets=tuple(
+            Socket(
+                fd=one.fd,
+                family=one.family,
+                protocol=_known(one.protocol),
+                state=_known(one.state),
+                local=addresses[2 * i],
+                remote=addresses[2 * i + 1],
+                local_port=_known(one.local_port),
+                remote_port=_known(one.remote_port),
+            )
+            for i, one in enumerate(sockets)
+        ),
     )
 
 
@@ -133,15 +209,23 @@ def _decision(raw: wire.Decision) -> Decision | None:
 
 
 def _paths(lengths: Iterable[int], strings: bytes) -> list[tuple[str, ...] | None]:
-    paths: list[tuple[str, ...] | None] = []
+    return [_names(piece) for piece in _pieces(lengths, strings)]
+
+
+def _names(piece: bytes | None) -> tuple[str, ...] | None:
+    return None if piece is None else tuple(text(name) for name in piece.split(b"\0")[:-1])
+
+
+def _pieces(lengths: Iterable[int], strings: bytes) -> list[bytes | None]:
+    """Cut into pieces what lies in a record one after the other; None where a length is not known."""
+    pieces: list[bytes | None] = []
     at = 0
     for length in lengths:
         if _known(length) is None:
-            paths.append(None)
+            pieces.append(None)
             continue
         if not 0 <= length <= len(strings) - at:
-            raise DecodeError("a record from the kernel ends within a path")
-        names = strings[at : at + length].split(b"\0")[:-1]
-        paths.append(tuple(text(name) for name in names))
+            raise DecodeError("a record from the kernel ends too early")
+        pieces.append(strings[at : at + length])
         at += length
-    return paths
+    return pieces

@@ -15,8 +15,8 @@ from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe.headers import header_tree, sources
 from ooMtrace.probe.residency import give_back_compiler
 
-PAGES = 64
-"""Size of each CPU's perf buffer, in pages: room for about a hundred records."""
+BUFFERS = 16 << 20
+"""Bytes for the perf buffers of all CPUs, between the limits for each: a kill makes two records of about 6 KiB."""
 
 INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
 
@@ -85,9 +85,12 @@ class Probe:
         with header_tree(self._release) as tree, _environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None):
             text = (folder / self._plan.program).read_bytes()
             self._bpf = bcc.BPF(text=text, cflags=[f"-I{folder}", "-w", *flags])
+        for place, stage in enumerate(self._plan.stages):
+            program = self._bpf.load_func(stage.encode(), bcc.BPF.RAW_TRACEPOINT)
+            self._bpf["stages"][ctypes.c_int(place)] = ctypes.c_int(program.fd)
         for hook in self._plan.hooks:
             self._attach(hook)
-        self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=PAGES, lost_cb=self._lose)
+        self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=buffer_pages(), lost_cb=self._lose)
         self._lib = bcc.lib
         self._readers = list(self._bpf.perf_buffers.values())
 
@@ -131,6 +134,12 @@ class Probe:
         """Return how many records were lost since the last call: the buffer was full."""
         lost, self._lost = self._lost, 0
         return lost
+
+
+def buffer_pages(cpus: int | None = None) -> int:
+    """Return the size of each CPU's perf buffer, in pages: a power of two, 256 KiB to 1 MiB."""
+    each = min(max(BUFFERS // (cpus or os.cpu_count() or 1), 256 << 10), 1 << 20)
+    return 1 << (each // os.sysconf("SC_PAGE_SIZE")).bit_length() - 1
 
 
 def _literal(value: int) -> str:

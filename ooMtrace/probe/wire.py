@@ -8,7 +8,9 @@ import ctypes
 UNKNOWN = -(1 << 63)
 LEVELS, FRAMES, BEST = 16, 12, 10
 
-KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING = 1, 2, 3, 4
+KINDS, SOCKETS, UNIX_SOCKETS = 16, 32, 16
+
+KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT = 1, 2, 3, 4, 5, 6
 
 S64 = ctypes.c_int64
 
@@ -93,12 +95,15 @@ class Sighting(ctypes.Structure):
         ("ktime", S64),
         ("memcg_version", S64),
         ("unified_id", S64),
+        ("signalled_at", S64),
         ("victim", Victim),
         ("trigger", Task),
         ("decision", Decision),
         ("memcg", MemcgLevel * LEVELS),
         ("trigger_memcg_ids", S64 * LEVELS),
         ("stack", S64 * FRAMES),
+        ("exec_size", S64),
+        ("exec_args", ctypes.c_char * 256),
         ("paths", Paths),
     )
 
@@ -127,3 +132,51 @@ class Ranking(ctypes.Structure):
         ("used", S64),
         ("best", Candidate * BEST),
     )
+
+
+class Socket(ctypes.Structure):
+    """`struct socket`: one open socket."""
+
+    _fields_ = (
+        ("fd", S64),
+        ("family", S64),
+        ("protocol", S64),
+        ("state", S64),
+        ("local_port", S64),
+        ("remote_port", S64),
+        ("local", S64),
+        ("remote", S64),
+    )
+
+
+class Context(ctypes.Structure):
+    """`struct context` without its strings."""
+
+    _fields_ = (
+        ("kind", S64),
+        ("ktime", S64),
+        ("pid", S64),
+        ("signalled_at", S64),
+        ("arguments_size", S64),
+        ("arguments_end", S64),
+        ("environment_size", S64),
+        ("executable", S64),
+        ("working_directory", S64),
+        ("arguments", S64),
+        ("environment", S64),
+        ("walked", S64),
+        ("slots", S64),
+        ("kinds", S64 * KINDS),
+        ("tcp", S64),
+        ("udp", S64),
+        ("unix_domain", S64),
+        ("sockets", S64),
+        ("used", S64),
+        ("socket", Socket * (SOCKETS + UNIX_SOCKETS)),
+    )
+
+
+class Exit(ctypes.Structure):
+    """`struct exit`: a victim's last thread has exited."""
+
+    _fields_ = (("kind", S64), ("ktime", S64), ("pid", S64), ("signalled_at", S64), ("maxrss", S64))

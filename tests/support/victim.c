@@ -2,7 +2,8 @@
 /*
  * Processes made to be killed. `victim MODE [MEGABYTES or number]` waits for one byte on stdin, so that whoever started
  * it can move it into a cgroup, then does what its mode says. Nothing here grows without the limit of a cgroup above
- * it.
+ * it. Environment: VICTIM_MODE for one without arguments, VICTIM_COMM and VICTIM_TITLE for what it calls itself,
+ * VICTIM_FILE for the file to read.
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
@@ -16,7 +17,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define PAGE	 4096
@@ -53,12 +56,59 @@ static void hog_mixed(void)
 		touch(map(MEGABYTE, i % 3 ? MAP_PRIVATE : MAP_SHARED), MEGABYTE);
 }
 
+static void say(const char *what)
+{
+	puts(what);
+	fflush(stdout);
+}
+
 static void hold(void)
 {
 	hog(MAP_PRIVATE);
-	puts("holding");
-	fflush(stdout);
+	say("holding");
 	pause();
+}
+
+/* Holds memory and as many descriptors as it is told, from 0 on without a gap. */
+static void files(void)
+{
+	static const char *const paths[] = {"/proc/self/exe", "/", "/dev/null"};
+	struct rlimit limit = {megabytes, megabytes};
+
+	setrlimit(RLIMIT_NOFILE, &limit);
+	for (size_t i = 0; open(paths[i % 3], O_RDONLY) >= 0; i++)
+		;
+	megabytes = 32;
+	hold();
+}
+
+/* Holds memory and reads a file that gives no answer. */
+static void reader(void)
+{
+	const char *file = getenv("VICTIM_FILE");
+	char byte;
+
+	hog(MAP_PRIVATE);
+	say("holding");
+	if (!file || read(open(file, O_RDONLY), &byte, 1) < 0)
+		perror("read");
+}
+
+/* A child that has executed nothing itself; it waits for one more byte. The parent stays, or is another program. */
+static void with_child(int stay)
+{
+	pid_t child = fork();
+
+	if (!child) {
+		getchar();
+		hog(MAP_PRIVATE);
+		_exit(0);
+	}
+	printf("%d\n", child);
+	fflush(stdout);
+	if (!stay)
+		execlp("sleep", "sleep", "60", NULL);
+	waitpid(child, NULL, 0);
 }
 
 /* As many processes as it is told, all small and all waiting. */
@@ -67,8 +117,7 @@ static void crowd(void)
 	for (size_t i = 1; i < megabytes; i++)
 		if (!fork())
 			pause();
-	puts("crowded");
-	fflush(stdout);
+	say("crowded");
 	pause();
 }
 
@@ -143,15 +192,29 @@ static void dying(void)
 	kill(getpid(), SIGKILL);
 }
 
+/* Over the arguments and, where it is longer, over the environment behind them: so do setproctitle() and PostgreSQL. */
+static void write_title(int argc, char **argv, const char *title)
+{
+	char *copy = strdup(title);
+
+	memset(argv[0], 0, argv[argc - 1] + strlen(argv[argc - 1]) - argv[0]);
+	strcpy(argv[0], copy);
+	free(copy);
+}
+
 int main(int argc, char **argv)
 {
-	const char *mode = argc > 1 ? argv[1] : "";
+	const char *mode = argc > 1 ? argv[1] : getenv("VICTIM_MODE");
 	const char *name = getenv("VICTIM_COMM");
+	const char *title = getenv("VICTIM_TITLE");
 
 	if (argc > 2)
 		megabytes = strtoul(argv[2], NULL, 10);
 	if (name)
 		prctl(PR_SET_NAME, name);
+	mode = strdup(mode ? mode : "");
+	if (title)
+		write_title(argc, argv, title);
 	getchar();
 	if (!strcmp(mode, "hog"))
 		hog(MAP_PRIVATE);
@@ -159,6 +222,14 @@ int main(int argc, char **argv)
 		hog_mixed();
 	else if (!strcmp(mode, "hold"))
 		hold();
+	else if (!strcmp(mode, "files"))
+		files();
+	else if (!strcmp(mode, "reader"))
+		reader();
+	else if (!strcmp(mode, "parent"))
+		with_child(1);
+	else if (!strcmp(mode, "changed-parent"))
+		with_child(0);
 	else if (!strcmp(mode, "crowd"))
 		crowd();
 	else if (!strcmp(mode, "first"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from ooMtrace.scratch import ScratchCgroup
@@ -12,15 +13,24 @@ from ooMtrace.scratch import ScratchCgroup
 SOURCE = Path(__file__).with_name("victim.c")
 
 
-def compile_victim(folder: Path) -> Path:
+def compile_victim(folder: Path, *options: str) -> Path:
     """Compile victim.c and return the program."""
     program = folder / "victim"
-    subprocess.run(["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, SOURCE], check=True)
+    subprocess.run(
+        ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", *options, "-o", program, SOURCE], check=True
+    )
     return program
 
 
 class Victim:
-    """One process: started at once, waiting; `go` lets it do what its mode says."""
+    """One process: started at once, waiting; `go` lets it do what its mode says.
+
+    Args:
+        arguments: More of them, after those that the program itself needs.
+        argv: All of them, the program's name first, instead of those.
+        wrapper: A command that executes the program, such as chroot(1).
+        fds: Descriptors of ours that it gets, by the same numbers.
+    """
 
     def __init__(
         self,
@@ -32,13 +42,25 @@ class Victim:
         uid: int = 0,
         adj: int = 0,
         comm: bytes = b"",
+        arguments: Sequence[bytes] = (),
+        argv: Sequence[bytes] | None = None,
+        wrapper: Sequence[str | Path] = (),
+        env: Mapping[bytes, bytes] | None = None,
+        cwd: Path | None = None,
+        fds: Collection[int] = (),
     ) -> None:
+        needed = {b"VICTIM_COMM": comm} if comm else {}
+        if argv is not None:
+            needed[b"VICTIM_MODE"] = mode.encode()
         self.process = subprocess.Popen(
-            [program, mode, str(megabytes)],
+            [*wrapper, program, mode, str(megabytes), *arguments] if argv is None else argv,
+            executable=None if argv is None else program,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={b"VICTIM_COMM": comm} if comm else {},
+            env={**needed, **(env or {})},
             user=uid,
+            cwd=cwd,
+            pass_fds=fds,
         )
         self.pid = self.process.pid
         Path(f"/proc/{self.pid}/oom_score_adj").write_text(str(adj))

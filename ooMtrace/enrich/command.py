@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What /proc still says about the command of a victim that could not be read as it died."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from threading import Thread
+
+from ooMtrace.enrich import Enricher
+from ooMtrace.kernel.cmdline import ARGUMENTS, Command
+from ooMtrace.kernel.cmdline import command as parse
+from ooMtrace.record import OomKill
+
+PATIENCE_S = 0.05
+OLD = "process.command_args"
+"""Stands in `derived` if the arguments are those at exec."""
+
+
+def command(proc: Path = Path("/proc")) -> Enricher:
+    """Return an enricher that reads the command from /proc, where it is not known or only as it was at exec.
+
+    That is a race with the victim's death, but those that could not be read are mostly the ones that can't die.
+    """
+    read = _Patient()
+
+    def enrich(kill: OomKill) -> OomKill:
+        process = kill.process
+        known = process.title is not None or process.command_args is not None
+        if process.pid is None or (known and OLD not in kill.derived):
+            return kill
+        found = read(proc / str(process.pid), process.tid)
+        # Empty when the memory is gone; and the number may be somebody else's by now, who is not called the same.
+        if not found.cmdline or found.comm != process.comm:
+            return kill
+        said = _parse(found.cmdline)
+        cut = (*(kill.truncated or ()), OLD) if said.cut else kill.truncated
+        return replace(
+            kill,
+            process=replace(process, title=said.title, command_args=said.args),
+            derived=tuple(one for one in kill.derived if one != OLD),
+            truncated=cut,
+        )
+
+    return enrich
+
+
+def _parse(cmdline: bytes) -> Command:
+    # The kernel ends what it gives with a zero, but for a title that was written over that.
+    return parse(cmdline[:ARGUMENTS], len(cmdline), 0 if cmdline.endswith(b"\0") or len(cmdline) > ARGUMENTS else 1)
+
+
+class _Found:
+    comm: str | None = None
+    cmdline = b""
+
+
+class _Patient:
+    """Reads in a thread of its own, and does not wait long.
+
+    To read /proc/PID/cmdline the kernel takes the lock of the victim's memory, which a victim that sleeps for ever may
+    hold. Such a thread is left behind, and as long as it hangs no other is started.
+    """
+
+    def __init__(self) -> None:
+        self._thread: Thread | None = None
+
+    def __call__(self, folder: Path, tid: int | None) -> _Found:
+        found = _Found()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = Thread(target=_read, args=(folder, tid, found), daemon=True)
+            self._thread.start()
+            self._thread.join(PATIENCE_S)
+        return found
+
+
+def _read(folder: Path, tid: int | None, found: _Found) -> None:
+    try:
+        comm = (folder / f"task/{tid}/comm").read_bytes().removesuffix(b"\n")
+        with (folder / "cmdline").open("rb") as file:
+            found.cmdline = file.read(ARGUMENTS + 1)
+        found.comm = comm.decode("utf-8", "backslashreplace")
+    except OSError:  # gone
+        return

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is at the other end of a connection, by its port or the path of its socket."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+
+from ooMtrace.enrich import Enricher
+from ooMtrace.record import Connection, Endpoint, OomKill
+
+PORTS = {
+    22: "ssh",
+    25: "smtp",
+    53: "domain",
+    80: "http",
+    88: "kerberos",
+    123: "ntp",
+    389: "ldap",
+    443: "https",
+    465: "submissions",
+    514: "syslog",
+    587: "submission",
+    636: "ldaps",
+    1433: "mssql",
+    1521: "oracle",
+    1883: "mqtt",
+    2049: "nfs",
+    2181: "zookeeper",
+    2379: "etcd",
+    2380: "etcd",
+    3306: "mysql",
+    4222: "nats",
+    4317: "otlp",
+    4318: "otlp",
+    5432: "postgresql",
+    5671: "amqps",
+    5672: "amqp",
+    6379: "redis",
+    6432: "pgbouncer",
+    6443: "kubernetes",
+    6650: "pulsar",
+    8086: "influxdb",
+    8125: "statsd",
+    8126: "datadog-apm",
+    8200: "vault",
+    8500: "consul",
+    9042: "cassandra",
+    9092: "kafka",
+    9200: "elasticsearch",
+    9300: "elasticsearch",
+    11211: "memcached",
+    26257: "cockroachdb",
+    26379: "redis-sentinel",
+    27017: "mongodb",
+}
+"""What these ports mean in practice; /etc/services has old or no names for many."""
+
+PATHS = [
+    (re.compile(shape), name)
+    for shape, name in (
+        (r"/\.s\.PGSQL\.6432$", "pgbouncer"),
+        (r"/\.s\.PGSQL\.\d+$", "postgresql"),
+        (r"(?:redis|valkey)[^/]*$", "redis"),
+        (r"(?:mysql|mariadb)[^/]*$", "mysql"),
+        (r"memcached?[^/]*$", "memcached"),
+        (r"/mongodb-\d+\.sock$", "mongodb"),
+        (r"[/-]docker\.sock$", "docker"),
+        (r"/podman\.sock$", "podman"),
+        (r"/crio\.sock$", "crio"),
+        (r"/containerd[^/]*\.sock(?:\.ttrpc)?$|^@?/(?:run/)?containerd[/-]", "containerd"),
+        (r"/php[^/]*fpm[^/]*$", "php-fpm"),
+        (r"/(?:system_bus_socket|bus)$|^@/tmp/dbus-", "dbus"),
+        (r"/systemd/journal/|^/dev/log$", "syslog"),
+        (r"/systemd/notify$", "systemd"),
+        (r"/nscd/socket$", "nscd"),
+        (r"/sss/pipes/", "sssd"),
+        (r"/datadog/dsd\.socket$", "statsd"),
+        (r"/datadog/apm\.socket$", "datadog-apm"),
+        (r"/\.X11-unix/X\d+$", "x11"),
+    )
+]
+
+EPHEMERAL = 32768
+"""From here on Linux gives ports to clients: what such a one is registered for says nothing."""
+
+FILE_LIMIT = 1 << 20
+"""Bytes of /etc/services: more than the whole of IANA's register takes."""
+
+ENTRY = re.compile(r"^([A-Za-z0-9][\w.+-]{0,63})[ \t]+([0-9]{1,5})/(tcp|udp)\b", re.ASCII | re.MULTILINE)
+
+Lookup = Callable[[str, int], "str | None"]
+
+
+def service(names: Mapping[int, str] = {}, services: Path = Path("/etc/services")) -> Enricher:
+    """Return an enricher that names the services of connections.
+
+    Args:
+        names: The operator's own names of ports; they win.
+        services: The file that names the ports which neither the operator nor this module knows. It is read when the
+            first of them comes, and not again.
+    """
+
+    @cache
+    def registered() -> dict[tuple[str, int], str]:
+        return _registered(services)
+
+    def lookup(transport: str, port: int) -> str | None:
+        if port in names or port >= EPHEMERAL:
+            return names.get(port)
+        return PORTS.get(port) or registered().get((transport, port))
+
+    def enrich(kill: OomKill) -> OomKill:
+        connections = kill.process.connections
+        if not connections:
+            return kill
+        named = tuple(_name(connection, lookup) for connection in connections)
+        return replace(kill, process=replace(kill.process, connections=named))
+
+    return enrich
+
+
+def _name(connection: Connection, lookup: Lookup) -> Connection:
+    if connection.transport == "unix":
+        found = _of_path(_address(connection.remote) or _address(connection.local))
+    elif connection.transport in ("tcp", "udp"):
+        end = connection.local if connection.state == "listen" else connection.remote
+        found = lookup(connection.transport, end.port) if end and end.port else None
+    else:
+        found = None
+    return replace(connection, service=found) if found else connection
+
+
+def _address(endpoint: Endpoint | None) -> str | None:
+    return None if endpoint is None else endpoint.address
+
+
+def _of_path(path: str | None) -> str | None:
+    return next((name for shape, name in PATHS if path and shape.search(path)), None)
+
+
+def _registered(services: Path) -> dict[tuple[str, int], str]:
+    try:
+        with services.open("rb") as file:
+            content = file.read(FILE_LIMIT).decode("utf-8", "replace")
+    except OSError:  # none in a minimal container image
+        return {}
+    # Backwards, for the last one in a dictionary stays: of two names of one port the first in the file counts.
+    return {(transport, int(port)): name for name, port, transport in reversed(ENTRY.findall(content))}

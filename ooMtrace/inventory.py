@@ -1,0 +1,166 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a victim was doing and what it had open: from its Context to the parts of the record. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+
+from ooMtrace.kernel.cmdline import Command, command, environment
+from ooMtrace.record import Connection, Endpoint, Executable, OpenFiles
+from ooMtrace.sighting import Context, Descriptors, Sighting, Socket
+
+S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFSOCK = 1, 2, 4, 6, 8, 12
+"""inode(7), shifted right by 12."""
+
+AF_UNIX = 1
+INET_SOCKETS, UNIX_SOCKETS = 32, 16
+"""How many the kernel side tells of at most (bpf/events.h)."""
+
+TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite", 255: "raw", 262: "mptcp"}
+"""IPPROTO_*, include/uapi/linux/in.h."""
+
+ESTABLISHED, LISTEN = 1, 10
+STATES = (
+    "",
+    "established",
+    "syn_sent",
+    "syn_recv",
+    "fin_wait1",
+    "fin_wait2",
+    "time_wait",
+    "close",
+    "close_wait",
+    "last_ack",
+    "listen",
+    "closing",
+    "new_syn_recv",
+    "bound_inactive",
+)
+"""include/net/tcp_states.h."""
+
+NO_COMMAND = Command(None, None, cut=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Inventory:
+    """The parts of the record; None where nothing is known.
+
+    Attributes:
+        derived: Facts that are older than the kill.
+        truncated: Facts of which there was more.
+    """
+
+    command: Command = NO_COMMAND
+    executable: Executable | None = None
+    working_directory: str | None = None
+    open_files: OpenFiles | None = None
+    connections: tuple[Connection, ...] | None = None
+    environment: dict[str, str] | None = None
+    derived: tuple[str, ...] = ()
+    truncated: tuple[str, ...] = ()
+
+
+def inventory(seen: Sighting, context: Context | None, allowed: Iterable[str]) -> Inventory:
+    """Write down what is known of `seen`.
+
+    Without a context, which may not have come in time, there is only what was seen at exec. Of the environment only
+    the `allowed` names are told.
+    """
+    said = _command(context)
+    derived: tuple[str, ...] = ()
+    if said is NO_COMMAND and seen.exec_args is not None:
+        said, derived = command(*seen.exec_args), ("process.command_args",)
+    if context is None:
+        return Inventory(said, derived=derived, truncated=tuple(_truncated(said, None, None)))
+    files = context.descriptors
+    return Inventory(
+        command=said,
+        executable=Executable(path=path(context.executable)),
+        working_directory=path(context.working_directory),
+        open_files=_open_files(files) if files else None,
+        connections=tuple(map(_connection, files.sockets)) if files else None,
+        environment=dict(environment(context.environment, allowed)) if context.environment is not None else None,
+        derived=derived,
+        truncated=tuple(_truncated(said, files, context)),
+    )
+
+
+def _command(context: Context | None) -> Command:
+    if context is None or context.arguments is None or context.arguments_size is None:
+        return NO_COMMAND
+    return command(context.arguments, context.arguments_size, context.arguments_end)
+
+
+def _truncated(said: Command, files: Descriptors | None, context: Context | None) -> Iterator[str]:
+    if said.cut:
+        yield "process.title" if said.title is not None else "process.command_args"
+    if files and _more_sockets(files):
+        yield "process.connections"
+    if context and context.environment is not None and (context.environment_size or 0) > len(context.environment):
+        yield "process.environment"
+
+
+def _more_sockets(files: Descriptors) -> bool:
+    unix = sum(one.family == AF_UNIX for one in files.sockets)
+    inet = len(files.sockets) - unix
+    return files.tcp + files.udp > INET_SOCKETS == inet or files.unix > UNIX_SOCKETS == unix
+
+
+def path(names: tuple[str, ...] | None) -> str | None:
+    """Join names, leaf first, to a path; None if the names are not known."""
+    return None if names is None else "/" + "/".join(reversed(names))
+
+
+def _open_files(files: Descriptors) -> OpenFiles:
+    kinds = files.kinds
+    return OpenFiles(
+        total=sum(kinds),
+        regular=kinds[S_IFREG],
+        directory=kinds[S_IFDIR],
+        device=kinds[S_IFCHR] + kinds[S_IFBLK],
+        pipe=kinds[S_IFIFO],
+        socket=kinds[S_IFSOCK],
+        anonymous=kinds[0],
+        tcp=files.tcp,
+        udp=files.udp,
+        unix=files.unix,
+        incomplete=None if files.all else True,
+    )
+
+
+def _connection(socket: Socket) -> Connection:
+    if socket.family == AF_UNIX:
+        transport, local, remote = "unix", _unix_name(socket.local), _unix_name(socket.remote)
+    else:
+        transport = TRANSPORTS.get(socket.protocol or 0, str(socket.protocol or "ip"))
+        local, remote = _end(socket.local, socket.local_port), _end(socket.remote, socket.remote_port)
+    return Connection(
+        fd=socket.fd, transport=transport, state=_state(transport, socket.state), local=local, remote=remote
+    )
+
+
+def _state(transport: str, state: int | None) -> str | None:
+    """Name a state; the kernel keeps those of TCP for all, but only these two say something elsewhere."""
+    if state is None or not (transport in ("tcp", "mptcp") or state in (ESTABLISHED, LISTEN)):
+        return None
+    return STATES[state] if state < len(STATES) else str(state)
+
+
+def _end(address: bytes | None, port: int | None) -> Endpoint | None:
+    """Return one end; None if it is nowhere: no address and no port."""
+    if address is None or not (any(address) or port):
+        return None
+    known = ip_address(address)
+    if isinstance(known, IPv6Address) and known.ipv4_mapped:
+        known = known.ipv4_mapped
+    return Endpoint(address=str(known), port=port)
+
+
+def _unix_name(name: bytes | None) -> Endpoint | None:
+    """Write a sun_path as /proc/net/unix does: the zero bytes of an abstract name are `@`."""
+    if not name:
+        return None
+    shown = name.replace(b"\0", b"@") if name[:1] == b"\0" else name.partition(b"\0")[0]
+    return Endpoint(address=shown.decode("utf-8", "backslashreplace"))

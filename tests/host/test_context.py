@@ -1,0 +1,545 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a victim was doing when it was killed, against what /proc and its own sockets said just before."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import stat
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from support.fuse import SilentFile
+from support.tracer import RunningTracer
+from support.victims import compile_victim
+from support.witness import KernelLog, oom_kill_count
+
+LINE_LIMIT = 8000
+LOOKED_AT = 1024
+SIXTY = 60
+KINDS = {
+    stat.S_IFREG: "regular",
+    stat.S_IFDIR: "directory",
+    stat.S_IFCHR: "device",
+    stat.S_IFBLK: "device",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+    0: "anonymous",
+}
+TABLES = {
+    "tcp": (("tcp", 9), ("tcp6", 9)),
+    "udp": (("udp", 9), ("udp6", 9)),
+    "unix": (("unix", 6),),
+}
+"""Files in /proc/PID/net, and the column of the inode number."""
+
+
+def text(raw):
+    return raw.decode("utf-8", "backslashreplace")
+
+
+def arguments(pid):
+    return [text(one) for one in Path(f"/proc/{pid}/cmdline").read_bytes()[:-1].split(b"\0")]
+
+
+def open_files(pid):
+    folder = Path(f"/proc/{pid}")
+    counts = dict.fromkeys(["total", *KINDS.values(), *TABLES], 0)
+    inodes = set()
+    for one in folder.joinpath("fd").iterdir():
+        if int(one.name) < LOOKED_AT:
+            status = one.stat()
+            counts["total"] += 1
+            counts[KINDS[stat.S_IFMT(status.st_mode)]] += 1
+            inodes.add(str(status.st_ino) if stat.S_ISSOCK(status.st_mode) else "")
+    for transport, tables in TABLES.items():
+        for table, column in tables:
+            rows = folder.joinpath("net", table).read_bytes().splitlines()[1:]
+            counts[transport] += sum(1 for row in rows if row.split()[column].decode() in inodes)
+    return counts
+
+
+def look(pid):
+    """What /proc says of a process now, in the form of its line."""
+    folder = Path(f"/proc/{pid}")
+    return {
+        "command_args": arguments(pid),
+        "executable": {"path": str(folder.joinpath("exe").readlink())},
+        "working_directory": str(folder.joinpath("cwd").readlink()),
+        "open_files": open_files(pid),
+    }
+
+
+def told(line, seen):
+    """Those facts of a line that were looked at."""
+    return {name: line["process"].get(name) for name in seen}
+
+
+def end_of(address):
+    if isinstance(address, (str, bytes)):
+        name = os.fsencode(address)
+        return {"address": text(b"@" + name[1:] if name[:1] == b"\0" else name)} if name else None
+    return {"address": address[0], "port": address[1]} if address[1] else None
+
+
+def described(one):
+    """A socket as its line should show it, by what the kernel says of it to us who have it, too."""
+    local = end_of(one.getsockname())
+    try:
+        remote = end_of(one.getpeername())
+    except OSError:  # not connected
+        remote = None
+    transport, state = "unix", None
+    if one.family != socket.AF_UNIX:
+        transport = "tcp" if one.type == socket.SOCK_STREAM else "udp"
+    if transport == "tcp":
+        state = "listen" if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else "established"
+    known = {"fd": one.fileno(), "transport": transport, "state": state, "local": local, "remote": remote}
+    return {name: value for name, value in known.items() if value is not None}
+
+
+class Net:
+    """Servers of all kinds, and sockets connected to them."""
+
+    def __init__(self, stack, folder):
+        self._stack, self.path = stack, folder / "named"
+        self.tcp = self.socket(socket.AF_INET, socket.SOCK_STREAM, ("127.0.0.1", 0))
+        self.tcp6 = self.socket(socket.AF_INET6, socket.SOCK_STREAM, ("::1", 0))
+        self.udp = self.socket(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0))
+        self.unix = self.socket(socket.AF_UNIX, socket.SOCK_STREAM, str(self.path))
+        for one in (self.tcp, self.tcp6, self.unix):
+            one.listen(1024)
+
+    def socket(self, family, kind, bound=None, connected=None):
+        one = self._stack.enter_context(socket.socket(family, kind))
+        if bound:
+            one.bind(bound)
+        if connected:
+            one.connect(connected.getsockname())
+        return one
+
+    def connected(self):
+        servers = (self.tcp, self.tcp6, self.udp, self.unix)
+        return [self.socket(one.family, one.type, connected=one) for one in servers]
+
+
+@pytest.fixture
+def net(tmp_path):
+    with ExitStack() as stack:
+        yield Net(stack, tmp_path)
+
+
+def hand_over(sockets):
+    """What a victim gets that is to have these sockets, and what its line should say of them."""
+    return [one.fileno() for one in sockets], [described(one) for one in sockets]
+
+
+def by_fd(line):
+    return sorted(line["process"]["connections"], key=lambda one: one["fd"])
+
+
+def hold(victim, cgroup, mode="hold", megabytes=32, **more):
+    """Start a victim that somebody else's allocation will end."""
+    one = victim(mode, cgroup, megabytes, **more).go()
+    assert one.said() == "holding"
+    return one
+
+
+def kill_by_another(victim, cgroup, held):
+    victim("hog", cgroup, 24).go()
+    assert held.end() == -signal.SIGKILL
+
+
+def raw_line(tracer, pid):
+    (raw,) = (
+        one
+        for one in tracer.output.read_bytes().splitlines(keepends=True)
+        if json.loads(one)["process"].get("pid") == pid
+    )
+    return raw
+
+
+ODD = (
+    b"two words",
+    b"it's",
+    b'"quoted"',
+    b"back\\slash",
+    b"tab\tand\nnewline",
+    b"\xff\xfe\x80bad",
+    b"",
+    "naïve-名".encode(),
+    b"$(x) `y` ;&|*",
+    b"--queue=default,low",
+    b"\x1b[31mred\x1b[m",
+    b"\xc2\x9b31m",
+    b" ",
+)
+
+
+def odd_arguments(i):
+    odd = [ODD[(i + j) % len(ODD)] for j in range(4)]
+    if i % 6 == 0:
+        odd.append((b"long-%d-" % i).ljust(1500, b"x"))
+    if i % 6 == 3:
+        odd += [b"%09d" % (150 * i + j) for j in range(150)]
+    return [b"victim-%d" % i, *odd]
+
+
+def test_sixty_victims_of_64_mib_to_1_gib_tell_their_arguments_and_all_their_connections(
+    tracer, cgroup, victim, net, validate
+):
+    log, before = KernelLog(), oom_kill_count()
+    plain = victim("hog", cgroup(24)).go()
+    plain.end()
+    parent = cgroup()
+    own, others = cgroup(name=f"{parent.path[1:]}/own"), cgroup(name=f"{parent.path[1:]}/others")
+    expected, triggers = {}, {}
+    for i in range(SIXTY):
+        megabytes = 64 + 960 * i // (SIXTY - 1)
+        sockets = net.connected()
+        fds, connections = hand_over(sockets)
+        one = victim("hold" if i % 2 else "hog", own, megabytes, arguments=odd_arguments(i), fds=fds)
+        for each in sockets:
+            each.close()
+        expected[one.pid] = {**look(one.pid), "connections": connections}
+        assert expected[one.pid]["open_files"]["tcp"] == 2
+        triggers[one.pid] = one.pid
+        if i % 2:
+            parent.limit(megabytes + 12 << 20)
+            assert one.go().said() == "holding"
+            grower = victim("hog", others, 32).go()
+            triggers[one.pid] = grower.pid
+        else:
+            parent.limit(megabytes - 12 << 20)
+            one.go()
+        assert one.end() == -signal.SIGKILL
+        log.lines()  # before the tables of those to come push its own out
+
+    unknowable = tracer.lines_of([plain.pid])[0]["missing"]
+    lines = tracer.lines_of(list(expected))
+
+    assert len(expected) == SIXTY
+    assert sorted(line["process"]["pid"] for line in lines) == sorted(expected)
+    assert oom_kill_count() - before == log.count()
+    assert own.oom_kills() == SIXTY
+    assert others.oom_kills() == 0
+    assert all(name.startswith("oom.") for name in unknowable)
+    for line in lines:
+        validate(line)
+        pid = line["process"]["pid"]
+        assert line["oom"]["trigger"]["pid"] == triggers[pid]
+        assert told(line, expected[pid]) == expected[pid]
+        assert line["missing"] == unknowable
+        assert not {"truncated", "redacted", "withheld", "dropped_before"} & line.keys()
+    assert len({tuple(line["process"]["command_args"]) for line in lines}) == SIXTY
+
+
+def test_only_the_first_1024_of_5000_descriptors_are_counted(tracer, cgroup, victim, validate):
+    assert resource.getrlimit(resource.RLIMIT_NOFILE)[1] >= 5000 or os.geteuid() == 0
+    limited = cgroup(48)
+    one = hold(victim, limited, "files", 5000)
+    seen = look(one.pid)
+    assert len(list(Path(f"/proc/{one.pid}/fd").iterdir())) == 5000
+    assert seen["open_files"]["total"] == LOOKED_AT
+    kill_by_another(victim, limited, one)
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    seen["open_files"]["incomplete"] = True
+    assert told(line, seen) == seen
+
+
+def test_of_200_connections_all_are_counted_and_the_first_are_shown(tracer, cgroup, victim, net, validate):
+    sockets = [net.socket(socket.AF_INET, socket.SOCK_STREAM, connected=net.tcp) for _ in range(200)]
+    fds, connections = hand_over(sockets)
+    one = victim("hog", cgroup(24), fds=fds)
+    seen = look(one.pid)
+    assert seen["open_files"]["tcp"] == 200
+    one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    assert told(line, seen) == seen
+    shown = line["process"]["connections"]
+    assert shown == connections[: len(shown)]
+    assert len(shown) == 32 or (len(shown) < 32 and "process.connections" in line["truncated"])
+    assert len(raw_line(tracer, one.pid)) <= LINE_LIMIT
+
+
+@pytest.mark.parametrize("argv", [[b""], []], ids=["an empty name", "none at all"])
+def test_without_arguments_there_is_one_empty_name(tracer, cgroup, victim, argv):
+    one = victim("hog", cgroup(24), argv=argv)
+    assert Path(f"/proc/{one.pid}/cmdline").read_bytes() == b"\0"
+    one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    assert line["process"]["command_args"] == [""]
+    assert "title" not in line["process"]
+
+
+def test_a_megabyte_of_arguments_is_cut(tracer, cgroup, victim, validate):
+    one = victim("hog", cgroup(24), arguments=[b"%05d-" % i + b"x" * 120_000 for i in range(9)])
+    seen = look(one.pid)
+    assert sum(map(len, seen["command_args"])) > 1 << 20
+    one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    whole = seen.pop("command_args")
+    *shown, last = line["process"]["command_args"]
+    assert shown == whole[: len(shown)]
+    assert whole[len(shown)].startswith(last.rstrip("…."))
+    assert len(shown) >= 3
+    assert told(line, seen) == seen
+    assert "process.command_args" in line["truncated"]
+    assert len(raw_line(tracer, one.pid)) <= LINE_LIMIT
+
+
+def test_every_kind_of_descriptor_is_counted_as_what_it_is(tracer, cgroup, victim, net, tmp_path, validate):
+    with ExitStack() as stack:
+
+        def keep(*fds):
+            for fd in fds:
+                stack.callback(os.close, fd)
+            return fds
+
+        abstract = net.socket(socket.AF_UNIX, socket.SOCK_STREAM, b"\0oomtrace-test-%d" % os.getpid())
+        bound = net.socket(socket.AF_UNIX, socket.SOCK_DGRAM, str(tmp_path / "bound"))
+        shared = net.connected()
+        shared += [net.tcp, net.tcp6, net.udp, net.unix, abstract, bound]
+        fds, connections = hand_over(sorted(shared, key=lambda one: one.fileno()))
+        fds += [one.fileno() for one in map(stack.enter_context, socket.socketpair())]  # nameless, and not shown
+        fds += keep(*os.pipe(), *os.openpty())
+        fds += keep(os.open(tmp_path, os.O_RDONLY), os.open(tmp_path / "file", os.O_CREAT), os.eventfd(0))
+        fds += keep(os.open("/dev/null", os.O_RDONLY), os.memfd_create("memory"), os.open(tmp_path, os.O_PATH))
+        fds += keep(os.timerfd_create(time.CLOCK_MONOTONIC)) if hasattr(os, "timerfd_create") else ()
+        fds += [stack.enter_context(select.epoll()).fileno(), stack.enter_context(tempfile.TemporaryFile()).fileno()]
+        one = victim("hog", cgroup(24), fds=fds)
+    seen = look(one.pid)
+    assert all(seen["open_files"].values())
+    assert seen["open_files"]["total"] == 3 + len(fds)
+    one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    assert told(line, seen) == seen
+    assert by_fd(line) == connections
+
+
+def test_a_victim_that_sleeps_where_sigkill_does_not_wake_it_has_its_line_at_once(
+    tmp_path, cgroup, victim, net, validate
+):
+    fds, connections = hand_over(net.connected())
+    limited = cgroup(48)
+    with SilentFile(tmp_path) as silent, RunningTracer(tmp_path, "--lifecycle") as tracer:
+        one = hold(victim, limited, "reader", fds=fds, env={b"VICTIM_FILE": bytes(silent.path)})
+        silent.wait_for_reader()
+        seen = look(one.pid)
+        victim("hog", limited, 24).go()
+        began = time.monotonic()
+        (line,) = tracer.lines_of([one.pid])
+        took = time.monotonic() - began
+        status = Path(f"/proc/{one.pid}/status").read_text()
+        silent.answer()
+        assert one.end() == -signal.SIGKILL
+        _, gone = wait_for_lines(tracer, one.pid, 2)
+
+    assert "State:\tD" in status  # the line came while its process could not go
+    assert took < 10
+    validate(line)
+    assert line["process"].get("command_args", seen["command_args"]) == seen["command_args"]
+    assert ("process.command_args" in line["missing"]) == ("command_args" not in line["process"])
+    validate(gone)
+    assert gone["event"] == "oom_exit"
+    assert gone["kill"] == line["id"]
+    assert told(gone, seen) == seen
+    assert by_fd(gone) == connections
+
+
+def wait_for_lines(tracer, pid, count):
+    deadline = time.monotonic() + 30
+    while True:
+        mine = [line for line in tracer.lines() if line["process"].get("pid") == pid]
+        if len(mine) >= count:
+            return mine
+        assert time.monotonic() < deadline, mine
+        time.sleep(0.02)
+
+
+ENVIRONMENT = {
+    b"QUEUE": b"high, 'low' \xff\n=\t\"",
+    b"QUEUE_2": b"unasked-1",
+    b"AQUEUE": b"unasked-2",
+    b"queue": b"unasked-3",
+    b"EMPTY": b"",
+    b"AIRFLOW_CTX_DAG_ID": "täglich".encode(),
+    b"AIRFLOW_CTX_TASK_ID": b"load",
+    b"AIRFLOW_CT": b"unasked-4",
+    b"XAIRFLOW_CTX_DAG_ID": b"unasked-5",
+}
+
+
+def test_only_the_environment_that_was_asked_for_is_told(tmp_path, cgroup, victim, validate):
+    allowed = ("--env", "QUEUE", "--env", "EMPTY", "--env", "ABSENT", "--env", "AIRFLOW_CTX_*")
+    with RunningTracer(tmp_path, *allowed) as tracer:
+        one = victim("hog", cgroup(24), env=ENVIRONMENT)
+        pairs = Path(f"/proc/{one.pid}/environ").read_bytes().split(b"\0")[:-1]
+        assert dict(pair.split(b"=", 1) for pair in pairs) == ENVIRONMENT
+        one.go().end()
+        (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    asked = ("QUEUE", "EMPTY", "AIRFLOW_CTX_DAG_ID", "AIRFLOW_CTX_TASK_ID")
+    assert line["process"]["environment"] == {name: text(ENVIRONMENT[name.encode()]) for name in asked}
+    assert b"unasked" not in tracer.output.read_bytes()
+
+
+def test_of_the_environment_nothing_is_told_unasked(tracer, cgroup, victim):
+    one = victim("hog", cgroup(24), env={b"QUEUE": b"unasked"})
+    one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    assert "environment" not in line["process"]
+    assert "process.environment" not in line["missing"]
+    assert b"unasked" not in tracer.output.read_bytes()
+
+
+def test_without_cmdline_neither_arguments_nor_title_are_told(tmp_path, cgroup, victim, validate):
+    limited = cgroup(48)
+    with RunningTracer(tmp_path, "--no-cmdline") as tracer:
+        plain = victim("hog", limited, arguments=[b"private-argument"])
+        plain.go().end()
+        titled = hold(victim, limited, env={b"VICTIM_TITLE": b"private-title"})
+        seen = look(titled.pid)
+        kill_by_another(victim, limited, titled)
+        lines = tracer.lines_of([plain.pid, titled.pid])
+
+    for line in lines:
+        validate(line)
+        assert not {"title", "command_args"} & line["process"].keys()
+        assert line["withheld"] == ["process.title", "process.command_args"]
+        assert "process.command_args" not in line["missing"]
+        assert line["process"]["executable"] == seen["executable"]
+    assert b"private" not in tracer.output.read_bytes()
+
+
+@pytest.mark.parametrize("mode", ["parent", "changed-parent"])
+def test_a_child_that_has_executed_nothing_tells_what_its_parent_was_started_with(tracer, cgroup, victim, mode, net):
+    fds, connections = hand_over(net.connected())
+    parent = victim(mode, cgroup(24), arguments=[b"as the parent's"], fds=fds)
+    started = look(parent.pid)
+    pid = int(parent.go().said())
+    parent_comm = Path(f"/proc/{parent.pid}/comm")
+    while mode == "changed-parent" and parent_comm.read_text() != "sleep\n":
+        time.sleep(0.01)
+    seen = look(pid)
+    assert seen["command_args"] == started["command_args"]
+    parent.go()
+
+    (line,) = tracer.lines_of([pid])
+
+    assert told(line, seen) == seen
+    assert by_fd(line) == connections
+    assert line["process"]["parent"]["pid"] == parent.pid
+    assert line["process"]["parent"]["comm"] == parent_comm.read_text()[:-1]
+
+
+def test_a_victim_in_a_chroot_tells_its_program_as_it_saw_it(tracer, cgroup, victim, program, tmp_path, validate):
+    root = tmp_path / "root"
+    inside = root / program.relative_to("/")
+    inside.parent.mkdir(parents=True)
+    compile_victim(inside.parent, "-static")
+    limited = cgroup(48)
+    one = hold(victim, limited, wrapper=(shutil.which("chroot"), root))
+    seen = look(one.pid)
+    assert seen["executable"]["path"] == str(inside)
+    assert seen["working_directory"] == str(root)
+    kill_by_another(victim, limited, one)
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    expected = {**seen, "executable": {"path": str(program)}, "working_directory": "/"}
+    assert told(line, expected) == expected
+
+
+def test_a_working_directory_on_another_mount_is_told_whole(tracer, cgroup, victim):
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as folder:
+        deep = Path(folder, "a", "b c")
+        deep.mkdir(parents=True)
+        assert deep.stat().st_dev != Path("/").stat().st_dev
+        one = victim("hog", cgroup(24), cwd=deep)
+        seen = look(one.pid)
+        one.go().end()
+        (line,) = tracer.lines_of([one.pid])
+
+    assert seen["working_directory"] == str(deep)
+    assert told(line, seen) == seen
+
+
+def test_a_working_directory_that_was_deleted_does_no_harm(tracer, cgroup, victim, tmp_path, validate):
+    deleted = tmp_path / "deleted"
+    deleted.mkdir()
+    one = victim("hog", cgroup(24), cwd=deleted)
+    deleted.rmdir()
+    seen = look(one.pid)
+    assert seen.pop("working_directory") == f"{deleted} (deleted)"
+    one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    assert told(line, seen) == seen
+    assert line["process"]["working_directory"].removesuffix(" (deleted)") == str(deleted)
+
+
+@pytest.mark.parametrize(
+    "title",
+    [b"worker 3: idle", b"worker 3: \xff\"'\n" + b"long " * 100 + b"end"],
+    ids=["shorter than the arguments", "longer than the arguments"],
+)
+def test_a_title_written_over_the_arguments_is_told_as_a_title(tracer, cgroup, victim, title, validate):
+    limited = cgroup(48)
+    one = hold(victim, limited, arguments=[b"an argument that is gone"], env={b"VICTIM_TITLE": title})
+    assert Path(f"/proc/{one.pid}/cmdline").read_bytes().rstrip(b"\0") == title
+    kill_by_another(victim, limited, one)
+
+    (line,) = tracer.lines_of([one.pid])
+
+    validate(line)
+    assert line["process"]["title"] == text(title)
+    assert "command_args" not in line["process"]
+    assert "process.command_args" not in line["missing"]
+
+
+def test_forty_kills_eight_at_once_tell_each_its_own_arguments(tracer, cgroup, victim):
+    limits = [cgroup(24) for _ in range(8)]
+    started = [victim("hog", limits[i % 8], arguments=[b"burst-%d" % i]) for i in range(40)]
+    expected = {one.pid: look(one.pid) for one in started}
+    assert len({seen["command_args"][-1] for seen in expected.values()}) == 40
+    for i in range(0, 40, 8):
+        for one in started[i : i + 8]:
+            one.go()
+        for one in started[i : i + 8]:
+            assert one.end() == -signal.SIGKILL
+
+    lines = tracer.lines_of(list(expected))
+
+    assert sorted(line["process"]["pid"] for line in lines) == sorted(expected)
+    for line in lines:
+        assert told(line, expected[line["process"]["pid"]]) == expected[line["process"]["pid"]]
+    assert sum(one.oom_kills() for one in limits) == 40

@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From one line to the job that vanished and to the lock that it left: with a real Sidekiq and a real Redis."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from datetime import datetime
+
+import pytest
+from support.story import HOSTNAME, LIMIT, Left, story
+from support.tracer import RunningTracer
+
+# between two clocks, and from a kill to its line: it is milliseconds, and a busy machine is no failure
+SOON_S = 10
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """Let the story happen once: the story, the victim's pid and all lines about it."""
+    with (
+        story(tmp_path_factory.mktemp("story")) as happened,
+        RunningTracer(tmp_path_factory.mktemp("tracer"), "--service", f"{happened.port}=redis") as tracer,
+    ):
+        pid = happened.run()
+        yield happened, pid, tracer.lines_of([pid])
+
+
+def seconds(timestamp: str) -> float:
+    return datetime.strptime(timestamp, "%Y-%m-%dT%H:%M:%S.%f%z").timestamp()
+
+
+def logged_at(pid: int) -> float:
+    """When the kernel log says that it killed the process: its clock counts from the boot on."""
+    log = subprocess.run(["dmesg", "--raw"], capture_output=True, text=True, check=True).stdout
+    logged = re.findall(rf"^<\d+>\[ *([\d.]+)\].* Killed process {pid} \(", log, re.MULTILINE)
+    return float(logged[-1]) + time.time() - time.monotonic()
+
+
+def test_sidekiq_and_its_queue_know_nothing(told):
+    happened, _, _ = told
+
+    assert re.search(r"class=NotifyJob jid=[0-9a-f]{24} INFO: start$", happened.log()[-1])
+    assert happened.left() == Left(queued=0, retry=0, dead=0)
+
+
+def test_the_one_line_says_who_died_and_why(told, validate):
+    happened, pid, (line,) = told
+
+    validate(line)
+    assert line["process"]["pid"] == pid
+    assert line["process"]["vpid"] == 1
+    assert line["process"]["comm"] == "ruby"
+    assert line["namespace"]["hostname"] == HOSTNAME
+    assert line["cgroup"]["path"] == line["oom"]["memcg"]["path"] == happened.cgroup.path
+    assert line["oom"]["limit_bytes"] == LIMIT == 209715200
+    assert abs(seconds(line["time"]) - logged_at(pid)) < SOON_S
+    assert seconds(line["observed"]) - seconds(line["time"]) < SOON_S
+
+
+def test_the_line_says_what_the_worker_said_of_itself_and_whom_it_talked_to(told):
+    happened, _, (line,) = told
+
+    assert line["process"]["title"].startswith("sidekiq ")
+    assert "myapp" in line["process"]["title"]
+    to_redis = [one for one in line["process"]["connections"] if one.get("service") == "redis"]
+    assert to_redis
+    for connection in to_redis:
+        assert connection["transport"] == "tcp"
+        assert connection["remote"] == {"address": "127.0.0.1", "port": happened.port}
+
+
+def test_the_line_leads_to_the_job_and_to_the_lock_that_it_left(told):
+    happened, _, (line,) = told
+    assert line["job"]["system"] == "sidekiq"
+    assert line["job"]["join"] == f"{HOSTNAME}:1:"
+
+    job = happened.job(line["job"]["join"])
+
+    assert (job.name, job.args) == ("NotifyJob", [42])
+    assert happened.log()[-1].endswith(f"jid={job.jid} INFO: start")
+    assert happened.lock() == (job.jid, -1)

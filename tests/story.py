@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`make story`: a job vanishes, and one line leads to it. Exit 0 only if it did."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from support.story import LIMIT, LOCK, Story, story
+from support.tracer import Line, RunningTracer
+from vm.host import HarnessError
+
+from ooMtrace.errors import OomtraceError
+
+
+def main() -> None:
+    """Tell the story, and leave nothing behind: not either if somebody ends it."""
+    if os.geteuid() != 0:
+        raise HarnessError("making cgroups and namespaces needs root: use sudo")
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))
+    say("Starting Redis and Sidekiq in a Debian root tree, which is made the first time: half a minute or more.")
+    with TemporaryDirectory(prefix="oomtrace-story-") as folder:
+        places = [Path(folder) / name for name in ("story", "tracer")]
+        for place in places:
+            place.mkdir()
+        with story(places[0]) as happened, watching(places[1], happened.port) as tracer:
+            tell(happened, tracer)
+
+
+@contextmanager
+def watching(folder: Path, port: int) -> Iterator[RunningTracer]:
+    """Run a tracer that knows Redis's port, and end it even if it was interrupted while it started."""
+    tracer = RunningTracer(folder, "--service", f"{port}=redis")
+    try:
+        with tracer:
+            yield tracer
+    finally:
+        process = getattr(tracer, "process", None)
+        if process and process.poll() is None:
+            process.kill()
+            process.wait()
+
+
+def tell(happened: Story, tracer: RunningTracer) -> None:
+    """Let it happen and say what is known of it afterwards, by whom."""
+    say(f"NotifyJob(42) is on its queue. A worker with a limit of {LIMIT >> 20} MiB takes it, and {LOCK} with it.")
+    pid = happened.run()
+    left = happened.left()
+    say(
+        "The worker is gone.",
+        "",
+        "What Sidekiq's log knows: it ends with the job's start.",
+        f"    {happened.log()[-1]}",
+        "",
+        f"What its lists know: {left.queued} jobs queued, {left.retry} to retry, {left.dead} dead.",
+    )
+    (line,) = tracer.lines_of([pid])
+    say("What oomtrace knows:", *(f"    {fact}" for fact in facts(line)))
+    join = line.get("job", {}).get("join")
+    if not join:
+        raise HarnessError("the line has no job.join: it leads nowhere")
+    job = happened.job(join)
+    holder, seconds_left = happened.lock()
+    say(
+        f"Redis has a set `processes`. The one in it that begins with {join} is",
+        f"    {job.member}",
+        f"and the hash {job.key} says what it was at:",
+        f"    {job.name}({', '.join(map(str, job.args))}), jid {job.jid}",
+        "",
+        f"Who holds {LOCK}?",
+        f"    {holder}, for {'ever' if seconds_left == -1 else f'{seconds_left} seconds more'} (TTL {seconds_left})",
+    )
+    if (holder, seconds_left) != (job.jid, -1):
+        raise HarnessError("that is not the job: the line led astray")
+    say("The job that vanished is found, and the lock that it left can be taken away.")
+
+
+def facts(line: Line) -> list[str]:
+    """Pick from the line what the story needs."""
+    process, job = line["process"], line.get("job", {})
+    ends = [
+        f"{end.get('service', 'somebody')} at {end['remote']['address']}:{end['remote']['port']}"
+        for end in process.get("connections", ())
+        if end["transport"] == "tcp" and "remote" in end
+    ]
+    return [
+        line["message"],
+        f"time                {line['time']}",
+        f"process.vpid        {process['vpid']}",
+        f"namespace.hostname  {line['namespace']['hostname']}",
+        f"process.title       {process.get('title')}",
+        f"connected to        {', '.join(dict.fromkeys(ends)) or None}",
+        f"job.system          {job.get('system')}",
+        f"job.join            {job.get('join')}",
+    ]
+
+
+def say(*lines: str) -> None:
+    """Print a paragraph at once, though the output may be a pipe."""
+    print(*lines, "", sep="\n", flush=True)
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (HarnessError, OomtraceError, AssertionError, subprocess.CalledProcessError) as error:
+        sys.exit(f"story: {error}")
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)

@@ -1,0 +1,378 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What looks like a secret is not in the line; what operators need is."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sightings import kill
+
+from ooMtrace import record
+from ooMtrace.encode import encode
+from ooMtrace.enrich.privacy import MASK, privacy
+from ooMtrace.record import Connection, Endpoint, Executable, Process
+
+
+def process(**facts: object) -> record.OomKill:
+    return kill(process=Process(pid=100, **facts))
+
+
+def titled(text: str) -> record.OomKill:
+    return process(title=text)
+
+
+def called(*arguments: str) -> record.OomKill:
+    return process(command_args=arguments)
+
+
+S = "hUnter2xQ7"
+"""A secret without any shape of its own."""
+LONG = "Zx9" * 14
+HEX = "0123456789abcdef" * 2
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2lnbmF0dXJl"
+
+TITLES = [
+    (f"app --password {S}", S),
+    (f"app --password {S} --verbose", S),
+    (f"app --password={S}", S),
+    (f"app -password {S}", S),
+    (f'app --password "{S} {S}" x', S),
+    (f"app --password '{S} cut", S),
+    (f"app password={S}", S),
+    (f"app password = {S}", S),
+    (f"app Password: {S}", S),
+    (f"app DB_PASSWORD={S} x", S),
+    (f"app 'PGPASSWORD={S}' x", S),
+    (f"app db_pwd={S},db=x", S),
+    (f"app user[password]={S}", S),
+    (f"app user%5Bpassword%5D={S}", S),
+    (f"app :password=>'{S}'", S),
+    (f"app {{'secret': '{S}'}}", S),
+    (f'app {{"passwords": ["x", "{S}"]}}', S),
+    (f"app {{token:{S}}}", S),
+    (f"Server=db;UID=sa;PWD={S};Database=x", S),
+    (f"curl -H Authorization: Bearer {S} http://host/", S),
+    (f"curl -H 'Authorization: Basic {S}=='", S),
+    (f"curl -u admin:{S} http://host/", S),
+    (f"mysql -h db -p{S} shop", S),
+    (f"redis-cli -h db -a {S} INFO", S),
+    (f"sshpass -p {S} ssh host", S),
+    (f"beam.smp -sname a -setcookie {S} -noshell", S),
+    (f"java -Djavax.net.ssl.trustStorePassword={S} -jar app.jar", S),
+    (f"openssl -passin pass:{S}", S),
+    (f"app token {HEX}", HEX),
+    (f"app loads {JWT}", JWT),
+    (f"app bearer {S}abc", S),
+]
+
+ARGUMENTS = [
+    (("app", "--password", S), S),
+    (("app", "--password", f"two words {S}"), S),
+    (("app", f"--password=two words {S}"), S),
+    (("app", f"PASSWORD=two words {S}"), S),
+    (("app", "-token", S), S),
+    (("app", "--api-key", S), S),
+    (("app", "--apikey", S), S),
+    (("app", "--stripe-token", S), S),
+    (("app", "--clientSecret", S), S),
+    (("app", "--requirepass", S), S),
+    (("app", "--auth", S), S),
+    (("app", f"--session={S}"), S),
+    (("app", f"--dsn={S}"), S),
+    (("app", f"signature={S}"), S),
+    (("app", f"credentials={S}"), S),
+    (("app", f"AWS_SECRET_ACCESS_KEY={S}"), S),
+    (("app", f"access_key={S}"), S),
+    (("app", f"private-key={S}"), S),
+    (("app", f"RAILS_MASTER_KEY={HEX}"), HEX),
+    (("app", f"AccountName=x;AccountKey={S}==;EndpointSuffix=y"), S),
+    (("app", f"passphrase:{S}"), S),
+    (("app", f"--set=image=x,db.password={S},y=z"), S),
+    (("keytool", "-storepass", S), S),
+    (("app", f'{{"user":"x","password":"{S}"}}'), S),
+    (("app", f'{{"password":"a\\"{S}"}}'), S),
+    (("app", rf"{{\"password\":\"a {S}\"}}"), S),
+    (("app", f'{{"auth":"{S}"}}'), S),
+    (("app", f'{{"credentials":{{"a":"{S}"}},"b":"c"}}'), S),
+    (("sh", "-c", f"PGPASSWORD={S} psql -h db"), S),
+    (("sh", "-c", f"PGPASSWORD='a {S}' psql -h db"), S),
+    (("sh", "-c", f"mysqldump -p{S} shop | gzip"), S),
+    (("sh", "-c", f"app --token {S} | sort"), S),
+    (("/usr/bin/mysql", f"-p{S}"), S),
+    (("sudo", "mariadb-dump", "-h", "db", f"-pa {S}", "shop"), S),
+    (("redis-cli", "-a", S, "PING"), S),
+    (("sshpass", f"-p{S}", "ssh", "host"), S),
+    (("curl", "-u", f"admin:{S}", "http://host/"), S),
+    (("curl", "-su", f"admin:a {S}", "http://host/"), S),
+    (("curl", f"--user=admin:{S}"), S),
+    (("curl", "-H", f"Authorization: Digest username=x, response={S}"), S),
+    (("curl", "-H", f"X-Api-Key: {S}"), S),
+    (("curl", "-H", f"Cookie: a=b; c={S}"), S),
+    (("mongodump", "-u", "app", "-p", S), S),
+    (("7z", "a", f"-p{S}", "x.7z"), S),
+    (("ldapsearch", "-x", "-w", S), S),
+    (("sqlcmd", "-U", "sa", "-P", S), S),
+    (("smbclient", "-U", f"app%{S}"), S),
+    (("lftp", "-u", f"app,{S}", "host"), S),
+    (("mysql", "-e", f"CREATE USER x IDENTIFIED BY '{S}'"), S),
+    (("psql", "-c", f"ALTER USER x PASSWORD '{S}'"), S),
+    (("app", f"-----BEGIN RSA PRIVATE KEY-----\n{S}\n-----END RSA PRIVATE KEY-----"), S),
+    (("app", f"-----BEGIN PRIVATE KEY-----\n{S}"), S),
+]
+
+URLS = [
+    (f"postgres://app:{S}@db/x", S),
+    (f"redis://:{S}@db:6379/0", S),
+    (f"amqp://app:a@{S}@mq/", S),
+    (f"postgres://app:a/{S}@db/x", S),
+    (f"smtp://me@example.org:{S}@mail", S),
+    (f"mongodb://app:{S}@h1,h2/x?y=z", S),
+    (f"https://{LONG}@github.com/x.git", LONG),
+    (f"https://{LONG}:@api.example.org", LONG),
+    (f"http://host/x?a=b&access_token={S}&c=d", S),
+    (f"http://host/x?key={S}", S),
+    (f"http://host/x?X-Amz-Signature={S}", S),
+    (f"https://host/x?se=2026&sig={S}", S),
+    (f"app:{S}@tcp(db:3306)/x", S),
+    (f"jdbc:oracle:thin:app/{S}@//db:1521/x", S),
+    (f"jdbc:mysql://db/x?user=app&password={S}", S),
+    (f"https://hooks.slack.com/services/T0/B0/{S}", S),
+    (f"https://discord.com/api/webhooks/123/{S}", S),
+    (f"https://api.telegram.org/bot123456789:{LONG}/x", LONG),
+]
+
+TOKENS = [
+    "AKIA" + "Q7" * 8,
+    "ghp_" + "a1B2" * 9,
+    "github_pat_" + "a1B2" * 9,
+    "glpat-" + "a1B2" * 5,
+    "xoxb-" + "12345678-" * 3 + "abc",
+    "sk_live_" + "a1B2" * 6,
+    "AIza" + "a1B2-" * 7,
+    "npm_" + "a1B2" * 9,
+    "pypi-AgEIcHlwaS5vcmc" + "a1B2" * 9,
+    "sk-proj-" + "a1B2" * 9,
+    "hf_" + "a1B2" * 9,
+    "dop_v1_" + HEX * 2,
+    "SG." + "a1B2" * 5 + "." + "a1B2" * 10,
+    "hvs." + "a1B2" * 6,
+]
+
+SECRETS = [
+    *((titled(text), secret, "process.title") for text, secret in TITLES),
+    *((called(*arguments), secret, "process.command_args") for arguments, secret in ARGUMENTS),
+    *((called("app", url), secret, "process.command_args") for url, secret in URLS),
+    *((titled(f"app: [{url}] x"), secret, "process.title") for url, secret in URLS),
+    *((called("app", "--with", token), token, "process.command_args") for token in TOKENS),
+    *((titled(f"app {token}"), token, "process.title") for token in TOKENS),
+    (process(environment={"DB_PASSWORD": S}), S, "process.environment"),
+    (process(environment={"SESSION_SIGNATURE": f"two words {S}"}), S, "process.environment"),
+    (process(environment={"DATABASE_URL": f"postgres://app:{S}@db/x"}), S, "process.environment"),
+    (process(environment={"JAVA_OPTS": f"-Xmx1g -Ddb.password={S}"}), S, "process.environment"),
+    (process(environment={"HEADERS": f"Authorization: Bearer {S}"}), S, "process.environment"),
+    (process(executable=Executable(path=f"/srv/ftp://a:{S}@b/app")), S, "process.executable.path"),
+    (process(working_directory=f"/mnt/sftp://app:{S}@host/x"), S, "process.working_directory"),
+    *(
+        (process(connections=(Connection(fd=3, transport="unix", **{end: Endpoint(address=path)}),)), S, fact)
+        for fact in ("process.connections",)
+        for end in ("local", "remote")
+        for path in (f"@proxy?token={S}", f"/tmp/http://a:{S}@b.sock")
+    ),
+]
+
+
+@pytest.mark.parametrize(("told", "secret", "fact"), SECRETS)
+def test_a_secret_is_not_in_the_line(told, secret, fact):
+    assert secret.encode() in encode(told)
+
+    scrubbed = privacy()(told)
+
+    assert secret.encode() not in encode(scrubbed)
+    assert MASK.encode() in encode(scrubbed)
+    assert scrubbed.redacted == (fact,)
+
+
+@pytest.mark.parametrize("told", [told for told, _, _ in SECRETS])
+def test_scrubbing_twice_changes_nothing_more(told):
+    scrubbed = privacy()(told)
+
+    assert privacy()(scrubbed) == scrubbed
+
+
+HARMLESS_TITLES = [
+    "rq:worker:x: Processing send_password_reset from default",
+    "rq:worker:refresh-token: Processing app.tokens.refresh from auth since 1700000000",
+    "resque-2.6: Processing default since 1700000000 [ResetPasswordJob]",
+    "resque-2.6: Processing auth since 1700000000 [Auth::Token::RefreshJob]",
+    "postgres: app tokens 10.0.0.1(5432) SELECT",
+    "postgres: 15/main: auth secrets [local] idle in transaction",
+    "sidekiq 6.4.1 myapp [1 of 5 busy]",
+    "[celeryd: celery@auth:ForkPoolWorker-3]",
+    "puma: cluster worker 0: 1 [session-service]",
+    "gunicorn: worker [secrets.wsgi:app]",
+    "php-fpm: pool password-manager",
+    "nginx: worker process",
+    "solid-queue-worker(1.2): waiting for jobs in token_refresh,password_mails",
+    "airflow task runner: rotate_secrets.rotate scheduled__2026-01-01T00:00:00+00:00 123",
+    "delayed_job.3 session cleanup",
+    "auth: master process",
+    "a bearer of bad news and basic authentication",
+    "--password --host db",
+]
+
+HARMLESS_ARGUMENTS = [
+    ("app", "--token-file", "/run/t"),
+    ("app", "--password_file=/run/p"),
+    ("app", "--secret-path", "/run/s"),
+    ("app", "--author", "x"),
+    ("app", "tokenizer=fast"),
+    ("app", "--tokenizer", "fast"),
+    ("app", "--compass", "north"),
+    ("app", "--bypass", "cache"),
+    ("app", "--no-auth", "next"),
+    ("app", "--auth-method", "scram"),
+    ("app", "--auth", "--port", "27017"),
+    ("app", "--auth=true"),
+    ("app", "--password="),
+    ("app", "--password-stdin", "x"),
+    ("app", "--secretary", "x"),
+    ("app", "--max-tokens", "4096"),
+    ("app", "--max-num-batched-tokens=8192"),
+    ("app", "eos_token_id=50256"),
+    ("ansible-playbook", "--ask-become-pass", "site.yml"),
+    ("ffmpeg", "-pass", "1", "-af", "highpass=f=200"),
+    ("java", "-cp", "/lib/auth.jar:/lib/token.jar:/lib/spring-session.jar:x", "com.example.PasswordReset"),
+    ("java", "-Djava.security.auth.login.config=/etc/jaas.conf", "-Dspring.session.store-type=redis"),
+    ("postgres", "-c", "password_encryption=scram-sha-256"),
+    ("kube-apiserver", "--authentication-token-webhook-cache-ttl=2m", "--authorization-mode=Node,RBAC"),
+    ("chrome", "--password-store=basic"),
+    ("psql", "-p", "5432", "postgres://app@db:5432/shop"),
+    ("mysql", "-h", "db", "-P", "3306", "-p", "shop"),
+    ("redis-server", "*:6379"),
+    ("docker", "run", "-p", "8080:80", "registry:5000/team/secret:1.2"),
+    ("ssh", "-p", "2222", "git@github.com"),
+    ("git", "clone", "ssh://git@github.com:22/a/b.git"),
+    ("pip", "install", "git+ssh://git@github.com/a/b.git@main"),
+    ("npm", "install", "http://localhost:4873/@scope/package"),
+    ("curl", "http://[::1]:8080/@x", "https://host:8443/?a=b#c@d"),
+    ("containerd-shim", "-id", HEX * 2, "-namespace", "moby"),
+    ("git", "checkout", HEX + "01234567"),
+    ("sh", "-c", "cd /srv && PWD=/srv exec app"),
+    ("sk-learn-worker-of-the-long-name", "hf_small", "npm_config"),
+    ("",),
+    (),
+]
+
+
+@pytest.mark.parametrize(
+    "told", [*map(titled, HARMLESS_TITLES), *(called(*arguments) for arguments in HARMLESS_ARGUMENTS)]
+)
+def test_what_is_no_secret_stays(told):
+    scrubbed = privacy()(told)
+
+    assert scrubbed == told
+    assert scrubbed.redacted is None
+
+
+def test_other_facts_that_are_no_secrets_stay():
+    told = process(
+        title="",
+        executable=Executable(path="/usr/lib/auth/token-service"),
+        working_directory="/srv/secrets",
+        environment={"POD_NAME": "auth-0", "PWD": "/srv", "GIT_ASKPASS": "/bin/ask", "TOKEN_FILE": "/run/t", "A": ""},
+        connections=(
+            Connection(fd=3, transport="unix", remote=Endpoint(address="/run/secrets/token.sock")),
+            Connection(fd=4, transport="tcp", remote=Endpoint(address="10.0.0.1", port=5432)),
+        ),
+    )
+
+    assert privacy()(told) == told
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (("a", "--url", f"postgres://app:{S}@db:5432/x"), ("a", "--url", f"postgres://app:{MASK}@db:5432/x")),
+        (("a", f"http://host/?token={S}&page=2"), ("a", f"http://host/?token={MASK}&page=2")),
+        (("curl", "-u", f"admin:{S}", "x"), ("curl", "-u", f"admin:{MASK}", "x")),
+        (("mysql", f"-p{S}", "shop"), ("mysql", f"-p{MASK}", "shop")),
+        (("a", f'{{"password":"{S}","b":1}}'), ("a", f'{{"password":"{MASK}","b":1}}')),
+        (("sh", "-c", f"PGPASSWORD={S} psql -h db"), ("sh", "-c", f"PGPASSWORD={MASK} psql -h db")),
+        (("a", "--token", S, "--token", S, "b"), ("a", "--token", MASK, "--token", MASK, "b")),
+        (("a", f"A=b;PWD={S};Database=x"), ("a", f"A=b;PWD={MASK};Database=x")),
+    ],
+)
+def test_only_the_secret_is_replaced(before, after):
+    assert privacy()(called(*before)).process.command_args == after
+
+
+def test_redacted_names_every_fact_in_the_records_order():
+    scrubbed = privacy()(process(environment={"TOKEN": S}, command_args=(f"secret={S}",), title=f"secret={S}"))
+
+    assert scrubbed.redacted == ("process.title", "process.command_args", "process.environment")
+
+
+@pytest.mark.parametrize(
+    ("told", "withheld"),
+    [
+        (process(title=S, command_args=(S,)), ("process.title", "process.command_args")),
+        (process(title=S), ("process.title",)),
+        (process(command_args=(S,)), ("process.command_args",)),
+        (process(), ("process.command_args",)),
+    ],
+)
+def test_a_command_is_withheld_if_the_operator_wishes(told, withheld):
+    held = privacy(command=False)(told)
+
+    assert S.encode() not in encode(held)
+    assert (held.withheld, held.redacted) == (withheld, None)
+    assert "process.command_args" not in record.missing(held)
+    assert privacy(command=False)(held) == held
+
+
+def test_what_is_not_withheld_is_scrubbed_all_the_same():
+    held = privacy(command=False)(process(title=S, environment={"TOKEN": S}))
+
+    assert (held.withheld, held.redacted) == (("process.title",), ("process.environment",))
+
+
+PIECES = st.sampled_from(
+    ["--password", "-p", "token", "auth", " ", " ", "=", ":", "://", "@", '"', "'", "\\", "{", "}", "[", ",", ";", "&", "?"]
+    + ["mysql", "curl", "-u", "a", "b1", "x.y", "/", "\n", "\0", "-", "--", "_", MASK, "Bearer", "eyJ", "\ud800", "é"]
+)  # fmt: skip
+TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
+
+
+@given(title=TEXTS, arguments=st.lists(TEXTS, max_size=4), name=TEXTS, value=TEXTS)
+def test_no_text_makes_it_fail_and_once_is_enough(title, arguments, name, value):
+    connection = Connection(fd=3, transport="unix", local=Endpoint(address=value), remote=Endpoint(address=title))
+    told = process(
+        title=title, command_args=tuple(arguments), environment={name: value}, connections=(connection,)
+    )  # fmt: skip
+
+    scrubbed = privacy()(told)
+
+    assert privacy()(scrubbed) == scrubbed
+
+
+SIZE = 4096
+PATHOLOGICAL = ["a", " ", "\n", "-", "=", ":", '"', "\\", "://", "://a:b", "://a:b/", "pass", "pass=", 'pass="', "pass='\\",
+    "--password ", "-eyJaaaaaaaa", "eyJaaaaaaaa.", "aA", "a_", "password ", "bearer ", "Bearer a", "-----BEGIN PRIVATE KEY",
+    "mysql -p ", "curl -u a", "token\t", "[", "{pass=[", "&a", ",a", "pass=,", "SG.", "SG.aaaaaaaaaaaaaaaa.", ":thin:a/",
+    "a:", "?key=", "identified by ", "sk-ant-", "pass=\\\\", "-a-", "xoxb-", "bot1234567", "a@", "\0", "a\0--", "pass=a,b",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("piece", PATHOLOGICAL)
+def test_a_hostile_text_takes_no_more_time_than_its_length_allows(piece):
+    def seconds(size: int) -> float:
+        text = (piece * size)[:size]
+        start = time.perf_counter()
+        privacy()(process(title=text, command_args=("x", text)))
+        return time.perf_counter() - start
+
+    assert min(seconds(SIZE) for _ in range(3)) < 0.25
+    assert min(seconds(8 * SIZE) for _ in range(2)) < 2.5

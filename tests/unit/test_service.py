@@ -1,0 +1,183 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Connections get the names of what is at their other end."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from sightings import kill
+
+from ooMtrace import record
+from ooMtrace.enrich.service import FILE_LIMIT, service
+from ooMtrace.record import Connection, Endpoint
+
+SERVICES = b"""\
+# Network services, Internet style
+gopher\t\t70/tcp\t\t\t\t# Internet Gopher
+first 7000/tcp
+second 7000/tcp alias
+talk\t\t517/udp
+redis-of-the-file 6379/tcp
+#commented 7001/tcp
+high 40000/tcp
+broken
+broken 7002
+broken x/tcp
+broken 99999999999999999999/tcp
+\xff\xfe 7003/tcp
+"""
+
+
+def holding(*connections: Connection) -> record.OomKill:
+    return kill(process=record.Process(pid=100, connections=connections))
+
+
+def client(port: int | None, transport: str = "tcp") -> Connection:
+    local, remote = Endpoint(address="10.0.0.1", port=5432), Endpoint(address="10.0.0.2", port=port)
+    return Connection(fd=3, transport=transport, state="established", local=local, remote=remote)
+
+
+def unix(local: str | None = None, remote: str | None = None) -> Connection:
+    ends = [None if path is None else Endpoint(address=path) for path in (local, remote)]
+    return Connection(fd=3, transport="unix", local=ends[0], remote=ends[1])
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Path:
+    path = tmp_path / "services"
+    path.write_bytes(SERVICES)
+    return path
+
+
+def name_of(connection: Connection, services: Path, names: dict[int, str] | None = None) -> str | None:
+    (named,) = service(names or {}, services)(holding(connection)).process.connections
+    return named.service
+
+
+@pytest.mark.parametrize(
+    ("port", "transport", "name"),
+    [
+        (6379, "tcp", "redis"),
+        (5432, "tcp", "postgresql"),
+        (3306, "tcp", "mysql"),
+        (8125, "udp", "statsd"),
+        (443, "udp", "https"),
+        (70, "tcp", "gopher"),
+        (70, "udp", None),
+        (517, "udp", "talk"),
+        (7000, "tcp", "first"),
+        (7001, "tcp", None),
+        (7002, "tcp", None),
+        (7003, "tcp", None),
+        (40000, "tcp", None),
+        (6379, "sctp", None),
+        (6379, "raw", None),
+        (0, "tcp", None),
+        (None, "tcp", None),
+        (-1, "tcp", None),
+    ],
+)
+def test_the_remote_port_names_the_service(services, port, transport, name):
+    assert name_of(client(port, transport), services) == name
+
+
+def test_what_listens_is_named_by_its_own_port(services):
+    local, remote = Endpoint(address="0.0.0.0", port=6379), Endpoint(address="0.0.0.0", port=5432)
+    listening = Connection(fd=3, transport="tcp", state="listen", local=local, remote=remote)
+
+    assert name_of(listening, services) == "redis"
+
+
+@pytest.mark.parametrize("state", ["listen", "established", None])
+def test_a_socket_without_ends_has_no_name(services, state):
+    assert name_of(Connection(fd=3, transport="tcp", state=state), services) is None
+
+
+@pytest.mark.parametrize("port", [6379, 70, 9999, 40000])
+def test_the_operators_names_win(services, port):
+    assert name_of(client(port), services, {port: "ours"}) == "ours"
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\0", b"a/b/c\n" * 9, b"x" * 9999, b"x " * 9999])
+def test_a_services_file_that_is_missing_or_broken_costs_only_its_names(tmp_path, content):
+    if content is not None:
+        (tmp_path / "services").write_bytes(content)
+
+    assert name_of(client(70), tmp_path / "services") is None
+    assert name_of(client(6379), tmp_path / "services") == "redis"
+
+
+def test_a_folder_in_the_files_place_costs_only_its_names(tmp_path):
+    assert name_of(client(70), tmp_path) is None
+
+
+def test_the_file_is_not_read_without_end(tmp_path):
+    (tmp_path / "services").write_bytes(b"near 70/tcp\n" + b"#" * FILE_LIMIT + b"\nfar 71/tcp\n")
+
+    assert name_of(client(70), tmp_path / "services") == "near"
+    assert name_of(client(71), tmp_path / "services") is None
+
+
+def test_the_file_is_read_when_it_is_needed_and_only_once(tmp_path):
+    enrich = service({}, tmp_path / "services")
+    enrich(holding(client(6379)))
+    (tmp_path / "services").write_text("gopher 70/tcp\n")
+    assert enrich(holding(client(70))).process.connections[0].service == "gopher"
+
+    (tmp_path / "services").unlink()
+
+    assert enrich(holding(client(70))).process.connections[0].service == "gopher"
+
+
+@pytest.mark.parametrize(
+    ("path", "name"),
+    [
+        ("/var/run/postgresql/.s.PGSQL.5432", "postgresql"),
+        ("/tmp/.s.PGSQL.6432", "pgbouncer"),
+        ("/run/redis/redis-server.sock", "redis"),
+        ("/run/mysqld/mysqld.sock", "mysql"),
+        ("/var/run/memcached.sock", "memcached"),
+        ("/tmp/mongodb-27017.sock", "mongodb"),
+        ("/var/run/docker.sock", "docker"),
+        ("/run/containerd/containerd.sock", "containerd"),
+        ("@/containerd-shim/default/abc/shim.sock", "containerd"),
+        ("/run/containerd/s/0123456789abcdef", "containerd"),
+        ("/run/php/php8.2-fpm.sock", "php-fpm"),
+        ("/run/dbus/system_bus_socket", "dbus"),
+        ("/run/user/1000/bus", "dbus"),
+        ("/run/systemd/journal/stdout", "syslog"),
+        ("/dev/log", "syslog"),
+        ("/run/systemd/notify", "systemd"),
+        ("@/tmp/.X11-unix/X0", "x11"),
+        ("/srv/redis/app/own.sock", None),
+        ("@own", None),
+        ("@", None),
+        ("", None),
+    ],
+)
+def test_a_unix_socket_is_named_by_its_path(services, path, name):
+    assert name_of(unix(remote=path), services) == name
+    assert name_of(unix(local=path), services) == name
+
+
+def test_of_a_unix_sockets_two_names_the_other_ends_counts(services):
+    assert name_of(unix(local="/run/own.sock", remote="/var/run/docker.sock"), services) == "docker"
+
+
+def test_a_unix_socket_without_a_name_has_no_service(services):
+    assert name_of(unix(), services) is None
+
+
+@pytest.mark.parametrize("connections", [None, ()])
+def test_without_connections_nothing_changes(services, connections):
+    alone = kill(process=record.Process(pid=100, connections=connections))
+
+    assert service({}, services)(alone) is alone
+
+
+def test_all_else_about_a_connection_stays(services):
+    named = service({}, services)(holding(client(6379), client(9999))).process.connections
+
+    assert [one.service for one in named] == ["redis", None]
+    assert [one.remote for one in named] == [client(6379).remote, client(9999).remote]
