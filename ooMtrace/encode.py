@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import fields, is_dataclass, replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import orjson
@@ -14,8 +15,29 @@ from ooMtrace.record import OomKill
 LINE_LIMIT = 8000
 """Bytes, newline included: log shippers cut or drop longer lines."""
 
-EXPENDABLE = ("oom.candidates", "oom.trigger.cgroup", "cgroup.v2", "oom.group", "oom.memcg.path", "cgroup.path")
-"""What a line that is too long loses, in this order. Only cgroup paths can grow that long."""
+EXPENDABLE: tuple[tuple[str, int | None], ...] = (
+    ("oom.candidates", None),
+    ("oom.trigger.cgroup", None),
+    ("cgroup.v2", None),
+    ("process.environment", None),
+    ("process.connections", 8),
+    ("process.command_args", 0),
+    ("process.title", 0),
+    ("process.connections", 0),
+    ("process.working_directory", None),
+    ("process.executable", None),
+    ("oom.group", None),
+    ("oom.memcg.path", None),
+    ("cgroup.path", None),
+    ("namespace.addresses", None),
+    ("job", None),
+)
+"""What a line that is too long loses, in this order: all of it or, with a number, half and half again down to that."""
+
+RESERVE = 400
+"""Bytes left for `truncated` itself."""
+
+ORDER = tuple(one.name for one in fields(OomKill))
 
 UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
 """What JSON does not escape: control characters that a terminal may obey, and other ends of lines."""
@@ -26,10 +48,8 @@ def encode(kill: OomKill, *, pretty: bool = False) -> bytes:
     fact = plain(kill)
     cut = _shorten(fact)
     if cut:
-        fact = plain(replace(kill, truncated=tuple(cut)))
-        for name in cut:
-            _remove(fact, name)
-    return _dump(fact, pretty=pretty)
+        fact["truncated"] = sorted({*fact.get("truncated", ()), *cut})
+    return _dump({name: fact[name] for name in ORDER if name in fact}, pretty=pretty)
 
 
 def dump(value: Any) -> bytes:  # noqa: ANN401 (anything that JSON can say)
@@ -48,22 +68,28 @@ def plain(value: Any) -> Any:  # noqa: ANN401
     if is_dataclass(value):
         items = ((one.name, plain(getattr(value, one.name))) for one in fields(value))
         return {name: item for name, item in items if item is not None and item != {}}
+    if isinstance(value, Mapping):
+        return dict(value)
     return [plain(item) for item in value] if isinstance(value, tuple) else value
 
 
-def _shorten(fact: dict[str, Any]) -> list[str]:
-    """Remove expendable facts from the line until it is short enough; return their names."""
-    cut: list[str] = []
-    for name in EXPENDABLE:
-        if len(_dump(fact, pretty=False)) + len(str(EXPENDABLE)) <= LINE_LIMIT:
-            break
-        if _remove(fact, name):
-            cut.append(name)
+def _shorten(fact: dict[str, Any]) -> set[str]:
+    """Take expendable facts from the line until it is short enough; return their names."""
+    cut: set[str] = set()
+    for name, least in EXPENDABLE:
+        while len(_dump(fact, pretty=False)) + RESERVE > LINE_LIMIT and _cut(fact, name, least):
+            cut.add(name)
     return cut
 
 
-def _remove(fact: dict[str, Any], name: str) -> bool:
+def _cut(fact: dict[str, Any], name: str, least: int | None) -> bool:
+    """Halve a fact, or remove it; say whether there was anything to cut."""
     *parents, last = name.split(".")
     for parent in parents:
         fact = fact.get(parent, {})
-    return fact.pop(last, None) is not None
+    if least is None or not fact.get(last):
+        return fact.pop(last, None) is not None
+    half = max(len(fact[last]) // 2, least)
+    shorter = half < len(fact[last])
+    fact[last] = fact[last][:half]
+    return shorter

@@ -11,7 +11,8 @@ from ooMtrace.assemble import Assembler
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.command import command
 from ooMtrace.enrich.host import host
-#JOB from ooMtrace.enrich.job import job
+
+# JOB from ooMtrace.enrich.job import job
 from ooMtrace.enrich.network import network
 from ooMtrace.enrich.privacy import privacy
 from ooMtrace.enrich.process import process
@@ -57,7 +58,7 @@ def enrichers(settings: Settings) -> tuple[Enricher, ...]:
         command(),
         service(settings.services),
         privacy(command=settings.command),
-        #JOB job(),
+        # JOB job(),
         *looked_up,
     )
 

@@ -53,7 +53,7 @@ SHAPES = [
         # scheme://token@host; a short name without digits is a user.
         rf"://(?P<secret>(?![A-Za-z_.-]{{1,15}}:?@)[^\s{END}/?#:@]+)(?=:?@)",
         rf":(?P<secret>[^\s{END}:]{{1,100}})@(?=(?:tcp|udp|unix)\()",  # Go's way to name a MySQL server
-        rf":(?:thin|oci8?):[^\s{END}/:]{{0,60}}/(?P<secret>[^\s{END}@]+)@",  # Oracle's JDBC
+        rf":(?:thin|oci8?):[^\s{END}/:]{{0,60}}/(?P<secret>[^\s{END}@]{{1,100}})@",  # Oracle's JDBC
         rf"[?&](?:key|sig)=(?P<secret>[^\s{END}&#]+)",
         rf"(?:hooks\.slack\.com|webhook\.office\.com)/\w+/(?P<secret>[^\s{END}\"'?]+)",
         r"discord(?:app)?\.com/api/webhooks/\d+/(?P<secret>[\w-]+)",
@@ -123,7 +123,7 @@ VALUE = (
     re.compile(rf"(?P<quote>\\{{0,7}}[\"'])(?P<secret>[^{END}]*?)(?:(?<!\\)(?P=quote)|(?={END})|\Z)"),
     re.compile(rf"(?P<secret>[\[{{][^\]}}{END}]*[^\s{END},]*)"),
     # Also ends where the next `name=` of a list begins.
-    re.compile(rf"(?:(?i:bearer|basic|token|digest)\s+)?(?P<secret>(?:(?![,;&][\w.-]+=)[^\s{END}])+)"),
+    re.compile(rf"(?:(?i:bearer|basic|token|digest)\s+)?(?P<secret>\*{{8}}|(?:(?![,;&][\w.-]+=)[^\s{END}])+)"),
 )
 
 HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])")

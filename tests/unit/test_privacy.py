@@ -145,21 +145,10 @@ URLS = [
 ]
 
 TOKENS = [
-    "AKIA" + "Q7" * 8,
-    "ghp_" + "a1B2" * 9,
-    "github_pat_" + "a1B2" * 9,
-    "glpat-" + "a1B2" * 5,
-    "xoxb-" + "12345678-" * 3 + "abc",
-    "sk_live_" + "a1B2" * 6,
-    "AIza" + "a1B2-" * 7,
-    "npm_" + "a1B2" * 9,
-    "pypi-AgEIcHlwaS5vcmc" + "a1B2" * 9,
-    "sk-proj-" + "a1B2" * 9,
-    "hf_" + "a1B2" * 9,
-    "dop_v1_" + HEX * 2,
-    "SG." + "a1B2" * 5 + "." + "a1B2" * 10,
-    "hvs." + "a1B2" * 6,
-]
+    "AKIA" + "Q7" * 8, "ghp_" + "a1B2" * 9, "github_pat_" + "a1B2" * 9, "glpat-" + "a1B2" * 5, "xoxb-" + "12345678-" * 3,
+    "sk_live_" + "a1B2" * 6, "AIza" + "a1B2-" * 7, "npm_" + "a1B2" * 9, "pypi-AgEIcHlwaS5vcmc" + "a1B2" * 9,
+    "sk-proj-" + "a1B2" * 9, "hf_" + "a1B2" * 9, "dop_v1_" + HEX * 2, "SG." + "a1B2" * 5 + "." + "a1B2" * 9, JWT,
+]  # fmt: skip
 
 SECRETS = [
     *((titled(text), secret, "process.title") for text, secret in TITLES),
@@ -223,45 +212,24 @@ HARMLESS_TITLES = [
     "--password --host db",
 ]
 
+HARMLESS_OPTIONS = [
+    "--token-file /run/t", "--password_file=/run/p", "--secret-path /run/s", "--author x", "--tokenizer fast",
+    "tokenizer=fast", "--compass north", "--bypass cache", "--no-auth next", "--auth-method scram", "--auth=true",
+    "--auth --port 27017", "--password=", "--password-stdin x", "--secretary x", "--max-tokens 4096", "eos_token_id=502",
+    "--max-num-batched-tokens=8192", "--ask-become-pass site.yml", "-pass 1 -af highpass=f=200", "-p 8080:80",
+    "--authorization-mode=Node,RBAC", "--authentication-token-webhook-cache-ttl=2m", "--password-store=basic",
+    "-c password_encryption=scram-sha-256", "-Djava.security.auth.login.config=/etc/jaas.conf *:6379",
+    "-cp /lib/auth.jar:/lib/token.jar:/lib/spring-session.jar:x com.example.PasswordReset", "-p 2222 git@github.com",
+    "postgres://app@db:5432/shop", "ssh://git@github.com:22/a/b.git", "git+ssh://git@github.com/a/b.git@main",
+    "http://localhost:4873/@scope/package", "http://[::1]:8080/@x", "https://host:8443/?a=b#c@d",
+    "registry:5000/team/secret:1.2", f"-id {HEX * 2} -namespace moby", HEX + "01234567", "hf_small npm_config",
+    "sk-learn-worker-of-the-long-name",
+]  # fmt: skip
+
 HARMLESS_ARGUMENTS = [
-    ("app", "--token-file", "/run/t"),
-    ("app", "--password_file=/run/p"),
-    ("app", "--secret-path", "/run/s"),
-    ("app", "--author", "x"),
-    ("app", "tokenizer=fast"),
-    ("app", "--tokenizer", "fast"),
-    ("app", "--compass", "north"),
-    ("app", "--bypass", "cache"),
-    ("app", "--no-auth", "next"),
-    ("app", "--auth-method", "scram"),
-    ("app", "--auth", "--port", "27017"),
-    ("app", "--auth=true"),
-    ("app", "--password="),
-    ("app", "--password-stdin", "x"),
-    ("app", "--secretary", "x"),
-    ("app", "--max-tokens", "4096"),
-    ("app", "--max-num-batched-tokens=8192"),
-    ("app", "eos_token_id=50256"),
-    ("ansible-playbook", "--ask-become-pass", "site.yml"),
-    ("ffmpeg", "-pass", "1", "-af", "highpass=f=200"),
-    ("java", "-cp", "/lib/auth.jar:/lib/token.jar:/lib/spring-session.jar:x", "com.example.PasswordReset"),
-    ("java", "-Djava.security.auth.login.config=/etc/jaas.conf", "-Dspring.session.store-type=redis"),
-    ("postgres", "-c", "password_encryption=scram-sha-256"),
-    ("kube-apiserver", "--authentication-token-webhook-cache-ttl=2m", "--authorization-mode=Node,RBAC"),
-    ("chrome", "--password-store=basic"),
-    ("psql", "-p", "5432", "postgres://app@db:5432/shop"),
+    *(("app", *options.split(" ")) for options in HARMLESS_OPTIONS),
     ("mysql", "-h", "db", "-P", "3306", "-p", "shop"),
-    ("redis-server", "*:6379"),
-    ("docker", "run", "-p", "8080:80", "registry:5000/team/secret:1.2"),
-    ("ssh", "-p", "2222", "git@github.com"),
-    ("git", "clone", "ssh://git@github.com:22/a/b.git"),
-    ("pip", "install", "git+ssh://git@github.com/a/b.git@main"),
-    ("npm", "install", "http://localhost:4873/@scope/package"),
-    ("curl", "http://[::1]:8080/@x", "https://host:8443/?a=b#c@d"),
-    ("containerd-shim", "-id", HEX * 2, "-namespace", "moby"),
-    ("git", "checkout", HEX + "01234567"),
     ("sh", "-c", "cd /srv && PWD=/srv exec app"),
-    ("sk-learn-worker-of-the-long-name", "hf_small", "npm_config"),
     ("",),
     (),
 ]
@@ -339,10 +307,10 @@ def test_what_is_not_withheld_is_scrubbed_all_the_same():
     assert (held.withheld, held.redacted) == (("process.title",), ("process.environment",))
 
 
-PIECES = st.sampled_from(
-    ["--password", "-p", "token", "auth", " ", " ", "=", ":", "://", "@", '"', "'", "\\", "{", "}", "[", ",", ";", "&", "?"]
-    + ["mysql", "curl", "-u", "a", "b1", "x.y", "/", "\n", "\0", "-", "--", "_", MASK, "Bearer", "eyJ", "\ud800", "é"]
-)  # fmt: skip
+PIECES = st.sampled_from([
+    "--password", "-p", "token", "auth", " ", "=", ":", "://", "@", '"', "'", "\\", "{", "}", "[", ",", ";", "&", "?", "*",
+    "mysql", "curl", "-u", "a", "b1", "x.y", "/", "\n", "\0", "-", "--", "_", MASK, "Bearer", "eyJ", "\ud800", "é", "-c",
+])  # fmt: skip
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
 
 
@@ -350,8 +318,11 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
 def test_no_text_makes_it_fail_and_once_is_enough(title, arguments, name, value):
     connection = Connection(fd=3, transport="unix", local=Endpoint(address=value), remote=Endpoint(address=title))
     told = process(
-        title=title, command_args=tuple(arguments), environment={name: value}, connections=(connection,)
-    )  # fmt: skip
+        title=title,
+        command_args=tuple(arguments),
+        environment={name: value},
+        connections=(connection,),
+    )
 
     scrubbed = privacy()(told)
 
@@ -359,10 +330,11 @@ def test_no_text_makes_it_fail_and_once_is_enough(title, arguments, name, value)
 
 
 SIZE = 4096
-PATHOLOGICAL = ["a", " ", "\n", "-", "=", ":", '"', "\\", "://", "://a:b", "://a:b/", "pass", "pass=", 'pass="', "pass='\\",
-    "--password ", "-eyJaaaaaaaa", "eyJaaaaaaaa.", "aA", "a_", "password ", "bearer ", "Bearer a", "-----BEGIN PRIVATE KEY",
+PATHOLOGICAL = [
+    "a", " ", "\n", "-", "=", ":", '"', "\\", "://", "://a:b", "://a:b/", "pass", "pass=", 'pass="', "pass='\\", "aA", "a_",
+    "--password ", "-eyJaaaaaaaa", "eyJaaaaaaaa.", "password ", "bearer ", "Bearer a", "-----BEGIN PRIVATE KEY", "a@",
     "mysql -p ", "curl -u a", "token\t", "[", "{pass=[", "&a", ",a", "pass=,", "SG.", "SG.aaaaaaaaaaaaaaaa.", ":thin:a/",
-    "a:", "?key=", "identified by ", "sk-ant-", "pass=\\\\", "-a-", "xoxb-", "bot1234567", "a@", "\0", "a\0--", "pass=a,b",
+    "a:", "?key=", "identified by ", "sk-ant-", "pass=\\\\", "-a-", "xoxb-", "bot1234567", "\0", "a\0--", "pass=a,b",
 ]  # fmt: skip
 
 
