@@ -10,18 +10,19 @@
 
 #include "kernel.h"
 
-#define CHUNK	    64	 /* the size of the smallest table of descriptors (NR_OPEN_DEFAULT), all others are multiples */
-#define PAGE	    4096 /* or a part of a page, where those are larger */
-#define UNIX_WALKED 64	 /* Unix domain sockets looked at for one with a name */
-#define SUN_PATH    108	 /* sizeof(sockaddr_un.sun_path) */
-#define KIND_SOCKET 12	 /* S_IFSOCK >> 12 */
-#define ANON_INODE  0x80000 /* S_ANON_INODE: since 6.16 anonymous inodes are regular files by their mode */
-#define AF_UNIX	    1
-#define AF_INET	    2
-#define AF_INET6    10
-#define IPPROTO_TCP 6
-#define IPPROTO_UDP 17
-#define ROOM	    (CONTEXT_STRINGS - PAGE) /* one more piece of a page fits from here */
+#define CHUNK	     64 /* the size of the smallest table of descriptors (NR_OPEN_DEFAULT), all others are multiples */
+#define PAGE	     4096    /* or a part of a page, where those are larger */
+#define UNIX_WALKED  64	     /* Unix domain sockets looked at for one with a name */
+#define SUN_PATH     108     /* sizeof(sockaddr_un.sun_path) */
+#define KIND_REGULAR 8	     /* S_IFREG >> 12 */
+#define KIND_SOCKET  12	     /* S_IFSOCK >> 12 */
+#define ANON_INODE   0x80000 /* S_ANON_INODE: since 6.16 anonymous inodes are regular files by their mode */
+#define AF_UNIX	     1
+#define AF_INET	     2
+#define AF_INET6     10
+#define SOCK_STREAM  1
+#define SOCK_DGRAM   2
+#define ROOM	     (CONTEXT_STRINGS - PAGE) /* one more piece of a page fits from here */
 
 /* What the walk over the descriptors has found, to be described afterwards. */
 struct found {
@@ -167,33 +168,38 @@ inline_always void begin_walk(struct context *c, struct walk *w, void *task)
 	c->walked = w->fds ? 0 : UNKNOWN;
 }
 
-inline_always void note(struct found *list, u64 *length, u64 most, void *sk, s64 fd)
+inline_always void note(struct found *list, u64 *length, u64 most, void *file, s64 fd)
 {
 	u64 place = *length;
 
 	asm volatile("" : "+r"(place));
 	if (place >= most)
 		return;
-	list[place].sk = sk;
+	list[place].sk = read_ptr(read_ptr(file, OFF_FILE_PRIVATE), OFF_SOCKET_SK);
 	list[place].fd = fd;
 	*length = place + 1;
 }
 
-inline_always void note_socket(struct context *c, struct walk *w, void *file, s64 fd)
+/*
+ * The kind of socket is told by its operations and type, which lie beside the inode (SOCKET_I(), include/net/sock.h):
+ * a look into each struct sock, somewhere else in memory, would double the cost.
+ */
+inline_always void note_socket(struct context *c, struct walk *w, void *file, void *inode, s64 fd)
 {
-	void *sk = read_ptr(read_ptr(file, OFF_FILE_PRIVATE), OFF_SOCKET_SK);
-	s64 family = read_u16(sk, OFF_SK_FAMILY);
-	s64 protocol = read_u16(sk, OFF_SK_PROTOCOL);
+	void *socket = inode - OFF_SOCKET_ALLOC_INODE;
+	s64 family = read_s32(read_ptr(socket, OFF_SOCKET_OPS), OFF_PROTO_OPS_FAMILY);
 
 	if (family == AF_UNIX) {
 		c->unix_domain++;
-		note(w->unix_sockets, &w->unix_domain, UNIX_WALKED, sk, fd);
+		note(w->unix_sockets, &w->unix_domain, UNIX_WALKED, file, fd);
 	} else if (family == AF_INET || family == AF_INET6) {
-		if (protocol == IPPROTO_TCP)
+		s64 type = read_u16(socket, OFF_SOCKET_TYPE);
+
+		if (type == SOCK_STREAM)
 			c->tcp++;
-		if (protocol == IPPROTO_UDP)
+		if (type == SOCK_DGRAM)
 			c->udp++;
-		note(w->inet_sockets, &w->inet, SOCKETS, sk, fd);
+		note(w->inet_sockets, &w->inet, SOCKETS, file, fd);
 	}
 }
 
@@ -213,12 +219,12 @@ inline_always int walk_chunk(struct context *c, struct walk *w)
 			continue;
 		inode = read_ptr(file, OFF_FILE_INODE);
 		kind = (u64)read_u16(inode, OFF_INODE_MODE) >> 12;
-		if (read_u32(inode, OFF_INODE_FLAGS) & ANON_INODE)
+		if (kind == KIND_REGULAR && read_u32(inode, OFF_INODE_FLAGS) & ANON_INODE)
 			kind = 0;
 		asm volatile("" : "+r"(kind));
 		c->kinds[kind & (KINDS - 1)]++;
 		if (kind == KIND_SOCKET)
-			note_socket(c, w, file, base + i);
+			note_socket(c, w, file, inode, base + i);
 	}
 	c->walked = w->base = base + CHUNK;
 	return w->base < DESCRIPTORS && w->base < c->slots;

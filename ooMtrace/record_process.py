@@ -64,8 +64,8 @@ class OpenFiles:
     pipe: int = always("Pipes")
     socket: int = always("Sockets of any kind")
     anonymous: int = always("What has no name: eventfd, epoll, timerfd, BPF, ...")
-    tcp: int = always("Of the sockets: TCP")
-    udp: int = always("Of the sockets: UDP")
+    tcp: int = always("Of the sockets: TCP, and other streams over IP")
+    udp: int = always("Of the sockets: UDP, and other datagrams over IP")
     unix: int = always("Of the sockets: Unix domain")
     incomplete: bool | None = optional("True: only the first 1,024 descriptors were looked at, there may be more")
 

@@ -83,7 +83,7 @@ PROGRAMS = [
 STRONG = re.compile(
     _any(
         r"pass(?:word|wd|phrase|code)|secret(?!ar)|credential",
-        r"(?:token|pwd|jwt|psk)s?(?:_|$)|(?:^|_)creds?(?:_|$)",  # not tokenizer, not jwt_verifier's kin
+        r"(?:token|pwd|jwt|psk)s?(?:_|$)|(?:^|_)creds?(?:_|$)",  # not tokenizer
         r"(?:^|_)(?:db|d|p|my|sql|mysql|pg|mongo|redis|ssh|ftp|smtp|mail|http|proxy|user|admin|root|login|key|store"
         r"|master|require|become|bind|rpc|web|app)?pass(?:_|$)",  # not compass, bypass, askpass, highpass
         r"(?:api|app|access|account|admin|auth|cookie|customer|decryption|deploy|encryption|encrypt|hmac|license"
@@ -125,6 +125,10 @@ VALUE = (
     # Also ends where the next `name=` of a list begins.
     re.compile(rf"(?:(?i:bearer|basic|token|digest)\s+)?(?P<secret>\*{{8}}|(?:(?![,;&][\w.-]+=)[^\s{END}])+)"),
 )
+
+SURE = re.compile("(?i)pass|authorization")
+WORD = re.compile(rf"[A-Za-z_]{{1,20}}(?=[\s{END},:;()\[\]]|\Z)")
+"""After a colon, a mere word is taken for a secret only if the name is sure to be one's."""
 
 HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 SCRIPT = ("-c\0", "-ec\0", "-lc\0", "-xc\0")
@@ -260,9 +264,10 @@ def _announces(found: re.Match[str]) -> bool:
         return name.startswith("-") and not SWITCH.match(_plain_name(name))
     if "=" in sign or '"' in found["close"] or "'" in found["close"]:
         return True
-    # Many a plain thing has a colon: module:app, host:port, image:tag, Some::Class, queue:auth:name.
-    before = found.string[found.start() - 1 : found.start()]
-    return bool(STRONG.search(_plain_name(name))) and "." not in name and before not in (":", "@", "/")
+    # Many a plain thing has a colon: module:app, host:port, image:tag, Some::Class, queue:auth:name, task: running.
+    before, is_word = found.string[found.start() - 1 : found.start()], WORD.match(found.string, found.end())
+    is_told = "." not in name and before not in (":", "@", "/") and (not is_word or bool(SURE.search(name)))
+    return is_told and bool(STRONG.search(_plain_name(name)))
 
 
 def _plain_name(name: str) -> str:

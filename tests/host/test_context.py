@@ -13,7 +13,7 @@ import socket
 import stat
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -92,16 +92,14 @@ def end_of(address):
 
 def described(one):
     """A socket as its line should show it, by what the kernel says of it to us who have it, too."""
-    local = end_of(one.getsockname())
-    try:
-        remote = end_of(one.getpeername())
-    except OSError:  # not connected
-        remote = None
-    transport, state = "unix", None
-    if one.family != socket.AF_UNIX:
-        transport = "tcp" if one.type == socket.SOCK_STREAM else "udp"
-    if transport == "tcp":
-        state = "listen" if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) else "established"
+    local, remote, state = end_of(one.getsockname()), None, None
+    with suppress(OSError):  # not connected
+        remote, state = end_of(one.getpeername()), "established"
+    if one.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        state = "listen"
+    transport = "tcp" if one.type == socket.SOCK_STREAM else "udp"
+    if one.family == socket.AF_UNIX:
+        transport = "unix"
     known = {"fd": one.fileno(), "transport": transport, "state": state, "local": local, "remote": remote}
     return {name: value for name, value in known.items() if value is not None}
 
@@ -364,7 +362,7 @@ def test_a_victim_that_sleeps_where_sigkill_does_not_wake_it_has_its_line_at_onc
     assert ("process.command_args" in line["missing"]) == ("command_args" not in line["process"])
     validate(gone)
     assert gone["event"] == "oom_exit"
-    assert gone["kill"] == line["id"]
+    assert gone["exit"]["kill"] == line["id"]
     assert told(gone, seen) == seen
     assert by_fd(gone) == connections
 

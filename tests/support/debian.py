@@ -55,7 +55,7 @@ class Tree:
         returned, and dies with it.
         """
         namespaces = ["--uts", "--pid", "--fork", "--kill-child"] if hostname else []
-        where = [self.root, self.share, user, hostname, cgroup.folder if cgroup else ""]
+        where = [str(self.root), str(self.share), user, hostname, str(cgroup.folder) if cgroup else ""]
         return subprocess.Popen(
             ["unshare", "--mount", *namespaces, INSIDE, *where, *command],
             env={**ENVIRONMENT, **(env or {})},

@@ -28,8 +28,8 @@ HOSTNAME = "web-worker-7d9f-abcde"
 LIMIT = 200 << 20
 LOCK = "lock:notify:42"
 PATIENCE_S = 120
-# The job is known to Redis only from the first heartbeat after its start on: the hash is `work` since Sidekiq 7 and
-# was `workers` before.
+# The job is known to Redis only from the first heartbeat after its start on: first in a hash, which is `work` since
+# Sidekiq 7 and was `workers` before, and then in the set.
 WORKER = """\
 require 'sidekiq'
 
@@ -39,7 +39,7 @@ class NotifyJob
   def perform(id)
     lock = "lock:notify:#{id}"
     Sidekiq.redis { |redis| redis.set(lock, jid) }
-    sleep 0.1 while Sidekiq.redis { |redis| redis.keys('*:work*') }.empty?
+    sleep 0.1 until Sidekiq.redis { |redis| redis.keys('*:work*').any? && redis.scard('processes') > 0 }
     hoard = []
     loop { hoard << 'x' * (1 << 20) }
   ensure
