@@ -12,6 +12,7 @@ from .matrix import Cell, load
 TABLE = Path(__file__).parent.parent.parent / "docs/support.md"
 WORDS = {
     "allocating_task": "global OOM with `vm.oom_kill_allocating_task`",
+    "context": "ten victims' arguments, files and connections",
     "dying": "a process that was already dying: no kill",
     "fentry": "no kprobes: fentry instead",
     "global": "global OOM",

@@ -53,9 +53,9 @@ def _violations(value: Any, schema: dict[str, Any], name: str) -> list[str]:
         return [one for item in value for one in _violations(item, schema["items"], f"{name}[]")]
     if not isinstance(value, dict):
         return []
-    found = [f"{name} has no {key}" for key in schema["required"] if key not in value]
+    found = [f"{name} has no {key}" for key in schema.get("required", ()) if key not in value]
     for key, part in value.items():
-        known = schema["properties"].get(key)
+        known = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
         found += _violations(part, known, f"{name}.{key}") if known else [f"{name}.{key} is not in the schema"]
     return found
 
