@@ -81,12 +81,12 @@ def _join(rule: Rule, found: Mapping[str, str], kill: OomKill) -> str | None:
 
 
 def _surroundings(kill: OomKill) -> dict[str, str | int | None]:
-    process = kill.process
+    process, where = kill.process, kill.namespace
     parent = process.parent
-    # A fork keeps the name; and the first process of a pid namespace has a parent outside, whose pid nobody knows there.
+    # A fork keeps the name. The first process of a pid namespace has a parent outside, whose pid is not known in there.
     forked = parent is not None and parent.comm is not None and parent.comm == process.comm and process.vpid != 1
     return {
-        "hostname": kill.namespace and kill.namespace.hostname,
+        "hostname": None if where is None else where.hostname,
         "pid": process.vpid,
         "parent": parent.vpid if parent and forked else None,
     }

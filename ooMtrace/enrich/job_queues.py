@@ -35,7 +35,7 @@ QUEUES = (
         join=SIDEKIQ_JOIN,
         registry=SIDEKIQ,
     ),
-    # lib/resque/worker.rb: the parent registers, and writes the title before it forks; one that does not fork has it, too.
+    # lib/resque/worker.rb: the parent registers, and writes the title before it forks (if it does).
     Rule(
         system="resque",
         role="worker",

@@ -38,7 +38,7 @@ class Rule:
         where: All of these must be found.
         also: What these find is added; what was found first stays.
         join: Templates of the key; the first one counts of which every part is known. Besides the groups there are
-            `hostname`, `pid` (both as the worker saw them) and `parent` (the pid of the process that it was forked from).
+            `hostname` and `pid`, as the worker saw them, and `parent`: the pid of the process that it was forked from.
         registry: Where that key is looked up.
     """
 

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Records as a real kernel sent them, carried to the very line.
 
-tests/fixtures/records: NAME.bin or NAME-0.bin, NAME-1.bin ..., recorded on Linux 6.18 with cgroup version 1, and
-NAME.json, the lines expected of them.
+tests/fixtures/records: NAME-0.bin, NAME-1.bin ..., recorded on Linux 6.18 with cgroup version 1 by
+tests/fixtures/record.py, and NAME.json, the lines expected of them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,56 +20,78 @@ from ooMtrace.assemble import Assembler
 from ooMtrace.encode import encode
 from ooMtrace.kernel.now import Now
 from ooMtrace.probe.decode import decode
+from ooMtrace.sighting import Context, Exit, Record, Sighting
 
-FIXTURES = Path(__file__).parent.parent / "fixtures/records"
-HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", kernel="6.18.44")
-SYMBOLS = {
-    "oom_kill_process": (18446744071584707344, 18446744071584707744),
-    "oom_kill_memcg_member": (18446744071584707760, 18446744071584707936),
-    "mem_cgroup_out_of_memory": (18446744071585708720, 18446744071585708992),
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())
+HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", kernel=KERNEL["release"])
+SYMBOLS = {name: (start, end) for name, (start, end) in KERNEL["symbols"].items()}
+NOW = Now(**KERNEL["now"])
+
+STORIES: dict[str, dict[str, Any]] = {
+    "self": {},
+    "nested": {},
+    "sharer": {},
+    "hostile": {},
+    "dying": {"dying": True},
+    "context": {},
+    "lifecycle": {"exits": True},
+    "env": {"environment": ("QUEUE", "CI_*", "ABSENT")},
+    "self-record": {"source": "record"},
 }
-NOW = Now(
-    realtime=1795477897373243908,
-    monotonic=4605000000000,
-    boottime=4605000000000,
-    page_size=4096,
-    ram=6171023,
-    swap=0,
-    swappiness=60,
-    nodes=1,
-)
-
-SOURCES: dict[str, record.Source] = {
-    "self": "victim",
-    "nested": "victim",
-    "sharer": "victim",
-    "hostile": "victim",
-    "dying": "victim",
-    "self-record": "record",
-}
+"""And how the tracer is to be asked for them."""
 
 
-def lines(name: str, source: record.Source) -> Iterator[bytes]:
-    assembler = Assembler(HOST, SYMBOLS, source, dying=True)
-    files = sorted(FIXTURES.glob(f"{name}.bin")) or sorted(FIXTURES.glob(f"{name}-[0-9].bin"))
-    kills = [kill for file in files for kill in assembler.add(decode(file.read_bytes()), NOW)]
+def records(name: str) -> list[Record]:
+    return [decode(path.read_bytes()) for path in sorted(FIXTURES.glob(f"records/{name}-[0-9].bin"))]
+
+
+def at(ktime: int) -> Now:
+    passed = ktime - NOW.monotonic
+    return replace(NOW, realtime=NOW.realtime + passed, monotonic=ktime, boottime=NOW.boottime + passed)
+
+
+def told(all_: list[Record], *, source: record.Source = "victim", **wishes: Any) -> Iterator[bytes]:
+    """The lines of records that are taken in as they were made."""
+    assembler = Assembler(HOST, SYMBOLS, source, **wishes)
+    kills = [kill for one in all_ for kill in assembler.add(one, at(one.ktime))]
     kills += assembler.due(1 << 63)
     for number, kill in enumerate(kills, 1):
         yield encode(replace(kill, seq=number, missing=tuple(record.missing(kill))))
 
 
-@pytest.mark.parametrize("name", SOURCES)
-def test_a_recorded_kill_gives_exactly_this_line(name, validate):
-    expected = (FIXTURES / f"{name}.json").read_bytes()
+def lines(name: str) -> Iterator[bytes]:
+    return told(records(name), **STORIES[name])
 
-    found = b"".join(lines(name, SOURCES[name]))
+
+@pytest.mark.parametrize("name", STORIES)
+def test_a_recorded_kill_gives_exactly_this_line(name, validate):
+    expected = (FIXTURES / f"records/{name}.json").read_bytes()
+
+    found = b"".join(lines(name))
 
     assert found == expected
     for line in found.splitlines():
         validate(json.loads(line))
 
 
-def test_every_fixture_is_used():
-    stems = {path.stem.rstrip("0123456789").rstrip("-") for path in FIXTURES.glob("*.bin")}
+@pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("self", [Sighting, Context]),
+        ("sharer", [Sighting, Sighting, Context, Context]),
+        ("dying", [Sighting]),
+        ("context", [Sighting, Context]),
+        ("lifecycle", [Sighting, Context, Exit]),
+        ("env", [Sighting, Context]),
+        ("self-record", [Sighting]),
+    ],
+)
+def test_the_kernel_side_sent_these_records(name, kinds):
+    assert sorted(type(one).__name__ for one in records(name)) == sorted(kind.__name__ for kind in kinds)
 
-    assert stems == set(SOURCES) == {path.stem for path in FIXTURES.glob("*.json")}
+
+def test_every_fixture_is_used():
+    stems = {path.stem.rstrip("0123456789").rstrip("-") for path in FIXTURES.glob("records/*.bin")}
+
+    assert stems == set(STORIES) == {path.stem for path in FIXTURES.glob("records/*.json")}
