@@ -100,7 +100,9 @@ class Job:
     name: str | None = optional("Kind of the job: its class, function, DAG or query")
     id: str | None = optional("Number or name of the job")
     worker: str | None = optional("The worker's own name")
-    join: str | None = optional("The key under which the system's own registry knows this worker")
+    join: str | None = optional(
+        "The key by which the system's own registry knows this worker, or what it begins or ends with"
+    )
     registry: str | None = optional("Where to look for that key")
 
 

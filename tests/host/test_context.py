@@ -278,11 +278,11 @@ def nameless():
     return [one for _ in range(40) for one in socket.socketpair()]
 
 
-def raw():
+def pings():
     return [socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) for _ in range(40)]
 
 
-@pytest.mark.parametrize(("others", "server"), [(nameless, "unix"), (raw, "tcp")], ids=["unix", "tcp"])
+@pytest.mark.parametrize(("others", "server"), [(nameless, "unix"), (pings, "tcp")], ids=["unix", "tcp"])
 def test_a_connection_behind_many_other_sockets_is_not_passed_over_silently(
     tracer, cgroup, victim, net, others, server
 ):

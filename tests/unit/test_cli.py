@@ -28,6 +28,11 @@ def test_without_options_it_traces_at_the_highest_level_to_stdout():
         pretty=False,
         verbose=False,
         json=False,
+        lifecycle=False,
+        env=(),
+        cmdline=True,
+        network=True,
+        service=(),
     )
 
 
@@ -39,6 +44,11 @@ def test_without_options_it_traces_at_the_highest_level_to_stdout():
         ("--level victim", Options(level="victim")),
         ("--require record", Options(require="record")),
         ("--all --pretty --verbose", Options(all=True, pretty=True, verbose=True)),
+        ("--lifecycle", Options(lifecycle=True)),
+        ("--env QUEUE --env CI_*", Options(env=("QUEUE", "CI_*"))),
+        ("--no-cmdline --no-network", Options(cmdline=False, network=False)),
+        ("--service 7000=redis --service 5433=a=b", Options(service=((7000, "redis"), (5433, "a=b")))),
+        ("--service 0=none --service 65535=last", Options(service=((0, "none"), (65535, "last")))),
         ("doctor", Options(command="doctor")),
         ("doctor --json", Options(command="doctor", json=True)),
         ("--require full doctor", Options(command="doctor", require="full")),
@@ -90,12 +100,18 @@ def test_every_example_of_the_help_is_a_command_that_is_understood():
         cli.parse(example.split("|")[0].removeprefix("sudo ").split()[1:])
 
 
+OPTIONS = (
+    *("--version", "--output", "--pretty", "--all", "--lifecycle", "--env", "--no-cmdline", "--no-network"),
+    *("--service", "--level", "--require", "--ready-file", "--verbose"),
+)
+
+
 def test_every_option_of_the_help_has_its_words(capsys):
     with pytest.raises(SystemExit):
         cli.main(["--help"])
 
     said = capsys.readouterr().out
-    for option in ("--version", "--output", "--pretty", "--all", "--level", "--require", "--ready-file", "--verbose"):
+    for option in OPTIONS:
         assert f"\n  {option}" in said
     for line in said.splitlines():
         assert len(line) <= 120

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From bytes to a sighting or a ranking: nothing is invented, nothing is lost, and nonsense is refused."""
+"""From bytes to what has been seen: nothing is invented, nothing is lost, and nonsense is refused."""
 
 from __future__ import annotations
 
@@ -15,10 +15,25 @@ from hypothesis import strategies as st
 from ooMtrace.errors import DecodeError
 from ooMtrace.probe import wire
 from ooMtrace.probe.decode import decode, text
-from ooMtrace.sighting import Candidate, Decision, Kind, MemcgLevel, Ranking, Rss, Sighting, Task, Victim
+from ooMtrace.sighting import (
+    Candidate,
+    Context,
+    Decision,
+    Descriptors,
+    Exit,
+    Kind,
+    MemcgLevel,
+    Ranking,
+    Rss,
+    Sighting,
+    Socket,
+    Task,
+    Victim,
+)
 
 FIXED = ctypes.sizeof(wire.Sighting)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)
+FIXED_CONTEXT = ctypes.sizeof(wire.Context)
 
 
 def unknown(kind: int = wire.KIND_KILLED) -> wire.Sighting:
@@ -52,12 +67,16 @@ def test_what_could_not_be_read_is_none_everywhere():
         trigger_memcg_ids=(),
         trigger_memcg_path=None,
         stack=(),
+        signalled_at=None,
+        exec_args=None,
     )
 
 
 def test_every_number_and_string_arrives_where_it_belongs():
     raw = unknown(wire.KIND_SHARER)
-    raw.ktime, raw.memcg_version, raw.unified_id = 10, 1, 11
+    raw.ktime, raw.memcg_version, raw.unified_id, raw.signalled_at = 10, 1, 11, 9
+    raw.exec_size = 6
+    ctypes.memmove(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, b"a\0b\0c\0stale", 11)
     raw.victim.task = wire.Task(20, 21, 22, b"worker")
     raw.victim.parent = wire.Task(23, 24, 25, b"boss")
     raw.trigger = wire.Task(26, 27, 28, b"sixteen-letters-")
@@ -103,6 +122,8 @@ def test_every_number_and_string_arrives_where_it_belongs():
         trigger_memcg_ids=(110, 111),
         trigger_memcg_path=("d", "e", "f"),
         stack=(0xFFFFFFFFFFFFFFFF, 120),
+        signalled_at=9,
+        exec_args=(b"a\0b\0c\0", 6),
     )
 
 
@@ -111,7 +132,7 @@ def test_every_kind_is_known(kind):
     assert decode(bytes(unknown(kind.value))).kind is kind
 
 
-@pytest.mark.parametrize("kind", [0, 5, -1, wire.UNKNOWN])
+@pytest.mark.parametrize("kind", [0, 7, -1, wire.UNKNOWN])
 def test_another_kind_is_refused(kind):
     with pytest.raises(DecodeError, match=f"^a record of the unknown kind {kind} came from the kernel$"):
         decode(bytes(unknown(kind)))
@@ -203,7 +224,7 @@ def test_paths_that_do_not_fit_are_refused(lengths):
     raw = unknown()
     raw.paths = wire.Paths(*lengths, 4)
 
-    with pytest.raises(DecodeError, match=r"^a record from the kernel ends within a path$"):
+    with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
         decode(bytes(raw) + b"a\0b\0")
 
 
@@ -260,7 +281,7 @@ def numbers_and_texts(part: Any) -> list[object]:
 
 
 @given(
-    kind=st.sampled_from((0, 1, 2, 3, 5)),
+    kind=st.sampled_from((0, 1, 2, 3, 7)),
     noise=st.binary(min_size=64, max_size=64),
     lengths=st.tuples(*[st.integers(-2, 12)] * 3),
     strings=st.binary(max_size=32),
@@ -358,14 +379,14 @@ def test_every_shorter_ranking_is_refused():
 def test_a_candidates_path_that_does_not_fit_is_refused(length):
     wrong = wire.Candidate(1, 5, 0, 1, length, b"worker")
 
-    with pytest.raises(DecodeError, match=r"^a record from the kernel ends within a path$"):
+    with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
         decode(ranking((wrong, b"a\0b\0")))
 
 
 def test_every_cut_within_a_candidates_path_is_refused():
     whole = ranking(candidate(1, 5, 1, b"abc\0"), candidate(2, 6, 2, b"def\0"))
     for length in range(FIXED_RANKING, FIXED_RANKING + 8):
-        with pytest.raises(DecodeError, match=r"^a record from the kernel ends within a path$"):
+        with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
             decode(whole[:length])
     assert decode(whole + b"\xaa" * 6) == decode(whole)
 

@@ -34,7 +34,9 @@ def features(name: str) -> Features:
     return Features(**found)
 
 
-RAW = ("raw_tracepoint:signal_generate", "raw_tracepoint:mark_victim")
+RAW = tuple(
+    f"raw_tracepoint:{name}" for name in ("signal_generate", "mark_victim", "signal_deliver", "sched_process_exec")
+)
 CLASSIC = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
 
 
@@ -132,10 +134,13 @@ def test_the_plan_of_a_full_kernel_is_this():
             "PER_CPU_OFFSET": 18446744071600000000,
             "NR_CPUS": 4,
             "MARK_VICTIM_TASK": 1,
+            "OOM_KILL_PROCESS": START,
+            "OOM_KILL_PROCESS_SIZE": SIZE,
             "WITH_KPROBE": 1,
         },
         hooks=("kprobe:oom_kill_process", *RAW),
         obstacles=(),
+        stages=("stage_walk", "stage_describe"),
     )
 
 

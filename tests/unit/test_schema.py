@@ -22,7 +22,7 @@ PARTS = [part for part in vars(record).values() if isinstance(part, type) and is
 def objects(schema: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
     if schema.get("type") == "array":
         yield from objects(schema["items"], f"{name}[]")
-    if schema.get("type") == "object":
+    if "properties" in schema:
         yield name, schema
         for one, part in schema["properties"].items():
             yield from objects(part, f"{name}.{one}".lstrip("."))
@@ -41,7 +41,7 @@ def test_every_field_of_the_record_has_its_sentence(part):
     for one in fields(part):
         assert len(one.metadata["doc"].split()) >= 1, one.name
         assert one.metadata["doc"][0].isupper() or one.metadata["doc"][0] in "`/-0123456789", one.name
-        assert not one.metadata["doc"].endswith("."), one.name
+        assert not one.metadata["doc"].removesuffix("...").endswith("."), one.name
 
 
 def test_every_field_is_in_the_schema_with_its_sentence():
@@ -66,6 +66,12 @@ def test_these_names_are_in_every_line():
         "oom": ["incident"],
         "oom.gfp_mask": ["raw", "flags"],
         "oom.candidates[]": ["points"],
+        "process.open_files": [
+            *("total", "regular", "directory", "device", "pipe", "socket", "anonymous", "tcp", "udp", "unix"),
+        ],
+        "process.connections[]": ["fd", "transport"],
+        "job": ["system"],
+        "exit": ["kill", "after_us"],
     }
 
 
@@ -78,7 +84,7 @@ def test_types_are_these():
         "items": {"type": "string"},
         "description": "Facts that could not be had",
     }
-    assert properties["event"]["enum"] == ["oom_kill", "oom_dying"]
+    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit"]
     assert properties["source"]["enum"] == ["full", "victim", "record"]
     oom = properties["oom"]["properties"]
     assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]
@@ -86,6 +92,19 @@ def test_types_are_these():
     assert oom["points"]["properties"]["exact"]["type"] == "boolean"
     assert oom["memcg"]["properties"]["id"]["type"] == "string"
     assert properties["namespace"]["properties"]["net"]["type"] == "string"
+    process = properties["process"]["properties"]
+    assert process["command_args"] == {
+        "type": "array",
+        "items": {"type": "string"},
+        "description": "Its arguments, the program's name first; unless it has a title",
+    }
+    assert process["environment"] == {
+        "type": "object",
+        "additionalProperties": {"type": "string"},
+        "description": "Its environment variables, of those allowed by --env",
+    }
+    assert process["connections"]["items"]["properties"]["remote"]["properties"]["port"]["type"] == "integer"
+    assert process["open_files"]["properties"]["incomplete"]["type"] == "boolean"
 
 
 def test_a_line_fits(validate):
@@ -100,6 +119,10 @@ def test_a_line_fits(validate):
         {"oom": {"verdict": "killed"}},
         {"process": {"pid": "100"}},
         {"stranger": 1},
+        {"process": {"environment": {"QUEUE": 1}}},
+        {"process": {"connections": [{"fd": 3}]}},
+        {"process": {"open_files": {"total": 3}}},
+        {"exit": {"kill": "x"}},
     ],
 )
 def test_a_line_that_is_wrong_does_not_fit(validate, broken):

@@ -24,9 +24,15 @@ STRUCTURES = {
     "sighting": wire.Sighting,
     "candidate": wire.Candidate,
     "ranking": wire.Ranking,
+    "socket": wire.Socket,
+    "context": wire.Context,
+    "exit": wire.Exit,
 }
-WITH_STRINGS = ("sighting", "ranking")
-CONSTANTS = ("LEVELS", "FRAMES", "BEST", "UNKNOWN", "KIND_DYING", "KIND_KILLED", "KIND_SHARER", "KIND_RANKING")
+WITH_STRINGS = ("sighting", "ranking", "context")
+CONSTANTS = (
+    *("LEVELS", "FRAMES", "BEST", "KINDS", "SOCKETS", "UNIX_SOCKETS", "UNKNOWN", "KIND_DYING", "KIND_KILLED"),
+    *("KIND_SHARER", "KIND_RANKING", "KIND_CONTEXT", "KIND_EXIT"),
+)
 
 
 def questions() -> Iterator[tuple[str, str]]:
