@@ -197,8 +197,10 @@ inline_always void note_socket(struct context *c, struct walk *w, void *file, vo
 
 		if (type == SOCK_STREAM)
 			c->tcp++;
-		if (type == SOCK_DGRAM)
+		else if (type == SOCK_DGRAM)
 			c->udp++;
+		else
+			return;
 		note(w->inet_sockets, &w->inet, SOCKETS, file, fd);
 	}
 }

@@ -34,6 +34,9 @@ EXPENDABLE: tuple[tuple[str, int | None], ...] = (
 )
 """What a line that is too long loses, in this order: all of it or, with a number, half and half again down to that."""
 
+SHORT = 64
+"""Characters of a text in a list that is not worth cutting."""
+
 RESERVE = 400
 """Bytes left for `truncated` itself."""
 
@@ -87,9 +90,19 @@ def _cut(fact: dict[str, Any], name: str, least: int | None) -> bool:
     *parents, last = name.split(".")
     for parent in parents:
         fact = fact.get(parent, {})
-    if least is None or not fact.get(last):
+    if least is None:
         return fact.pop(last, None) is not None
-    half = max(len(fact[last]) // 2, least)
-    shorter = half < len(fact[last])
-    fact[last] = fact[last][:half]
-    return shorter
+    whole = fact.get(last, "")
+    half = _half(whole)
+    if len(half) < least or half == whole:
+        return False
+    fact[last] = half
+    return True
+
+
+def _half(value: Any) -> Any:  # noqa: ANN401 (a text or a list)
+    """Take away half of a text or of a list; of a list of texts first half of the longest, for one may be too long."""
+    longest = max(range(len(value)), key=lambda i: len(value[i]), default=0)
+    if isinstance(value, list) and value and isinstance(value[longest], str) and len(value[longest]) > SHORT:
+        return [text[: len(text) // 2] if i == longest else text for i, text in enumerate(value)]
+    return value[: len(value) // 2]

@@ -15,8 +15,8 @@ S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFSOCK = 1, 2, 4, 6, 8, 12
 """inode(7), shifted right by 12."""
 
 AF_UNIX = 1
-INET_SOCKETS, UNIX_SOCKETS = 32, 16
-"""How many the kernel side tells of at most (bpf/events.h)."""
+UNIX_SOCKETS, UNIX_WALKED = 16, 64
+"""How many Unix domain sockets the kernel side tells of at most, and among how many it looks for those with a name."""
 
 TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite", 255: "raw", 262: "mptcp"}
 """IPPROTO_*, include/uapi/linux/in.h."""
@@ -104,8 +104,8 @@ def _truncated(said: Command, files: Descriptors | None, context: Context | None
 
 def _more_sockets(files: Descriptors) -> bool:
     unix = sum(one.family == AF_UNIX for one in files.sockets)
-    inet = len(files.sockets) - unix
-    return files.tcp + files.udp > INET_SOCKETS == inet or files.unix > UNIX_SOCKETS == unix
+    told = len(files.sockets) - unix
+    return files.tcp + files.udp > told or files.unix > UNIX_WALKED or files.unix > UNIX_SOCKETS == unix
 
 
 def path(names: tuple[str, ...] | None) -> str | None:

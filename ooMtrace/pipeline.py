@@ -12,7 +12,7 @@ from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.command import command
 from ooMtrace.enrich.host import host
 
-# JOB from ooMtrace.enrich.job import job
+from ooMtrace.enrich.job import job
 from ooMtrace.enrich.network import network
 from ooMtrace.enrich.privacy import privacy
 from ooMtrace.enrich.process import process
@@ -58,7 +58,7 @@ def enrichers(settings: Settings) -> tuple[Enricher, ...]:
         command(),
         service(settings.services),
         privacy(command=settings.command),
-        # JOB job(),
+        job(),
         *looked_up,
     )
 
@@ -107,10 +107,10 @@ class Tracer:
 
     def kills(self) -> Iterator[OomKill]:
         """Yield what has arrived, without waiting."""
-        moment = now()
         records = self._probe.read()
         if records:  # what was written to one CPU's buffer before may have been passed over
             records += self._probe.read()
+        moment = now()
         self._dropped += self._probe.take_lost()
         for seen in sorted(self._decoded(records), key=lambda seen: seen.ktime):
             yield from self._finished(self._assembler.add(seen, moment))

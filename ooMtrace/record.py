@@ -2,8 +2,9 @@
 """What is known about a kill: the vocabulary of the whole product, and the one place where a field is described.
 
 The JSON line, its JSON Schema and the event reference all follow from these classes and those of record_oom.py and
-record_process.py: the order of the fields here is the order in the line. A fact that could not be had is None and does not appear in the line; if one would expect it,
-its name stands in `missing`. Names are the kernel's and OpenTelemetry's. Sizes are bytes unless said otherwise.
+record_process.py: the order of the fields here is the order in the line. A fact that could not be had is None and does
+not appear in the line; if one would expect it, its name stands in `missing`. Names are the kernel's and
+OpenTelemetry's. Sizes are bytes unless said otherwise.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Connection:
 
     fd: int = always("Its file descriptor")
     transport: str = always("`tcp`, `udp`, `unix`, or another by the name or number of its protocol")
-    state: str | None = optional("TCP's state, such as `established` or `listen`")
+    state: str | None = optional("TCP's state, such as `established` or `listen`; of other sockets these two only")
     local: Endpoint | None = optional("This end")
     remote: Endpoint | None = optional("The other end")
     service: str | None = optional("What is known to be at the other end or, of one that listens, at this one")

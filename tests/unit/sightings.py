@@ -3,12 +3,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from ooMtrace import record
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Candidate, Decision, Kind, MemcgLevel, Ranking, Rss, Sighting, Task, Victim
+from ooMtrace.sighting import (
+    Candidate,
+    Context,
+    Decision,
+    Descriptors,
+    Exit,
+    Kind,
+    MemcgLevel,
+    Ranking,
+    Rss,
+    Sighting,
+    Socket,
+    Task,
+    Victim,
+)
 
 NO_LIMIT = ((1 << 63) - 1) // 4096
 """Pages: what the kernel calls PAGE_COUNTER_MAX."""
@@ -121,6 +136,52 @@ def candidate(pid: int | None = 100, points: int = 2260, **changes: Any) -> Cand
 
 def ranking(ktime: int, *best: Candidate, weighed: int = 2) -> Ranking:
     return Ranking(ktime=ktime, weighed=weighed, best=best or (candidate(),))
+
+
+def tcp(**changes: Any) -> Socket:
+    """A connection over IPv4 from 10.0.0.1:40000 to 10.0.0.2:6379."""
+    whole = Socket(
+        fd=3,
+        family=2,
+        protocol=6,
+        state=1,
+        local=bytes((10, 0, 0, 1)),
+        remote=bytes((10, 0, 0, 2)),
+        local_port=40000,
+        remote_port=6379,
+    )
+    return replace(whole, **changes)
+
+
+def unix(local: bytes | None, remote: bytes | None = None, state: int | None = 1) -> Socket:
+    return Socket(fd=4, family=1, protocol=None, state=state, local=local, remote=remote)
+
+
+def descriptors(kinds: Mapping[int, int] | None = None, **changes: Any) -> Descriptors:
+    counts = tuple((kinds or {}).get(kind, 0) for kind in range(16))
+    return replace(Descriptors(kinds=counts, tcp=0, udp=0, unix=0, all=True, sockets=()), **changes)
+
+
+def context(pid: int = 100, signalled_at: int = 1, **changes: Any) -> Context:
+    """Of a worker in /srv, without any descriptor."""
+    whole = Context(
+        pid=pid,
+        ktime=signalled_at + 5,
+        signalled_at=signalled_at,
+        arguments=b"worker\0--queue\0mailers\0",
+        arguments_size=23,
+        arguments_end=0,
+        environment=None,
+        environment_size=None,
+        working_directory=("srv",),
+        executable=("worker", "bin", "usr"),
+        descriptors=descriptors(),
+    )
+    return replace(whole, **changes)
+
+
+def gone(pid: int = 100, signalled_at: int = 1, after: int = 7_654_321, maxrss: int | None = 2400) -> Exit:
+    return Exit(pid=pid, ktime=signalled_at + after, signalled_at=signalled_at, maxrss=maxrss)
 
 
 def kill(**changes: Any) -> record.OomKill:

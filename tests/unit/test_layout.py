@@ -12,7 +12,7 @@ from btf_builder import BtfBuilder, add_members
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.layout import NAMES, Layout, layout
-from ooMtrace.kernel.plan import FORMAT_MACROS, plan
+from ooMtrace.kernel.plan import FORMAT_MACROS, Wishes, plan
 
 BPF = Path(__file__).parent.parent.parent / "bpf"
 
@@ -73,6 +73,52 @@ OC_TOTALPAGES oom_control.totalpages 32 8
 OC_CHOSEN oom_control.chosen 40 8
 OC_CHOSEN_POINTS oom_control.chosen_points 48 8
 OC_CONSTRAINT oom_control.constraint 56 4
+TASK_FILES task_struct.files 1824 8
+TASK_FS task_struct.fs 1816 8
+SIGNAL_LIVE signal_struct.live 4 4
+SIGNAL_MAXRSS signal_struct.maxrss 600 8
+MM_ARG_START mm_struct.arg_start 480 8
+MM_ARG_END mm_struct.arg_end 488 8
+MM_ENV_START mm_struct.env_start 496 8
+MM_ENV_END mm_struct.env_end 504 8
+MM_EXE_FILE mm_struct.exe_file 1312 8
+FS_ROOT_DENTRY fs_struct.root.dentry 32 8
+FS_ROOT_MNT fs_struct.root.mnt 24 8
+FS_PWD_DENTRY fs_struct.pwd.dentry 48 8
+FS_PWD_MNT fs_struct.pwd.mnt 40 8
+DENTRY_PARENT dentry.d_parent 24 8
+DENTRY_NAME dentry.d_name.name 40 8
+VFSMOUNT_ROOT vfsmount.mnt_root 0 8
+MOUNT_MNT mount.mnt 32 32
+MOUNT_PARENT mount.mnt_parent 16 8
+MOUNT_MOUNTPOINT mount.mnt_mountpoint 24 8
+FILES_FDT files_struct.fdt 32 8
+FDT_FD fdtable.fd 8 8
+FDT_MAX_FDS fdtable.max_fds 0 4
+FILE_INODE file.f_inode 32 8
+FILE_PRIVATE file.private_data 24 8
+FILE_PATH_DENTRY file.f_path.dentry 72 8
+FILE_PATH_MNT file.f_path.mnt 64 8
+INODE_MODE inode.i_mode 0 2
+INODE_FLAGS inode.i_flags 12 4
+SOCKET_ALLOC_INODE socket_alloc.vfs_inode 128 616
+SOCKET_SK socket.sk 24 8
+SOCKET_OPS socket.ops 32 8
+SOCKET_TYPE socket.type 4 2
+PROTO_OPS_FAMILY proto_ops.family 0 4
+SK_PROTOCOL sock.sk_protocol 532 2
+SK_FAMILY sock.__sk_common.skc_family 16 2
+SK_STATE sock.__sk_common.skc_state 18 1
+SK_NUM sock.__sk_common.skc_num 14 2
+SK_DPORT sock.__sk_common.skc_dport 12 2
+SK_RCV_SADDR sock.__sk_common.skc_rcv_saddr 4 4
+SK_DADDR sock.__sk_common.skc_daddr 0 4
+SK_V6_RCV_SADDR sock.__sk_common.skc_v6_rcv_saddr 72 16
+SK_V6_DADDR sock.__sk_common.skc_v6_daddr 56 16
+UNIX_ADDR unix_sock.addr 784 8
+UNIX_PEER unix_sock.peer 872 8
+UNIX_ADDRESS_LEN unix_address.len 4 4
+UNIX_ADDRESS_NAME unix_address.name 8 0
 """
 """Linux 6.18 on x86_64: macro, member, offset, size."""
 
@@ -154,7 +200,20 @@ def test_the_name_that_stands_first_wins_where_both_are_there():
 
 
 PATH = {"OFF_KN_ID", "OFF_KN_NAME", "OFF_KN_PARENT"}
+FILE_PATHS = frozenset({"OFF_FS_ROOT_DENTRY", "OFF_FS_PWD_DENTRY", "OFF_FILE_PATH_DENTRY"})
 USELESS_WITHOUT = {
+    **dict.fromkeys(("DENTRY_PARENT", "DENTRY_NAME", "VFSMOUNT_ROOT"), FILE_PATHS),
+    **dict.fromkeys(("MOUNT_MNT", "MOUNT_PARENT", "MOUNT_MOUNTPOINT"), FILE_PATHS),
+    "FDT_MAX_FDS": {"OFF_FDT_FD"},
+    "FILE_INODE": {"OFF_FDT_FD"},
+    "INODE_MODE": {"OFF_FDT_FD"},
+    "SOCKET_ALLOC_INODE": {"OFF_SOCKET_OPS"},
+    "PROTO_OPS_FAMILY": {"OFF_SOCKET_OPS"},
+    "MM_ARG_END": {"OFF_MM_ARG_START"},
+    "SK_RCV_SADDR": {"OFF_SK_DADDR"},
+    "SK_V6_RCV_SADDR": {"OFF_SK_V6_DADDR"},
+    "UNIX_ADDRESS_LEN": {"OFF_UNIX_ADDR"},
+    "UNIX_ADDRESS_NAME": {"OFF_UNIX_ADDR"},
     "MM_RSS_STAT": {"SIZE_RSS_COUNTER", "OFF_RSS_COUNT", "OFF_PERCPU_COUNT", "OFF_PERCPU_COUNTERS"},
     "KN_NAME": PATH,
     "KN_PARENT": PATH,
@@ -172,7 +231,7 @@ def test_a_member_that_is_not_there_is_absent_and_costs_no_other_but_what_would_
     assert changed == {f"OFF_{macro}"} | USELESS_WITHOUT.get(macro, set())
 
 
-ANY_SIZE = ("MM_RSS_STAT", "PID_NUMBERS", "MEMCG_EVENTS")
+ANY_SIZE = ("MM_RSS_STAT", "PID_NUMBERS", "MEMCG_EVENTS", "MOUNT_MNT", "SOCKET_ALLOC_INODE", "UNIX_ADDRESS_NAME")
 
 
 @pytest.mark.parametrize(("macro", "path"), [(row[0], row[1]) for row in SPLIT if row[0] not in ANY_SIZE])
@@ -296,7 +355,8 @@ def test_a_kernel_without_memory_cgroups_has_no_place_for_them():
 
 
 OURS = re.compile(
-    r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|WITH)_[A-Z_]+\b|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE)\b"
+    r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|WITH)_[A-Z0-9_]+\b"
+    r"|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE|OOM_KILL_PROCESS|OOM_KILL_PROCESS_SIZE|ENVIRONMENT)\b"
 )
 
 
@@ -307,7 +367,7 @@ def asked_for(*files: str) -> set[str]:
     return set(OURS.findall(text)) - set(re.findall(r"#define\s+(\w+)", text))
 
 
-def provided(**changes: object) -> set[str]:
+def provided(wishes: Wishes | None = None, **changes: object) -> set[str]:
     formats = {tracepoint: dict.fromkeys(names, (8, 4)) for tracepoint, names in FORMAT_MACROS.items()}
     kernel_6_18: dict[str, object] = {
         "release": "6.18.0",
@@ -318,13 +378,14 @@ def provided(**changes: object) -> set[str]:
         "symbols": {"oom_kill_process": (1, 2)},
         "formats": formats,
     }
-    return set(plan(Features(**{**kernel_6_18, **changes})).macros)  # type: ignore[arg-type]
+    return set(plan(Features(**{**kernel_6_18, **changes}), wishes=wishes or Wishes()).macros)  # type: ignore[arg-type]
 
 
 def test_every_macro_of_the_probes_is_provided_and_none_for_nothing():
-    either = provided(kprobes=True) | provided(kprobes=False)
+    all_ = Wishes(environment=True, lifecycle=True)
+    either = provided(all_, kprobes=True) | provided(all_, kprobes=False)
 
-    assert asked_for("oomtrace.bpf.c", "kernel.h") == either
+    assert asked_for("oomtrace.bpf.c", "ranking.h", "context.h", "events.h", "kernel.h") == either
 
 
 def test_every_macro_of_the_level_without_type_information_is_provided_and_none_for_nothing():

@@ -13,7 +13,7 @@ import pytest
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.layout import Layout
-from ooMtrace.kernel.plan import Obstacle, Plan, obstacles, plan
+from ooMtrace.kernel.plan import STAGES, Obstacle, Plan, Wishes, obstacles, plan
 
 FIXTURES = Path(__file__).parent.parent / "fixtures/features"
 
@@ -134,8 +134,8 @@ def test_the_plan_of_a_full_kernel_is_this():
             "PER_CPU_OFFSET": 18446744071600000000,
             "NR_CPUS": 4,
             "MARK_VICTIM_TASK": 1,
-            "OOM_KILL_PROCESS": START,
-            "OOM_KILL_PROCESS_SIZE": SIZE,
+            "OOM_KILL_PROCESS": 18446744071584707344,
+            "OOM_KILL_PROCESS_SIZE": 400,
             "WITH_KPROBE": 1,
         },
         hooks=("kprobe:oom_kill_process", *RAW),
@@ -291,3 +291,57 @@ def test_the_ranking_is_probed_where_it_really_is(symbols, hooks):
     chosen = plan(replace(full, symbols={name: there[name] for name in ("oom_kill_process", *symbols)}))
 
     assert chosen.hooks == ("kprobe:oom_kill_process", *hooks, *RAW)
+
+
+@pytest.mark.parametrize("name", ["kprobes", "fentry-only", "linux-6.18-no-kprobes-no-fentry"])
+@pytest.mark.parametrize(
+    ("wishes", "hooks", "macros"),
+    [
+        (Wishes(), (), set()),
+        (Wishes(environment=True), (), {"ENVIRONMENT"}),
+        (Wishes(lifecycle=True), ("raw_tracepoint:sched_process_exit",), {"WITH_EXIT"}),
+        (
+            Wishes(environment=True, lifecycle=True),
+            ("raw_tracepoint:sched_process_exit",),
+            {"ENVIRONMENT", "WITH_EXIT"},
+        ),
+    ],
+)
+def test_only_what_is_wished_for_is_compiled_and_attached(name, wishes, hooks, macros):
+    plain, chosen = plan(features(name)), plan(features(name), wishes=wishes)
+
+    assert chosen.hooks == (*plain.hooks, *hooks)
+    assert chosen.macros == {**plain.macros, **dict.fromkeys(macros, 1)}
+    assert chosen.stages == plain.stages == STAGES
+
+
+def test_the_level_without_type_information_grants_no_wishes_and_has_no_stages():
+    asked, plain = plan(features("no-btf"), wishes=Wishes(environment=True, lifecycle=True)), plan(features("no-btf"))
+
+    assert asked == plain
+    assert plain.stages == ()
+
+
+def test_the_stages_stand_in_the_order_in_which_the_program_numbers_them():
+    text = (Path(__file__).parent.parent.parent / "bpf/oomtrace.bpf.c").read_text()
+
+    assert "enum stage { WALK, DESCRIBE };" in text
+    assert STAGES == ("stage_walk", "stage_describe")
+    for stage in STAGES:
+        assert f"\nint {stage}(" in text
+
+
+@pytest.mark.parametrize("symbols", [{}, {"oom_kill_process": (0, 0)}])
+def test_where_the_oom_killers_address_is_not_known_the_kernel_side_is_told_so(symbols):
+    macros = plan(replace(features("linux-6.18-no-kprobes-no-fentry"), symbols=symbols)).macros
+
+    assert (macros["OOM_KILL_PROCESS"], macros["OOM_KILL_PROCESS_SIZE"]) == (0, 0)
+
+
+def test_every_attached_function_is_in_the_program():
+    both = Wishes(environment=True, lifecycle=True)
+    text = (Path(__file__).parent.parent.parent / "bpf/oomtrace.bpf.c").read_text()
+
+    for hook in plan(features("kprobes"), wishes=both).hooks:
+        suffix = "_return" if hook.startswith("kretprobe:") else ""
+        assert f"\nint on_{hook.rpartition(':')[2]}{suffix}(" in text

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from typing import Any
 
 import jsonschema
@@ -44,6 +45,14 @@ def test_every_field_of_the_record_has_its_sentence(part):
         assert not one.metadata["doc"].removesuffix("...").endswith("."), one.name
 
 
+def test_every_part_of_the_record_is_known_by_the_record_itself():
+    files = ("record", "record_oom", "record_process")
+    parts = [part for name in files for part in vars(import_module(f"ooMtrace.{name}")).values()]
+
+    assert {part for part in parts if isinstance(part, type) and is_dataclass(part)} == set(PARTS)
+    assert {part.__name__ for part in PARTS} <= set(record.__all__)
+
+
 def test_every_field_is_in_the_schema_with_its_sentence():
     described = dict(objects(json_schema()))
 
@@ -51,7 +60,8 @@ def test_every_field_is_in_the_schema_with_its_sentence():
     assert set(described["oom.points"]["properties"]) == {one.name for one in fields(record.Points)}
     for part in described.values():
         assert all(one["description"] for one in part["properties"].values())
-    assert len(described) == len(PARTS)
+    ends = 2  # an Endpoint is described at both ends of a Connection
+    assert len(described) == len(PARTS) - 1 + ends
 
 
 def test_these_names_are_in_every_line():
@@ -109,6 +119,29 @@ def test_types_are_these():
 
 def test_a_line_fits(validate):
     validate(json.loads(encode(kill())))
+
+
+def test_a_line_with_all_that_a_process_can_have_fits(validate):
+    process = record.Process(
+        pid=100,
+        title="worker: 42",
+        command_args=("worker", ""),
+        executable=record.Executable(path="/bin/worker"),
+        working_directory="/",
+        open_files=record.OpenFiles(
+            total=1, regular=0, directory=0, device=0, pipe=0, socket=1, anonymous=0, tcp=1, udp=0, unix=0
+        ),
+        connections=(record.Connection(fd=3, transport="tcp", local=record.Endpoint(address="::", port=1)),),
+        environment={"QUEUE": "", "": "x"},
+    )
+    gone = record.Exit(kill="12345678-ee6b2800-100", after_us=7, peak_rss=0)
+
+    line = json.loads(encode(kill(event="oom_exit", process=process, exit=gone)))
+
+    validate(line)
+    assert line["process"]["environment"] == {"QUEUE": "", "": "x"}
+    assert line["process"]["connections"] == [{"fd": 3, "transport": "tcp", "local": {"address": "::", "port": 1}}]
+    assert line["exit"] == {"kill": "12345678-ee6b2800-100", "after_us": 7, "peak_rss": 0}
 
 
 @pytest.mark.parametrize(

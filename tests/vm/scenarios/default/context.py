@@ -2,6 +2,7 @@
 """What a victim was doing: ten of them, every other one killed for what somebody else has taken."""
 
 import os
+import signal
 import socket
 import sys
 from pathlib import Path
@@ -44,13 +45,18 @@ with stage() as on:
         ports = [int(word) for word in one.stdout.readline().split()]
         on.equal("victim", one.stdout.readline(), b"holding\n")
         arguments = Path(f"/proc/{one.pid}/cmdline").read_bytes() if not alone else b""
-        if not alone:
-            on.victim("hog", limited, 30).go()
+        grower = None if alone else on.victim("hog", limited, 30).go()
         one.wait()
         pids.append(one.pid)
+        # a slow machine may not have the first one's memory back in time, and kill again
+        if grower and grower.end() == -signal.SIGKILL:
+            pids.append(grower.pid)
         said[one.pid] = (ports, f"# {i} {'x' * 300}", arguments)
-    for line in on.kills(pids):
-        pid = line["process"]["pid"]
+    lines = {line["process"]["pid"]: line for line in on.kills(pids)}
+    on.equal("lines", len(lines.keys() & said.keys()), VICTIMS)
+    for pid, line in lines.items():
+        if pid not in said:
+            continue
         ports, end, arguments = said[pid]
         process = line["process"]
         args = process.get("command_args", [])
