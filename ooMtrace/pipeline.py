@@ -11,7 +11,6 @@ from ooMtrace.assemble import Assembler
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.command import command
 from ooMtrace.enrich.host import host
-
 from ooMtrace.enrich.job import job
 from ooMtrace.enrich.network import network
 from ooMtrace.enrich.privacy import privacy

@@ -7,8 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,22 +28,8 @@ def main() -> None:
         places = [Path(folder) / name for name in ("story", "tracer")]
         for place in places:
             place.mkdir()
-        with story(places[0]) as happened, watching(places[1], happened.port) as tracer:
+        with story(places[0]) as happened, RunningTracer(places[1], "--service", f"{happened.port}=redis") as tracer:
             tell(happened, tracer)
-
-
-@contextmanager
-def watching(folder: Path, port: int) -> Iterator[RunningTracer]:
-    """Run a tracer that knows Redis's port, and end it even if it was interrupted while it started."""
-    tracer = RunningTracer(folder, "--service", f"{port}=redis")
-    try:
-        with tracer:
-            yield tracer
-    finally:
-        process = getattr(tracer, "process", None)
-        if process and process.poll() is None:
-            process.kill()
-            process.wait()
 
 
 def tell(happened: Story, tracer: RunningTracer) -> None:

@@ -27,12 +27,20 @@ class RunningTracer:
     def __enter__(self) -> RunningTracer:
         with self._messages.open("ab") as messages:
             self.process = subprocess.Popen(self._command, stderr=messages)
+        try:
+            self._wait_until_ready()
+        except BaseException:  # Ctrl-C, too
+            self.process.kill()
+            self.process.wait()
+            raise
+        return self
+
+    def _wait_until_ready(self) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not self._ready.exists():
             assert self.process.poll() is None, self.messages()
             assert time.monotonic() < deadline, "not ready"
             time.sleep(0.01)
-        return self
 
     def __exit__(self, *_: object) -> None:
         assert self.stop() == 0, self.messages()

@@ -212,8 +212,8 @@ def test_a_forgotten_incident_gives_up_what_it_held():
 
     stream.add(killed(2000, trigger=Task(2000, 2000, 1, "other")))
 
-    assert stream.said() == [(2000, "killed"), (100, "killed"), (101, "group_member"), (102, "shared_mm")]
-    assert stream.sizes() == [None, 2, 2, 2]
+    assert stream.said() == [(100, "killed"), (101, "group_member"), (102, "shared_mm"), (2000, "killed")]
+    assert stream.sizes() == [2, 2, 2, None]
     assert stream.assembler.next_due() is None
     assert stream.wait(1 << 63).said()[4:] == []
 

@@ -62,7 +62,20 @@ def test_options_are_understood(line, expected):
 
 @pytest.mark.parametrize(
     "line",
-    ["--nonsense", "nonsense", "--level", "--level kmsg", "--require all", "--json", "demo --json", "doctor twice"],
+    [
+        *(
+            "--nonsense",
+            "nonsense",
+            "--level",
+            "--level kmsg",
+            "--require all",
+            "--json",
+            "demo --json",
+            "doctor twice",
+        ),
+        *("--env", "--service", "--service 7000", "--service =redis", "--service 7000=", "--service 65536=x"),
+        *("--service -1=x", "--service redis=7000", "--service 7_0=x", "--service ²=x", "--lifecycle=yes"),
+    ],
 )
 def test_a_wrong_command_line_exits_with_2_and_says_why_on_stderr(line, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -73,6 +86,13 @@ def test_a_wrong_command_line_exits_with_2_and_says_why_on_stderr(line, capsys):
     assert said.out == ""
     assert said.err.startswith("usage: oomtrace")
     assert said.err.splitlines()[-1].startswith("oomtrace")
+
+
+def test_a_wrong_service_is_told_how_to_be_right(capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["--service", "redis"])
+
+    assert capsys.readouterr().err.endswith("argument --service: 'redis' is not PORT=NAME, such as 7000=redis\n")
 
 
 def test_help_shows_examples_and_exit_codes(capsys):

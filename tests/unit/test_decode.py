@@ -410,3 +410,202 @@ def test_any_bytes_are_a_ranking_or_refused(noise, told, lengths, strings):
         assert [one.points for one in found.best] == sorted((one.points for one in found.best), reverse=True)
         assert "" not in [one.comm for one in found.best]
         assert wire.UNKNOWN not in numbers_and_texts(tuple((one.pid, one.oom_score_adj) for one in found.best))
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"),
+    [(wire.UNKNOWN, None), (0, (b"", 0)), (3, (b"a\0b", 3)), (256, (b"a\0b" + b"x" * 253, 256))],
+)
+def test_arguments_at_exec_are_as_many_as_there_were(size, expected):
+    raw = unknown()
+    ctypes.memmove(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, b"a\0b" + b"x" * 253, 256)
+    raw.exec_size = size
+
+    assert decode(bytes(raw)).exec_args == expected
+
+
+def test_longer_arguments_at_exec_are_cut_and_their_size_is_known():
+    raw = unknown()
+    ctypes.memmove(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, b"x" * 255 + b"y", 256)
+    raw.exec_size = 300
+
+    assert decode(bytes(raw)).exec_args == (b"x" * 255 + b"y", 300)
+
+
+def unknown_context() -> wire.Context:
+    """A context of which nothing could be read; what lies beyond the sockets told of is left from another victim."""
+    raw = wire.Context.from_buffer_copy(wire.UNKNOWN.to_bytes(8, "little", signed=True) * (FIXED_CONTEXT // 8))
+    raw.kind, raw.ktime, raw.pid, raw.signalled_at = wire.KIND_CONTEXT, 10, 11, 9
+    raw.tcp = raw.udp = raw.unix_domain = raw.sockets = raw.used = raw.slots = 0
+    raw.kinds[:] = (0,) * 16
+    for one in raw.socket:
+        one.fd, one.local, one.remote = 999, 999, 999
+    return raw
+
+
+def test_a_context_of_which_nothing_could_be_read_is_none_everywhere():
+    assert decode(bytes(unknown_context())) == Context(
+        pid=11,
+        ktime=10,
+        signalled_at=9,
+        arguments=None,
+        arguments_size=None,
+        arguments_end=None,
+        environment=None,
+        environment_size=None,
+        working_directory=None,
+        executable=None,
+        descriptors=None,
+    )
+
+
+def whole_context() -> bytes:
+    raw = unknown_context()
+    raw.arguments_size, raw.arguments_end, raw.environment_size = 20, 21, 22
+    raw.executable, raw.working_directory, raw.arguments, raw.environment = 10, 4, 7, 8
+    raw.walked, raw.slots = 64, 64
+    raw.kinds[:] = range(30, 46)
+    raw.tcp, raw.udp, raw.unix_domain, raw.sockets = 50, 51, 52, 3
+    raw.socket[0] = wire.Socket(60, 61, 62, 63, 64, 65, 4, 4)
+    raw.socket[1] = wire.Socket(70, 71, 72, 73, 74, 75, 16, wire.UNKNOWN)
+    raw.socket[2] = wire.Socket(80, 81, *[wire.UNKNOWN] * 5, 3)
+    strings = b"exe\0bin\0\xff\0" + b"srv\0" + b"\1\2\3\4" + b"\5\6\7\0" + bytes(15) + b"\1" + b"\0ab" + b"a\0b c\0d"
+    raw.used = len(strings) + 8
+    return bytes(raw) + strings + b"A=1\0B=2\0"
+
+
+def test_every_fact_of_a_context_arrives_where_it_belongs():
+    assert decode(whole_context()) == Context(
+        pid=11,
+        ktime=10,
+        signalled_at=9,
+        arguments=b"a\0b c\0d",
+        arguments_size=20,
+        arguments_end=21,
+        environment=b"A=1\0B=2\0",
+        environment_size=22,
+        working_directory=("srv",),
+        executable=("exe", "bin", "\\xff"),
+        descriptors=Descriptors(
+            kinds=tuple(range(30, 46)),
+            tcp=50,
+            udp=51,
+            unix=52,
+            all=True,
+            sockets=(
+                Socket(60, 61, 62, 63, b"\1\2\3\4", b"\5\6\7\0", 64, 65),
+                Socket(70, 71, 72, 73, bytes(15) + b"\1", None, 74, 75),
+                Socket(80, 81, None, None, None, b"\0ab", None, None),
+            ),
+        ),
+    )
+
+
+@pytest.mark.parametrize(
+    ("walked", "slots", "all_"), [(64, 64, True), (64, 128, False), (1024, 256, True), (0, 64, False)]
+)
+def test_a_table_is_known_to_the_end_only_if_it_was_walked_to_there(walked, slots, all_):
+    raw = unknown_context()
+    raw.walked, raw.slots = walked, slots
+
+    assert decode(bytes(raw)).descriptors == Descriptors((0,) * 16, 0, 0, 0, all_, ())
+
+
+def test_the_root_is_a_path_without_names():
+    raw = unknown_context()
+    raw.executable = raw.working_directory = 0
+
+    found = decode(bytes(raw))
+
+    assert (found.executable, found.working_directory) == ((), ())
+
+
+def test_all_48_sockets_are_taken():
+    raw = unknown_context()
+    raw.walked, raw.sockets = 64, 48
+    for place, one in enumerate(raw.socket):
+        raw.socket[place] = wire.Socket(place, 1, 2, 3, 4, 5, 1, 1)
+        assert one.fd == place
+
+    found = decode(bytes(raw) + bytes(range(96))).descriptors
+
+    assert [(one.fd, one.local, one.remote) for one in found.sockets] == [
+        (place, bytes([2 * place]), bytes([2 * place + 1])) for place in range(48)
+    ]
+
+
+@pytest.mark.parametrize("sockets", [-1, 49, 1 << 62, wire.UNKNOWN])
+def test_a_context_of_more_sockets_than_there_are_is_refused(sockets):
+    raw = unknown_context()
+    raw.sockets = sockets
+
+    with pytest.raises(DecodeError, match=f"^a record from the kernel tells of {sockets} sockets$"):
+        decode(bytes(raw))
+
+
+def test_every_cut_of_a_context_is_refused():
+    whole = whole_context()
+    for length in range(8, len(whole)):
+        reason = (
+            "a record from the kernel ends too early"
+            if length >= FIXED_CONTEXT
+            else f"a record of {length} bytes came from the kernel, {FIXED_CONTEXT} are the least"
+        )
+        with pytest.raises(DecodeError, match=f"^{reason}$"):
+            decode(whole[:length])
+    assert decode(whole + b"\xaa" * 7) == decode(whole)
+
+
+@pytest.mark.parametrize("name", ["executable", "working_directory", "arguments", "environment"])
+@pytest.mark.parametrize("length", [-1, 5, 1 << 62])
+def test_a_piece_that_does_not_fit_is_refused(name, length):
+    raw = unknown_context()
+    setattr(raw, name, length)
+
+    with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
+        decode(bytes(raw) + b"a\0b\0")
+
+
+@given(
+    noise=st.binary(min_size=64, max_size=64),
+    sockets=st.integers(-2, 50),
+    lengths=st.lists(st.integers(-2, 6) | st.just(wire.UNKNOWN), min_size=100, max_size=100),
+    strings=st.binary(max_size=300),
+    short=st.integers(0, 16),
+)
+@example(noise=b"\xff" * 64, sockets=48, lengths=[1] * 100, strings=b"\xff" * 100, short=0)
+def test_any_bytes_are_a_context_or_refused(noise, sockets, lengths, strings, short):
+    raw = wire.Context.from_buffer_copy((noise * (FIXED_CONTEXT // 64 + 1))[:FIXED_CONTEXT])
+    raw.kind, raw.sockets = wire.KIND_CONTEXT, sockets
+    raw.executable, raw.working_directory, raw.arguments, raw.environment = lengths[:4]
+    for one, local, remote in zip(raw.socket, lengths[4:52], lengths[52:], strict=True):
+        one.local, one.remote = local, remote
+
+    with suppress(DecodeError):
+        found = decode((bytes(raw) + strings)[: FIXED_CONTEXT + len(strings) - short])
+        assert wire.UNKNOWN not in (found.arguments_size, found.arguments_end, found.environment_size)
+        if found.descriptors:
+            assert len(found.descriptors.sockets) == sockets
+            assert wire.UNKNOWN not in numbers_and_texts(
+                tuple((one.state, one.protocol) for one in found.descriptors.sockets)
+            )
+
+
+@pytest.mark.parametrize(("maxrss", "expected"), [(4, 4), (0, 0), (wire.UNKNOWN, None)])
+def test_an_exit_arrives(maxrss, expected):
+    raw = bytes(wire.Exit(wire.KIND_EXIT, 1, 2, 3, maxrss))
+
+    assert decode(raw) == decode(raw + b"\xaa" * 4) == Exit(pid=2, ktime=1, signalled_at=3, maxrss=expected)
+
+
+def test_every_shorter_exit_is_refused():
+    raw = bytes(wire.Exit(wire.KIND_EXIT, 1, 2, 3, 4))
+    for length in range(8, 40):
+        with pytest.raises(DecodeError, match=f"^a record of {length} bytes came from the kernel, 40 are the least$"):
+            decode(raw[:length])
+
+
+@given(kind=st.integers(-1, 8), rest=st.binary(max_size=6000))
+def test_any_bytes_at_all_are_decoded_or_refused(kind, rest):
+    with suppress(DecodeError):
+        decode(kind.to_bytes(8, "little", signed=True) + rest)

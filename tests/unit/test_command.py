@@ -1,0 +1,186 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The command of a victim from what is left of it in /proc, without ever waiting long for that."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sightings import kill
+
+from ooMtrace import record
+from ooMtrace.encode import encode
+from ooMtrace.enrich.command import OLD, PATIENCE_S, command
+
+NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))
+AT_EXEC = kill(
+    process=record.Process(pid=100, tid=105, comm="worker", command_args=("worker", "--at-exec")),
+    derived=("oom.scope", OLD),
+)
+
+
+def left(proc: Path, cmdline: bytes, comm: bytes = b"worker\n", pid: int = 100, tid: int = 105) -> Path:
+    """What /proc has of a process."""
+    (proc / f"{pid}/task/{tid}").mkdir(parents=True)
+    (proc / f"{pid}/task/{tid}/comm").write_bytes(comm)
+    (proc / f"{pid}/cmdline").write_bytes(cmdline)
+    return proc
+
+
+def test_arguments_that_could_not_be_read_before_are_read_now(tmp_path):
+    found = command(left(tmp_path, b"worker\0--now\0"))(NOTHING)
+
+    assert found == replace(NOTHING, process=replace(NOTHING.process, command_args=("worker", "--now")))
+
+
+def test_arguments_of_today_replace_those_at_exec(tmp_path):
+    found = command(left(tmp_path, b"worker\0--now\0"))(AT_EXEC)
+
+    assert found.process.command_args == ("worker", "--now")
+    assert found.derived == ("oom.scope",)
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "title"),
+    [
+        (b"worker: 42 [1 of 2 busy]", "worker: 42 [1 of 2 busy]"),
+        (b"worker: 42 busy\0", "worker: 42 busy"),
+        (b"worker\0\0\0\0", "worker"),
+        (b"\xff busy", "\\xff busy"),
+    ],
+)
+def test_a_title_replaces_them_too(tmp_path, cmdline, title):
+    found = command(left(tmp_path, cmdline))(AT_EXEC)
+
+    assert (found.process.title, found.process.command_args) == (title, None)
+    assert found.derived == ("oom.scope",)
+
+
+@pytest.mark.parametrize("before", [NOTHING, AT_EXEC])
+def test_a_victim_that_has_gone_stays_as_it_was(tmp_path, before):
+    assert command(tmp_path)(before) is before
+
+
+@pytest.mark.parametrize("before", [NOTHING, AT_EXEC])
+def test_a_victim_whose_memory_has_gone_stays_as_it_was(tmp_path, before):
+    assert command(left(tmp_path, b""))(before) is before
+
+
+@pytest.mark.parametrize("comm", [b"other\n", b"\n", b"worker-2\n", b"worke\n"])
+def test_somebody_else_under_the_same_number_is_not_believed(tmp_path, comm):
+    assert command(left(tmp_path, b"other\0", comm))(AT_EXEC) is AT_EXEC
+
+
+def test_a_process_whose_marked_thread_has_gone_is_not_believed(tmp_path):
+    assert command(left(tmp_path, b"other\0", tid=100))(AT_EXEC) is AT_EXEC
+
+
+@pytest.mark.parametrize(("raw", "comm"), [(b"a\xff\n", "a\\xff"), ("naïve\n".encode(), "naïve"), (b"a\nb\n", "a\nb")])
+def test_a_hostile_name_is_recognised(tmp_path, raw, comm):
+    before = kill(process=record.Process(pid=100, tid=105, comm=comm))
+
+    assert command(left(tmp_path, b"x\0", raw))(before).process.command_args == ("x",)
+
+
+@pytest.mark.parametrize(
+    "process",
+    [
+        record.Process(pid=100, tid=105, comm="worker", command_args=("known",)),
+        record.Process(pid=100, tid=105, comm="worker", command_args=()),
+        record.Process(pid=100, tid=105, comm="worker", title="known"),
+        record.Process(tid=105, comm="worker"),
+    ],
+)
+def test_what_is_known_or_can_not_be_looked_up_is_not_looked_up(tmp_path, process):
+    before = kill(process=process)
+
+    assert command(left(tmp_path, b"worker\0"))(before) is before
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "args", "truncated"),
+    [
+        (b"a\0" + b"b" * 4093 + b"\0", ("a", "b" * 4093), None),
+        (b"a\0" + b"b" * 4094 + b"\0", ("a", "b" * 4094), (OLD,)),
+        (b"a\0" + b"b" * 9000 + b"\0", ("a", "b" * 4094), (OLD,)),
+    ],
+)
+def test_arguments_longer_than_4_kib_are_cut_and_that_is_told(tmp_path, cmdline, args, truncated):
+    found = command(left(tmp_path, cmdline))(NOTHING)
+
+    assert (found.process.command_args, found.truncated) == (args, truncated)
+
+
+def test_what_was_truncated_before_still_is(tmp_path):
+    before = replace(NOTHING, truncated=("process.connections",))
+
+    found = command(left(tmp_path, b"a\0" + b"b" * 9000))(before)
+
+    assert found.truncated == ("process.connections", OLD)
+    assert b'"truncated":["process.connections","process.command_args"]' in encode(found)
+
+
+def readers() -> int:
+    return threading.active_count()
+
+
+@pytest.fixture
+def silent(tmp_path: Path) -> Iterator[Path]:
+    """A process whose cmdline gives no answer: open(2) of a FIFO waits for somebody to write."""
+    proc = left(tmp_path, b"")
+    (proc / "100/cmdline").unlink()
+    os.mkfifo(proc / "100/cmdline")
+    yield proc
+    with (proc / "100/cmdline").open("r+b", buffering=0) as writer:  # lets the reader go
+        writer.write(b"x\0")
+
+
+def test_a_reader_that_hangs_holds_no_line_up_for_long(silent):
+    start = time.monotonic()
+
+    assert command(silent)(AT_EXEC) is AT_EXEC
+    assert PATIENCE_S <= time.monotonic() - start < 10 * PATIENCE_S
+
+
+def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
+    left(silent, b"other\0", pid=200, tid=200)
+    other = kill(process=record.Process(pid=200, tid=200, comm="worker"))
+    enrich = command(silent)
+    before = readers()
+    enrich(AT_EXEC)
+    start = time.monotonic()
+
+    for _ in range(50):
+        assert enrich(other) is other
+        assert enrich(AT_EXEC) is AT_EXEC
+
+    assert time.monotonic() - start < 10 * PATIENCE_S
+    assert readers() == before + 1
+
+
+def test_when_the_reader_has_come_back_all_is_as_before(silent):
+    left(silent, b"other\0", pid=200, tid=200)
+    other = kill(process=record.Process(pid=200, tid=200, comm="worker"))
+    enrich = command(silent)
+    before = readers()
+    enrich(AT_EXEC)
+    with (silent / "100/cmdline").open("wb", buffering=0) as writer:
+        writer.write(b"late\0")
+    deadline = time.monotonic() + 10
+    while readers() > before and time.monotonic() < deadline:
+        time.sleep(0.001)
+
+    assert enrich(other).process.command_args == ("other",)
+    assert readers() == before
+
+
+def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
+    known = set(threading.enumerate())
+    command(silent)(AT_EXEC)
+
+    assert [thread.daemon for thread in threading.enumerate() if thread not in known] == [True]
