@@ -13,7 +13,7 @@
 #define CHUNK	     64 /* the size of the smallest table of descriptors (NR_OPEN_DEFAULT), all others are multiples */
 #define PAGE	     4096    /* or a part of a page, where those are larger */
 #define UNIX_WALKED  64	     /* Unix domain sockets looked at for one with a name */
-#define SUN_PATH     108     /* sizeof(sockaddr_un.sun_path) */
+#define SUN_PATH     109     /* sizeof(sockaddr_un.sun_path), and the zero that the kernel puts behind it */
 #define KIND_REGULAR 8	     /* S_IFREG >> 12 */
 #define KIND_SOCKET  12	     /* S_IFSOCK >> 12 */
 #define ANON_INODE   0x80000 /* S_ANON_INODE: since 6.16 anonymous inodes are regular files by their mode */
@@ -287,7 +287,7 @@ inline_always void fill_sockets(struct context *c, struct walk *w)
 		struct socket *s;
 
 		asm volatile("" : "+r"(place));
-		if (place >= SOCKETS + UNIX_SOCKETS)
+		if (place >= SOCKETS + UNIX_SOCKETS || place >= w->inet + UNIX_SOCKETS)
 			break;
 		s = &c->socket[place];
 		s->fd = w->unix_sockets[i].fd;

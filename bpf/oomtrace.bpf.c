@@ -582,7 +582,7 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	signal = read_ptr((void *)bpf_get_current_task(), OFF_TASK_SIGNAL);
 	gone.signalled_at = *when;
 	gone.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
-	if (read_s32(signal, OFF_SIGNAL_LIVE) > 0 ||
+	if (read_s32(signal, OFF_SIGNAL_LIVE) != 0 ||
 	    leaving.delete(&pid)) /* not the last thread, or not the first of two */
 		return 0;
 	sightings.perf_submit(ctx, &gone, sizeof(gone));

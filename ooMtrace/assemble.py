@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import OrderedDict, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ooMtrace import record
@@ -48,12 +48,13 @@ V = TypeVar("V")
 
 @dataclass(frozen=True, slots=True)
 class Death:
-    """One process of an incident, when it was seen and, for the chosen one, what the kernel weighed."""
+    """One process of an incident, when it was seen, what it was doing and, for the chosen one, what was weighed."""
 
     seen: Sighting
     now: Now
     verdict: str
     ranking: Ranking | None = None
+    context: Context | None = None
 
     @property
     def pid(self) -> int | None:
@@ -132,7 +133,7 @@ class Assembler:
         if isinstance(seen, Ranking):
             _keep(self._rankings, seen.ktime, seen, RANKINGS_KEPT)
         elif isinstance(seen, Context):
-            _keep(self._contexts, (seen.pid, seen.signalled_at), seen, CONTEXTS_KEPT)
+            self._join((seen.pid, seen.signalled_at), seen)
         elif isinstance(seen, Exit):
             _keep(self._exits, (seen.pid, seen.signalled_at), (seen, now), EXITS_KEPT)
             yield from self._gone((seen.pid, seen.signalled_at))
@@ -160,9 +161,26 @@ class Assembler:
     def _until(self, incident: Incident, death: Death) -> int:
         """Say until when the line of a death waits."""
         others = incident.due if incident.group or death.verdict == "shared_mm" else 0
-        if death.seen.signalled_at is None or death.key in self._contexts:
+        if death.seen.signalled_at is None or death.context:
             return others
         return max(others, death.seen.ktime + CONTEXT_WAIT_NS)
+
+    def _join(self, key: Key, context: Context) -> None:
+        """Give a context to the death that it belongs to, told already or not; keep it if that is still to come."""
+        if key in self._told:
+            incident, death = self._told[key]
+            self._told[key] = incident, replace(death, context=context)
+            return
+        for incident in self._incidents:
+            for place, death in enumerate(incident.held):
+                if death.key == key:
+                    incident.held[place] = replace(death, context=context)
+                    return
+        _keep(self._contexts, key, context, CONTEXTS_KEPT)
+
+    def _death(self, seen: Sighting, now: Now, verdict: str, ranking: Ranking | None = None) -> Death:
+        death = Death(seen, now, verdict, ranking)
+        return replace(death, context=self._contexts.pop(death.key, None))
 
     def _incident(self, seen: Sighting) -> Incident:
         """Find or open the incident: the same decision or, where none was seen, the same trigger and no new start."""
@@ -187,19 +205,24 @@ class Assembler:
     def _enter(self, incident: Incident, seen: Sighting, now: Now) -> None:
         """Take a death into its incident, unless it is there already."""
         if seen.kind is Kind.SHARER:
-            death = Death(seen, now, "shared_mm")
+            death = self._death(seen, now, "shared_mm")
             if death.pid not in incident.dead | {one.pid for one in incident.held}:
                 incident.held.append(death)
                 incident.due = max(incident.due, now.monotonic + SHARER_WAIT_NS)
             return
         member = self._is_member(seen)
         ranking = self._rankings.get(seen.decision.ktime) if seen.decision and not member else None
-        death = Death(seen, now, "group_member" if member else "killed", ranking)
+        death = self._death(seen, now, "group_member" if member else "killed", ranking)
         if death.pid in incident.dead:
             return
         incident.dead.add(death.pid)
         incident.killed += 1
-        incident.held = [one for one in incident.held if one.pid != death.pid] + [death]
+        for one in [one for one in incident.held if one.pid == death.pid]:
+            # It shared the chosen one's memory, and has got its signal for that.
+            incident.held.remove(one)
+            seen = replace(seen, signalled_at=one.seen.signalled_at)
+            death = replace(death, seen=seen, context=one.context)
+        incident.held.append(death)
         if incident.group:
             incident.due = now.monotonic + GROUP_WAIT_NS
 
@@ -220,8 +243,7 @@ class Assembler:
 
     def _kill(self, incident: Incident, death: Death) -> record.OomKill:
         seen = death.seen
-        context = self._contexts.get(death.key)
-        case = Case(incident.id, death.verdict, incident.killed, death.ranking, context, self._environment)
+        case = Case(incident.id, death.verdict, incident.killed, death.ranking, death.context, self._environment)
         judgement = judge(seen, self._symbols, death.now, summed=self._summed)
         readings = (seen.victim.rss, seen.victim.rss_sum)
         if judgement.points.exact and UNKNOWN_RSS not in readings and readings[0] != readings[1]:

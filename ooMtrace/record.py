@@ -113,7 +113,7 @@ class Exit:
 
     kill: str = always("The `id` of its `oom_kill` line")
     after_us: int = always("Microseconds from SIGKILL to the exit of its last thread")
-    peak_rss: int | None = optional("Bytes: the most it ever had resident, by the kernel's last account")
+    peak_rss: int | None = optional("Bytes: the most it ever had resident, as getrusage(2): before exec counts, too")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from support.story import LIMIT, LOCK, Story, story
+from support.story import LIMIT, LOCK, Story, StoryError, story
 from support.tracer import Line, RunningTracer
 from vm.host import HarnessError
 
@@ -20,7 +20,7 @@ from ooMtrace.errors import OomtraceError
 def main() -> None:
     """Tell the story, and leave nothing behind: not either if somebody ends it."""
     if os.geteuid() != 0:
-        raise HarnessError("making cgroups and namespaces needs root: use sudo")
+        raise StoryError("making cgroups and namespaces needs root: use sudo")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     say("Starting Redis and Sidekiq in a Debian root tree, which is made the first time: half a minute or more.")
@@ -49,7 +49,7 @@ def tell(happened: Story, tracer: RunningTracer) -> None:
     say("What oomtrace knows:", *(f"    {fact}" for fact in facts(line)))
     join = line.get("job", {}).get("join")
     if not join:
-        raise HarnessError("the line has no job.join: it leads nowhere")
+        raise StoryError("the line has no job.join: it leads nowhere")
     job = happened.job(join)
     holder, seconds_left = happened.lock()
     say(
@@ -62,7 +62,7 @@ def tell(happened: Story, tracer: RunningTracer) -> None:
         f"    {holder}, for {'ever' if seconds_left == -1 else f'{seconds_left} seconds more'} (TTL {seconds_left})",
     )
     if (holder, seconds_left) != (job.jid, -1):
-        raise HarnessError("that is not the job: the line led astray")
+        raise StoryError("that is not the job: the line led astray")
     say("The job that vanished is found, and the lock that it left can be taken away.")
 
 
@@ -94,7 +94,7 @@ def say(*lines: str) -> None:
 if __name__ == "__main__":
     try:
         main()
-    except (HarnessError, OomtraceError, AssertionError, subprocess.CalledProcessError) as error:
+    except (HarnessError, StoryError, OomtraceError, AssertionError, subprocess.CalledProcessError) as error:
         sys.exit(f"story: {error}")
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)

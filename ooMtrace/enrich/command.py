@@ -13,7 +13,8 @@ from ooMtrace.kernel.cmdline import command as parse
 from ooMtrace.record import OomKill
 
 PATIENCE_S = 0.05
-OLD = "process.command_args"
+COMMANDS = ("process.title", "process.command_args")
+OLD = COMMANDS[1]
 """Stands in `derived` if the arguments are those at exec."""
 
 
@@ -34,12 +35,14 @@ def command(proc: Path = Path("/proc")) -> Enricher:
         if not found.cmdline or found.comm != process.comm:
             return kill
         said = _parse(found.cmdline)
-        cut = (*(kill.truncated or ()), OLD) if said.cut else kill.truncated
+        truncated = [one for one in kill.truncated or () if one not in COMMANDS]
+        if said.cut:
+            truncated.append(COMMANDS[0] if said.title is not None else COMMANDS[1])
         return replace(
             kill,
             process=replace(process, title=said.title, command_args=said.args),
             derived=tuple(one for one in kill.derived if one != OLD),
-            truncated=cut,
+            truncated=tuple(truncated) or None,
         )
 
     return enrich

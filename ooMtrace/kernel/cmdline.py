@@ -36,7 +36,7 @@ def command(memory: bytes, size: int, end: int | None = 0) -> Command:
     args = memory.rstrip(b"\0").split(b"\0")
     padding = len(memory) - len(memory.rstrip(b"\0"))
     if len(args) == 1 and (padding > 1 or b" " in args[0]) and args[0]:
-        return Command(_text(args[0].rstrip(b" ")), None, cut=size > len(memory))
+        return Command(_text(args[0].rstrip(b" ")), None, cut=size > len(memory) and not padding)
     # An empty last argument is an argument, too.
     args = memory.removesuffix(b"\0").split(b"\0") if memory else []
     return Command(None, tuple(_text(arg) for arg in args), cut=size > len(memory))

@@ -298,6 +298,24 @@ def test_a_connection_behind_many_other_sockets_is_not_passed_over_silently(
     assert expected in line["process"]["connections"] or "process.connections" in line.get("truncated", ())
 
 
+def test_of_sixty_named_sockets_sixteen_are_told_and_that_is_said(tracer, cgroup, victim, tmp_path):
+    with ExitStack() as stack:
+        named = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(60)]
+        for i, one in enumerate(named):
+            # the longest name there is, once
+            one.bind(f"\0oomtrace-test-{os.getpid()}-{i}".ljust(108 if i == 0 else 0, "x"))
+        one = victim("hog", cgroup(24), fds=[one.fileno() for one in named])
+        one.go().end()
+
+    (line,) = tracer.lines_of([one.pid])
+
+    told = line["process"]["connections"]
+    assert len(told) == 16
+    assert len(told[0]["local"]["address"]) == 108
+    assert line["process"]["open_files"]["unix"] == 60
+    assert "process.connections" in line["truncated"]
+
+
 @pytest.mark.parametrize("argv", [[b""], []], ids=["an empty name", "none at all"])
 def test_without_arguments_there_is_one_empty_name(tracer, cgroup, victim, argv):
     one = victim("hog", cgroup(24), argv=argv)

@@ -12,9 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vm.debs import source_line
-from vm.host import locked, output_of, published
-
 from ooMtrace.scratch import ScratchCgroup
 
 SUITE = "bookworm"
@@ -73,7 +70,11 @@ class Tree:
 
 
 def tree(share: Path) -> Tree:
-    """Return the tree from the cache, or build it there."""
+    """Return the tree from the cache, or build it there; `OOMTRACE_TREE=/` in a machine that has it all itself."""
+    if "OOMTRACE_TREE" in os.environ:
+        return Tree(Path(os.environ["OOMTRACE_TREE"]), share)
+    from vm.host import locked, published
+
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oomtrace-root"
     root = cache / f"{SUITE}-{_key()}"
     with locked(cache):
@@ -98,6 +99,9 @@ def _drop_unused(cache: Path, root: Path) -> None:
 
 
 def _bootstrap(root: Path) -> None:
+    from vm.debs import source_line
+    from vm.host import output_of
+
     output_of(
         [
             # whatever becomes of the build, neither a mount nor a process of it is left

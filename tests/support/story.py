@@ -18,8 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from vm.host import HarnessError
-
 from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
 
 from .debian import Tree, tree
@@ -47,6 +45,10 @@ class NotifyJob
   end
 end
 """
+
+
+class StoryError(Exception):
+    """It did not go as it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,13 +120,13 @@ class Story:
         """Look up what a worker was at, by the beginning of its name; within a minute, for then Sidekiq forgets it."""
         found = [member for member in self.redis("smembers", "processes") if member.startswith(join)]
         if len(found) != 1:
-            raise HarnessError(f"{len(found)} of Sidekiq's processes begin with {join}")
+            raise StoryError(f"{len(found)} of Sidekiq's processes begin with {join}")
         (member,) = found
         for key in (f"{member}:work", f"{member}:workers"):
             for work in self.redis("hgetall", key).values():
                 payload = json.loads(json.loads(work)["payload"])
                 return Job(member, key, payload["jid"], payload["class"], payload["args"])
-        raise HarnessError(f"Redis does not know what {member} was at")
+        raise StoryError(f"Redis does not know what {member} was at")
 
     def enqueue(self) -> None:
         """Put the job on its queue."""
@@ -147,8 +149,8 @@ class Story:
         # -W0: this Sidekiq and this Redis client are not of one age, and would say so all the time
         return {"REDIS_URL": f"redis://127.0.0.1:{self.port}", "RUBYOPT": "-W0"}
 
-    def _wrong(self, what: str) -> HarnessError:
-        return HarnessError(f"{what}\n{self._log.read_text()}{self._complaints.read_text()}")
+    def _wrong(self, what: str) -> StoryError:
+        return StoryError(f"{what}\n{self._log.read_text()}{self._complaints.read_text()}")
 
     def _member(self, sidekiq: subprocess.Popen[str]) -> int:
         """Wait for the one process in the cgroup and return its pid."""
@@ -180,7 +182,7 @@ def _redis(one: Story) -> Iterator[None]:
         deadline = time.monotonic() + PATIENCE_S
         while not (one.place.share / "redis.sock").exists():
             if server.poll() is not None or time.monotonic() > deadline:
-                raise HarnessError(f"Redis did not start; see {one.place.share}/redis.log")
+                raise StoryError(f"Redis did not start; see {one.place.share}/redis.log")
             time.sleep(0.01)
         yield
     finally:

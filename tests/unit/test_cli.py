@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ooMtrace import __version__, cli
+from ooMtrace import __version__, cli, commands
 from ooMtrace.commands import Options, demo, doctor, trace
 from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError, SinkError, UsageError
+from ooMtrace.kernel.plan import Plan, Wishes
+from ooMtrace.pipeline import Settings
 
 
 def test_without_options_it_traces_at_the_highest_level_to_stdout():
@@ -243,3 +245,43 @@ def test_a_report_that_does_not_fit_is_one_line_of_error():
     assert done.returncode == 1
     assert done.stderr.startswith("oomtrace: stdout: No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("line", "wishes", "settings"),
+    [
+        ("", Wishes(), Settings()),
+        ("--all", Wishes(), Settings(dying=True)),
+        ("--lifecycle", Wishes(lifecycle=True), Settings(lifecycle=True)),
+        ("--env A --env B_*", Wishes(environment=True), Settings(environment=("A", "B_*"))),
+        ("--no-cmdline", Wishes(), Settings(command=False)),
+        ("--no-network", Wishes(), Settings(network=False)),
+        ("--service 7000=a --service 7000=b", Wishes(), Settings(services={7000: "b"})),
+        ("--level victim --require record demo", Wishes(), Settings()),
+    ],
+)
+def test_what_is_asked_for_reaches_the_plan_and_the_tracer(monkeypatch, line, wishes, settings):
+    asked: list[object] = []
+
+    class Tracer:
+        def __init__(self, chosen, features, say, settings):
+            asked.append(settings)
+
+        def close(self):
+            asked.append("closed")
+
+    def choose(features, highest, require, wishes):
+        asked.append((highest, require, wishes))
+        return Plan(highest, "", {}, (), ())
+
+    monkeypatch.setattr(commands, "observe", lambda: None)
+    monkeypatch.setattr(commands, "plan", choose)
+    monkeypatch.setattr(commands, "Tracer", Tracer)
+    options = cli.parse(line.split())
+    said: list[str] = []
+
+    with commands.attached(options, said.append):
+        pass
+
+    assert asked == [(options.level, options.require, wishes), settings, "closed"]
+    assert said == [f"tracing at level {options.level}; Ctrl-C ends"]

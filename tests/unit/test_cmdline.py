@@ -128,6 +128,20 @@ def test_any_arguments_come_back_whatever_lies_behind_them(args, behind):
         assert found == Command(args[0].decode("utf-8", "backslashreplace").rstrip(" "), None, cut=False)
 
 
+@given(title=ARGUMENT.filter(bool), size=st.integers(1, 16), environment_size=st.integers(13, 20))
+def test_any_title_that_setproctitle_writes_comes_back_however_long_it_is(title, size, environment_size):
+    """It has arguments and environment in one, and fills with zeros what it does not need."""
+    memory = title + bytes(size + environment_size - len(title))
+    shown = title.decode("utf-8", "backslashreplace")
+
+    found = command(memory, size, memory[size - 1])
+
+    if len(title) + 1 == size and b" " not in title:  # looks as if nothing had been written over it
+        assert found == Command(None, (shown,), cut=False)
+    else:
+        assert found == Command(shown if len(title) >= size else shown.rstrip(" "), None, cut=False)
+
+
 @given(memory=st.binary(max_size=40), size=st.integers(0, 60), end=st.one_of(st.none(), st.integers(0, 255)))
 def test_any_memory_gives_a_title_or_arguments_that_utf_8_can_carry(memory, size, end):
     found = command(memory, size, end)
@@ -189,3 +203,7 @@ def test_any_environment_comes_back(variables):
 def test_any_memory_is_an_environment(memory):
     for name, value in environment(memory, ("*",)).items():
         (name + value).encode("utf-8")
+
+
+def test_a_padded_title_is_whole_though_there_is_more_room_than_was_read():
+    assert command(b"title" + bytes(4091), 9000) == Command("title", None, cut=False)

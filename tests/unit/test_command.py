@@ -116,6 +116,13 @@ def test_arguments_longer_than_4_kib_are_cut_and_that_is_told(tmp_path, cmdline,
     assert (found.process.command_args, found.truncated) == (args, truncated)
 
 
+def test_what_was_cut_at_exec_is_not_any_more(tmp_path):
+    before = replace(AT_EXEC, truncated=(OLD, "process.connections"))
+
+    assert command(left(tmp_path, b"worker\0--now\0"))(before).truncated == ("process.connections",)
+    assert command(left(tmp_path, b"worker: busy\0"))(replace(before, truncated=(OLD,))).truncated is None
+
+
 def test_what_was_truncated_before_still_is(tmp_path):
     before = replace(NOTHING, truncated=("process.connections",))
 
@@ -125,62 +132,72 @@ def test_what_was_truncated_before_still_is(tmp_path):
     assert b'"truncated":["process.connections","process.command_args"]' in encode(found)
 
 
-def readers() -> int:
-    return threading.active_count()
+class Silent:
+    """A process whose cmdline gives no answer: open(2) of a FIFO waits for somebody to write."""
+
+    def __init__(self, proc: Path) -> None:
+        self.proc = left(proc, b"")
+        self._fifo = proc / "100/cmdline"
+        self._fifo.unlink()
+        os.mkfifo(self._fifo)
+        self._before = set(threading.enumerate())
+
+    def readers(self) -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread not in self._before]
+
+    def answer(self) -> None:
+        """Give the readers an answer, and wait until they have gone."""
+        hanging = self.readers()
+        if hanging:
+            with self._fifo.open("wb", buffering=0) as writer:
+                writer.write(b"late\0")
+        for thread in hanging:
+            thread.join(10)
+        assert self.readers() == []
 
 
 @pytest.fixture
-def silent(tmp_path: Path) -> Iterator[Path]:
-    """A process whose cmdline gives no answer: open(2) of a FIFO waits for somebody to write."""
-    proc = left(tmp_path, b"")
-    (proc / "100/cmdline").unlink()
-    os.mkfifo(proc / "100/cmdline")
-    yield proc
-    with (proc / "100/cmdline").open("r+b", buffering=0) as writer:  # lets the reader go
-        writer.write(b"x\0")
+def silent(tmp_path: Path) -> Iterator[Silent]:
+    one = Silent(tmp_path)
+    yield one
+    one.answer()
 
 
 def test_a_reader_that_hangs_holds_no_line_up_for_long(silent):
     start = time.monotonic()
 
-    assert command(silent)(AT_EXEC) is AT_EXEC
+    assert command(silent.proc)(AT_EXEC) is AT_EXEC
     assert PATIENCE_S <= time.monotonic() - start < 10 * PATIENCE_S
 
 
+def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
+    command(silent.proc)(AT_EXEC)
+
+    assert [thread.daemon for thread in silent.readers()] == [True]
+
+
+OTHER = kill(process=record.Process(pid=200, tid=200, comm="worker"))
+
+
 def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
-    left(silent, b"other\0", pid=200, tid=200)
-    other = kill(process=record.Process(pid=200, tid=200, comm="worker"))
-    enrich = command(silent)
-    before = readers()
+    left(silent.proc, b"other\0", pid=200, tid=200)
+    enrich = command(silent.proc)
     enrich(AT_EXEC)
     start = time.monotonic()
 
     for _ in range(50):
-        assert enrich(other) is other
+        assert enrich(OTHER) is OTHER
         assert enrich(AT_EXEC) is AT_EXEC
 
     assert time.monotonic() - start < 10 * PATIENCE_S
-    assert readers() == before + 1
+    assert len(silent.readers()) == 1
 
 
-def test_when_the_reader_has_come_back_all_is_as_before(silent):
-    left(silent, b"other\0", pid=200, tid=200)
-    other = kill(process=record.Process(pid=200, tid=200, comm="worker"))
-    enrich = command(silent)
-    before = readers()
-    enrich(AT_EXEC)
-    with (silent / "100/cmdline").open("wb", buffering=0) as writer:
-        writer.write(b"late\0")
-    deadline = time.monotonic() + 10
-    while readers() > before and time.monotonic() < deadline:
-        time.sleep(0.001)
+def test_when_the_reader_has_come_back_all_is_as_before_and_its_answer_is_nobodys(silent):
+    left(silent.proc, b"other\0", pid=200, tid=200)
+    enrich = command(silent.proc)
+    first = enrich(AT_EXEC)
+    silent.answer()
 
-    assert enrich(other).process.command_args == ("other",)
-    assert readers() == before
-
-
-def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
-    known = set(threading.enumerate())
-    command(silent)(AT_EXEC)
-
-    assert [thread.daemon for thread in threading.enumerate() if thread not in known] == [True]
+    assert enrich(OTHER).process.command_args == ("other",)
+    assert first is AT_EXEC

@@ -337,3 +337,27 @@ def test_lines_that_wait_are_bounded_however_many_triggers_there_are():
     assert len(stream.kills) == 1000 - 256
     assert [kill.process.pid for kill in stream.kills[:2]] == [1000, 1001]
     assert len(stream.wait(1 << 63).kills) == 1000
+
+
+def test_a_sharer_that_is_marked_as_a_member_keeps_what_came_for_it():
+    """The kernel side keeps the time of the first signal, the member's mark has that of the second."""
+    again = START + 5 * MS
+    stream = Stream(exits=True).add(killed(100, memcg=GROUP), at=START + MS)
+    stream.add(its(100), at=START + MS).add(sharer(200, START + MS, memcg=GROUP), at=START + 2 * MS)
+    stream.add(its(200, START + MS), at=START + 3 * MS).add(member(200, again), at=again + MS)
+    stream.wait(again + 200 * MS).add(gone(200, START + MS), at=again + 210 * MS)
+
+    assert stream.said()[:2] == [(100, "killed"), (200, "group_member")]
+    assert args(stream)[:2] == [THEN, THEN]
+    assert [(kill.event, kill.process.pid) for kill in stream.kills[2:]] == [("oom_exit", 200)]
+
+
+def test_a_large_group_loses_no_context():
+    many = 3 * CONTEXTS_KEPT
+    stream = Stream().add(killed(1, memcg=GROUP), at=START + MS).add(its(1), at=START + MS)
+    for pid in range(2, many + 1):
+        stream.add(member(pid, START + pid), at=START + MS).add(its(pid, START + pid), at=START + MS)
+    stream.wait(START + 500 * MS)
+
+    assert len(stream.kills) == many
+    assert set(args(stream)) == {THEN}

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import json
 import unicodedata
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
+from typing import Any, get_args, get_type_hints
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sightings import kill
 
 from ooMtrace import record
-from ooMtrace.encode import dump, encode
+from ooMtrace.encode import EXPENDABLE, dump, encode
 
 TEXT = st.text(
     st.characters(exclude_categories=("Cs",)) | st.characters(max_codepoint=0x9F) | st.sampled_from("\u2028\u2029"),
@@ -144,7 +145,7 @@ def test_a_line_that_is_too_long_loses_paths_in_a_fixed_order_and_says_so(valida
     parsed = json.loads(line)
     assert len(line) <= 8000
     validate(parsed)
-    assert parsed.get("truncated") == gone
+    assert parsed.get("truncated") == (gone and sorted(gone))
     for name in ORDER:
         part = parsed
         for step in name.split("."):
@@ -194,3 +195,181 @@ def test_no_length_around_the_limit_passes_it():
 
 def test_other_documents_are_indented_and_end_with_a_newline():
     assert dump({"a": [1], "b": "\x9b"}) == b'{\n  "a": [\n    1\n  ],\n  "b": "\\u009b"\n}\n'
+
+
+def of_process(**facts: Any) -> record.OomKill:
+    return kill(process=record.Process(pid=100, comm="worker", **facts))
+
+
+def connection(fd: int, length: int = 10) -> record.Connection:
+    return record.Connection(fd=fd, transport="unix", remote=record.Endpoint(address="/" + "x" * (length - 1)))
+
+
+def shortened(whole: record.OomKill) -> dict[str, Any]:
+    line = encode(whole)
+    assert len(line) <= 8000
+    found: dict[str, Any] = json.loads(line)
+    return found
+
+
+def test_of_many_arguments_the_first_half_is_kept_and_half_of_that():
+    args = tuple(f"argument-{i:04}" for i in range(1000))
+
+    line = shortened(of_process(command_args=args))
+
+    assert line["process"]["command_args"] == list(args[:250])
+    assert line["truncated"] == ["process.command_args"]
+
+
+def test_of_arguments_that_are_long_the_longest_are_halved_and_none_is_lost():
+    args = ("program", "a" * 6000, "--flag", "b" * 5000, "")
+
+    line = shortened(of_process(command_args=args))
+
+    assert line["process"]["command_args"] == ["program", "a" * 3000, "--flag", "b" * 2500, ""]
+    assert line["truncated"] == ["process.command_args"]
+
+
+def test_of_arguments_all_of_64_characters_none_is_halved():
+    args = tuple("x" * 64 for _ in range(200))
+
+    assert shortened(of_process(command_args=args))["process"]["command_args"] == ["x" * 64] * 100
+
+
+@pytest.mark.parametrize(("length", "left"), [(6000, 6000), (9000, 4500), (40000, 5000)])
+def test_of_a_title_the_beginning_is_kept(length, left):
+    line = shortened(of_process(title="x" * length))
+
+    assert line["process"]["title"] == "x" * left
+    assert line.get("truncated") == (None if left == length else ["process.title"])
+
+
+@pytest.mark.parametrize(("number", "length", "left"), [(48, 90, 48), (48, 200, 24), (48, 400, 12), (15, 2000, 3)])
+def test_of_connections_the_first_are_kept(number, length, left):
+    line = shortened(of_process(connections=tuple(connection(fd, length) for fd in range(number))))
+
+    assert [one["fd"] for one in line["process"]["connections"]] == list(range(left))
+    assert line.get("truncated") == (None if left == number else ["process.connections"])
+
+
+def test_eight_connections_are_worth_more_than_arguments():
+    connections = tuple(connection(fd, 300) for fd in range(32))
+
+    line = shortened(of_process(connections=connections, command_args=("a" * 4000, "b" * 4000)))
+
+    assert len(line["process"]["connections"]) == 8
+    assert line["process"]["command_args"] == ["a" * 2000, "b" * 2000]
+    assert line["truncated"] == ["process.command_args", "process.connections"]
+
+
+def test_arguments_are_gone_before_the_last_connections_are():
+    connections = tuple(connection(fd, 1500) for fd in range(8))
+
+    line = shortened(of_process(connections=connections, command_args=("a" * 4000,)))
+
+    assert line["process"]["command_args"] == []
+    assert len(line["process"]["connections"]) == 4
+
+
+def test_what_goes_first_spares_all_that_follows():
+    environment = {f"KEY_{i}": "x" * 100 for i in range(60)}
+    connections = tuple(connection(fd) for fd in range(48))
+
+    line = shortened(of_process(environment=environment, connections=connections, command_args=("a" * 2000,)))
+
+    assert "environment" not in line["process"]
+    assert len(line["process"]["connections"]) == 48
+    assert line["process"]["command_args"] == ["a" * 2000]
+    assert line["truncated"] == ["process.environment"]
+
+
+def test_what_was_truncated_before_is_named_once():
+    whole = replace(of_process(title="x" * 9000), truncated=("process.title", "process.connections"))
+
+    assert shortened(whole)["truncated"] == ["process.connections", "process.title"]
+
+
+def test_a_line_that_is_short_enough_keeps_what_was_truncated_before_and_nothing_more():
+    whole = replace(of_process(title="x", command_args=(), connections=()), truncated=("process.title",))
+
+    assert shortened(whole)["truncated"] == ["process.title"]
+
+
+def test_everything_that_a_line_may_lose_is_a_fact_of_the_record():
+    for name, _ in EXPENDABLE:
+        part: Any = record.OomKill
+        for step in name.split("."):
+            hints = get_type_hints(part)
+            assert step in hints, name
+            part = next((one for one in (hints[step], *get_args(hints[step])) if is_dataclass(one)), None)
+
+
+def test_a_line_that_lost_all_that_it_may_lose_can_still_name_it_all():
+    names = json.dumps([name for name, _ in EXPENDABLE], separators=(",", ":"))
+
+    assert len(f'"truncated":{names},') <= 400
+
+
+WORST = st.sampled_from(["\x01", "\x9b", "\u2028", "\\xff", '"', "名", "x", " "])
+
+
+@st.composite
+def long_text(draw: st.DrawFn, most: int) -> str:
+    return draw(WORST) * draw(st.integers(0, most))
+
+
+@st.composite
+def endpoint(draw: st.DrawFn) -> record.Endpoint | None:
+    return draw(st.none() | st.builds(record.Endpoint, address=long_text(110), port=st.none() | st.integers(0, 65535)))
+
+
+@given(
+    args=st.none()
+    | st.lists(long_text(4096), max_size=6).map(tuple)
+    | st.tuples(st.integers(0, 2048), long_text(3)).map(lambda many: (many[1],) * many[0]),
+    title=st.none() | long_text(4096),
+    ends=st.tuples(st.integers(0, 24), endpoint(), endpoint()).map(lambda many: [many[1:], many[:0:-1]] * many[0]),
+    environment=st.none() | st.dictionaries(long_text(300), long_text(9000), max_size=8),
+    paths=st.tuples(*[long_text(4096)] * 5),
+    job=st.none() | long_text(2000),
+)
+@settings(deadline=None, max_examples=60)
+def test_whatever_a_victim_was_doing_its_line_is_short_enough(validate, args, title, ends, environment, paths, job):
+    whole = with_paths(*paths)
+    path = paths[0]
+    whole = replace(
+        whole,
+        message="\x01" * 216,
+        process=record.Process(
+            pid=1 << 22,
+            comm="\x01" * 16,
+            parent=record.Parent(comm="\x9b" * 16),
+            title=title,
+            command_args=args,
+            executable=record.Executable(path=path),
+            working_directory=path,
+            connections=tuple(
+                record.Connection(fd=fd, transport="unix", local=local, remote=remote, service="redis")
+                for fd, (local, remote) in enumerate(ends)
+            ),
+            environment=environment,
+        ),
+        namespace=record.Namespace(hostname="\x01" * 64, addresses=("2001:db8::8:800:200c:417a",) * 40),
+        job=None if job is None else record.Job(system="sidekiq", name=job, registry=job),
+        missing=tuple(record.missing(kill())),
+        derived=("oom.scope", "oom.limit_bytes", "oom.memcg", "oom.points", "process.command_args"),
+        truncated=("process.command_args", "process.connections", "process.environment"),
+        redacted=("process.command_args", "process.environment", "process.title"),
+    )
+
+    line = encode(whole)
+
+    assert len(line) <= 8000
+    assert len(line.decode().splitlines()) == 1
+    parsed = json.loads(line)
+    validate(parsed)
+    process = parsed["process"]
+    shorter = [name for name, was in (("title", title), ("command_args", args)) if was is not None]
+    for name in shorter:
+        assert process[name] == (title if name == "title" else list(args)) or f"process.{name}" in parsed["truncated"]
+    assert len(process["connections"]) == len(ends) or "process.connections" in parsed["truncated"]

@@ -91,6 +91,25 @@ def test_the_kernel_side_sent_these_records(name, kinds):
     assert sorted(type(one).__name__ for one in records(name)) == sorted(kind.__name__ for kind in kinds)
 
 
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [
+        ("self", ["hog", "256"]),
+        ("hostile", ["hog", "256", "", "\x1b[31m\x9b-\\xff", '"\\\n\t', ""]),
+        ("context", ["hog", "256"]),
+    ],
+)
+def test_a_kill_whose_context_never_came_has_the_arguments_at_exec_and_says_so(name, args, validate):
+    (line,) = map(json.loads, told([one for one in records(name) if isinstance(one, Sighting)]))
+
+    validate(line)
+    assert line["process"]["command_args"] == ["/tmp/oomtrace-fixtures/victim", *args]
+    assert line["derived"][-1] == "process.command_args"
+    assert line["missing"][-4:] == [
+        *("process.executable", "process.working_directory", "process.open_files", "process.connections")
+    ]
+
+
 def test_every_fixture_is_used():
     stems = {path.stem.rstrip("0123456789").rstrip("-") for path in FIXTURES.glob("records/*.bin")}
 

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What every line must agree with, whatever the scenario: the kernel log, and the lines of the other levels."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Callable
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from _log import PAGE, UNKILLABLE, Report
+from support.tracer import COMMAND, Line
+from support.witness import LoggedKill
+
+RANKED = 10
+Equal = Callable[[str, Any, Any], None]
+
+
+def at(line: Line, name: str) -> Any:
+    """Return the value of a dotted name; None if it is not there."""
+    value: Any = line
+    for key in name.split("."):
+        value = value.get(key) if isinstance(value, dict) else None
+    return value
+
+
+def check_form(line: Line, equal: Equal) -> None:
+    """The parts of JSON Schema that the product's own schema uses."""
+    for problem in _violations(line, _schema(), "line"):
+        equal("schema", problem, None)
+    equal("no fact is both there and missing", [name for name in line["missing"] if at(line, name) is not None], [])
+
+
+@cache
+def _schema() -> dict[str, Any]:
+    done = subprocess.run([COMMAND, "schema"], check=True, capture_output=True)
+    return json.loads(done.stdout)  # type: ignore[no-any-return]
+
+
+TYPES = {"object": dict, "array": list, "string": str, "integer": int, "boolean": bool}
+
+
+def _violations(value: Any, schema: dict[str, Any], name: str) -> list[str]:
+    if type(value) is not TYPES[schema["type"]]:
+        return [f"{name} is {value!r}"]
+    if value not in schema.get("enum", [value]):
+        return [f"{name} is {value!r}"]
+    if isinstance(value, list):
+        return [one for item in value for one in _violations(item, schema["items"], f"{name}[]")]
+    if not isinstance(value, dict):
+        return []
+    found = [f"{name} has no {key}" for key in schema.get("required", ()) if key not in value]
+    for key, part in value.items():
+        known = schema.get("properties", {}).get(key, schema.get("additionalProperties"))
+        found += _violations(part, known, f"{name}.{key}") if known else [f"{name}.{key} is not in the schema"]
+    return found
+
+
+def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> None:
+    """Hold a line of level `full` against the kernel log."""
+    equal("source", line["source"], "full")
+    equal("constraint", at(line, "oom.constraint"), report.constraint)
+    equal("gfp_mask", int(at(line, "oom.gfp_mask.raw"), 16), report.gfp_mask)
+    equal("gfp flags", set(at(line, "oom.gfp_mask.flags")), report.gfp_flags)
+    equal("order", at(line, "oom.order"), report.order)
+    equal("trigger comm", at(line, "oom.trigger.comm"), report.comm)
+    equal("oom_memcg", at(line, "oom.memcg.path"), report.oom_memcg)
+    check_victim(line, logged, equal)
+    if at(line, "oom.verdict") == "killed":
+        # the summary is about the chosen one only
+        equal("task_memcg", at(line, "cgroup.path"), report.task_memcg)
+        equal("summary's pid", at(line, "process.pid"), report.chosen)
+    check_points(line, report, equal)
+    if report.tasks and "oom.points" not in line["derived"]:
+        check_candidates(line, report, equal)
+
+
+def check_victim(line: Line, logged: LoggedKill, equal: Equal) -> None:
+    """Hold the victim against its `Killed process` line, to the kilobyte."""
+    for name in ("anon", "file", "shmem", "page_tables", "total_vm"):
+        size = at(line, f"process.memory.{name}")
+        equal(f"{name} kB", None if size is None else size // 1024, getattr(logged, name))
+    equal("tid", at(line, "process.tid"), logged.pid)
+    equal("comm", at(line, "process.comm"), logged.comm)
+    equal("uid", at(line, "process.user.id"), logged.uid)
+    equal("adj", at(line, "process.oom_score_adj"), logged.adj)
+
+
+def check_points(line: Line, report: Report, equal: Equal) -> None:
+    points = at(line, "oom.points") or {}
+    parts = [points.get(name) for name in ("rss", "swap", "page_tables", "adj")]
+    equal("points are all there", None in parts, False)
+    equal("points add up", points.get("total"), sum(part or 0 for part in parts))
+    # without a total of the kernel's own there is nothing to be exact about
+    equal("points.exact", points.get("exact"), None if "oom.points" in line["derived"] else True)
+    row = report.tasks.get(at(line, "process.pid"))
+    if row is not None:
+        equal("points as in the task table", points.get("total"), row.points(line["oom"]["limit_bytes"] // PAGE))
+
+
+def check_candidates(line: Line, report: Report, equal: Equal) -> None:
+    """The kernel's ranking, against the same from the log's table of tasks.
+
+    A task that the kernel could not take has no points: those with oom_score_adj -1000.
+    """
+    candidates, total = at(line, "oom.candidates") or [], line["oom"]["limit_bytes"] // PAGE
+    able = {task.tgid: task.points(total) for task in report.tasks.values() if task.adj != UNKILLABLE}
+    equal("candidates", len(candidates), min(RANKED, len(able)))
+    equal("best candidate", candidates[0]["pid"] if candidates else None, report.chosen)
+    points = [one["points"] for one in candidates]
+    equal("candidates are in order", points, sorted(points, reverse=True))
+    equal(
+        "candidates' points",
+        {c["pid"]: c["points"] for c in candidates},
+        {c["pid"]: able.get(c["pid"]) for c in candidates},
+    )
+    equal("the best are taken", points, sorted(able.values(), reverse=True)[:RANKED])
+    for one in candidates:
+        task = report.tasks.get(one["pid"])
+        if task:
+            equal(
+                "candidate", (one["comm"], one["oom_score_adj"], one["memory"]), (task.comm, task.adj, task.size * PAGE)
+            )
+            equal("candidate's cgroup", type(one.get("cgroup")), str)
+    equal("weighed", at(line, "oom.weighed"), len(able))
+
+
+def check_identity(line: Line, pid: int, equal: Equal) -> None:
+    """What the scenario itself knows of a process that it started."""
+    equal("pid", at(line, "process.pid"), pid)
+    equal("vpid", at(line, "process.vpid"), pid)
+    equal("parent", at(line, "process.parent.pid"), os.getpid())
+    equal("host name", at(line, "namespace.hostname"), os.uname().nodename)
+    for name in ("pid", "net"):
+        equal(f"{name} namespace", at(line, f"namespace.{name}"), str(Path(f"/proc/self/ns/{name}").stat().st_ino))
+    equal("peak", at(line, "process.memory.peak_rss") >= PAGE * at(line, "oom.points.rss"), True)
+
+
+NODES = len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))
+
+# The decision, which level `victim` can't read, and what differs from tracer to tracer.
+OF_FULL_ALONE = {"oom.constraint", "oom.gfp_mask", "oom.order", "oom.weighed", "oom.candidates", "oom.points.exact"}
+OF_ONE_TRACER = {"seq", "observed", "id", "time", "source", "derived", "missing", "message", "oom.incident"}
+CLOCK_ERROR_S = 0.1
+"""Each tracer reads the clocks for itself, and an emulated CPU may turn to something else between two of them."""
+
+
+def check_level_victim(line: Line, full: Line, equal: Equal) -> None:
+    """Level `victim` must come to the same but for the decision's own words."""
+    equal("source", line["source"], "victim")
+    left, right = _flat(line), _flat(full)
+    times = [datetime.fromisoformat(flat.pop("process.creation.time")) for flat in (left, right)]
+    equal("creation", abs((times[0] - times[1]).total_seconds()) < CLOCK_ERROR_S, True)
+    # with several memory nodes it can't tell a cpuset or a policy from the whole machine, and must say so
+    unknown = {name for name in ("oom.scope", "oom.limit_bytes") if name in line["missing"] and NODES > 1}
+    for name in sorted((left.keys() | right.keys()) - unknown):
+        if not any(name == one or name.startswith(f"{one}.") for one in OF_FULL_ALONE | OF_ONE_TRACER):
+            equal(name, left.get(name), right.get(name))
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if not isinstance(value, dict):
+        return {prefix: value}
+    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}" if prefix else key).items()}
+
+
+def check_level_record(line: Line, full: Line, equal: Equal) -> None:
+    """Level `record` has no more than the tracepoint's record and, if it was quick enough, /proc."""
+    equal("source", line["source"], "record")
+    for name in ("oom.verdict", "oom.trigger.tid", "process.tid", "process.comm"):
+        equal(name, at(line, name), at(full, name))
+    for name in ("process.pid", "process.user.id", "process.oom_score_adj", "cgroup.path", "oom.scope"):
+        if at(line, name) is not None:
+            equal(name, at(line, name), at(full, name))

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel log's reports of out-of-memory situations, taken apart."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from support.witness import KILLED, LoggedKill
+
+PAGE = os.sysconf("SC_PAGE_SIZE")
+UNKILLABLE = -1000
+INVOKED = re.compile(
+    r"^(?P<comm>.*) invoked oom-killer: gfp_mask=(?P<raw>0x[0-9a-f]+)\((?P<flags>.*)\), order=(?P<order>-?\d+), "
+)
+SUMMARY = re.compile(
+    r"^oom-kill:constraint=(?P<constraint>\w+),.*,(?:global_oom|oom_memcg=(?P<oom_memcg>.*)),"
+    r"task_memcg=(?P<task_memcg>.*),task=.*,pid=(?P<pid>\d+),uid=\d+"
+)
+# Linux 6.8 put the parts of rss between rss and pgtables_bytes.
+TASK = re.compile(
+    r"^\[\s*(?P<pid>\d+)\]\s+\d+\s+(?P<tgid>\d+)\s+\d+\s+(?P<rss>\d+)(?:\s+\d+\s+\d+\s+\d+)?\s+(?P<tables>\d+)\s+"
+    r"(?P<swap>\d+)\s+(?P<adj>-?\d+) (?P<comm>.*)$"
+)
+
+
+@dataclass
+class Task:
+    """A row of the table of tasks; pages, but for the name and the adjustment."""
+
+    tgid: int
+    size: int
+    adj: int
+    comm: str
+
+    def points(self, totalpages: int) -> int:
+        """oom_badness()."""
+        return self.size + self.adj * (totalpages // 1000)
+
+
+@dataclass
+class Report:
+    """All that the kernel printed about one OOM."""
+
+    comm: str
+    gfp_mask: int
+    gfp_flags: set[str]
+    order: int
+    constraint: str = ""
+    chosen: int = 0
+    oom_memcg: str | None = None
+    task_memcg: str | None = None
+    tasks: dict[int, Task] = field(default_factory=dict)
+    kills: list[LoggedKill] = field(default_factory=list)
+
+
+def reports(lines: Iterable[str]) -> list[Report]:
+    """Read the log; a group's first victim is in `kills` twice, as the kernel kills it twice."""
+    found: list[Report] = []
+    for line in lines:
+        if match := INVOKED.search(line):
+            flags = set(match["flags"].split("|"))
+            found.append(Report(match["comm"], int(match["raw"], 16), flags, int(match["order"])))
+        elif not found:
+            continue
+        elif match := TASK.search(line):
+            size = int(match["rss"]) + int(match["swap"]) + int(match["tables"]) // PAGE
+            task = Task(int(match["tgid"]), size, int(match["adj"]), match["comm"])
+            found[-1].tasks[task.tgid] = task
+        elif match := SUMMARY.search(line):
+            report = found[-1]
+            report.constraint, report.chosen = match["constraint"], int(match["pid"])
+            report.oom_memcg, report.task_memcg = match["oom_memcg"], match["task_memcg"]
+        elif match := KILLED.search(line):
+            values = {name: text if name == "comm" else int(text) for name, text in match.groupdict().items()}
+            found[-1].kills.append(LoggedKill(**values))  # type: ignore[arg-type]
+    return found

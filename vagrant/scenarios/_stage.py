@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stage of a scenario: tracers, witnesses, cgroups, victims, and a list of what was wrong.
+
+A scenario is run in two ways. As a test, tracers of all levels watch, and their lines are held against each other. For
+somebody who wants to see (`oomtrace-scenario NAME`) one tracer watches, and its lines are shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+from _checks import at, check_form, check_full, check_level_record, check_level_victim
+from _log import Report, reports
+from _tracers import StandingTracer
+from support.tracer import Line
+from support.victims import Victim
+from support.witness import KernelLog, LoggedKill, oom_kill_count
+
+from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
+
+SHOW = "OOMTRACE_SHOW" in os.environ
+VICTIM = Path(os.environ["VICTIM"])
+SHOWN = 3
+"""Lines that are shown whole; of more than these the message must do."""
+# Flags of mmap() that the module mmap of Python 3.9 does not know.
+GROW = "import mmap; mmap.mmap(-1, {megabytes} << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x8000)"
+"""MAP_POPULATE: all memory in one piece. A slow climb would make the guest thrash before it is out of memory."""
+
+
+class Stage:
+    """What a scenario has at hand. A check that fails is noted, and the next one made."""
+
+    def __init__(self, stack: ExitStack) -> None:
+        self._stack = stack
+        self._made = 0
+        self._title = ""
+        self.problems: list[str] = []
+        levels = ("full",) if SHOW else ("full", "victim", "record")
+        self.tracers = {level: stack.enter_context(StandingTracer(level)) for level in levels}
+        self.full = self.tracers["full"]
+        time.sleep(self._until_the_log_is_whole())
+        self.log = KernelLog()
+        self._count = oom_kill_count()
+
+    @staticmethod
+    def _until_the_log_is_whole() -> float:
+        """The kernel prints the tables of ten OOMs in five seconds and no more (oom_rs); no scenario makes so many."""
+        return 0.5
+
+    def equal(self, what: str, got: Any, expected: Any) -> None:
+        """Note a fact that is not as it should be."""
+        if got != expected:
+            problem = f"{self._title}{what}: got {got!r}, expected {expected!r}"
+            self.problems.append(problem)
+            print(f"WRONG {problem}", flush=True)
+
+    def true(self, what: str, fact: object) -> None:
+        self.equal(what, bool(fact), True)
+
+    def cgroup(self, megabytes: int = 0, name: str = "") -> ScratchCgroup:
+        """Make a memory cgroup; its name may be a path below one made before."""
+        self._made += 1
+        one = self._stack.enter_context(scratch_cgroup(name or f"{Path(sys.argv[0]).stem}-{self._made}"))
+        if megabytes:
+            one.limit(megabytes << 20)
+        return one
+
+    def victim(self, mode: str, cgroup: ScratchCgroup, megabytes: int = 256, **more: Any) -> Victim:
+        """Start one of victim.c's processes."""
+        one = Victim(VICTIM, mode, cgroup, megabytes, **more)
+        self._stack.callback(_end, one.process)
+        return one
+
+    def python(
+        self, code: str, cgroup: ScratchCgroup | None = None, wrapper: Collection[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        """Start Python code in a cgroup, and let it run at once.
+
+        Wait for its end without a time limit: that polls, and whoever moves when memory is out may be in its way.
+        """
+        command = [*wrapper, sys.executable, "-c", f"input(); {code}"]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self._stack.callback(_end, process)
+        Path(f"/proc/{process.pid}/oom_score_adj").write_text("0")
+        if cgroup:
+            cgroup.join(process.pid)
+        assert process.stdin
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+        return process
+
+    def reports(self) -> list[Report]:
+        return reports(self.log.lines())
+
+    def kills(self, pids: Collection[int], *, silent: Collection[int] = ()) -> list[Line]:
+        """Return the lines of level `full`, in the order of `pids`, after all checks that hold for every scenario.
+
+        Args:
+            pids: All processes that were killed, and no other.
+            silent: Those of them that the kernel neither logs nor counts.
+        """
+        lines = self.full.kills_of(pids)
+        for level, tracer in self.tracers.items():
+            self.true(f"the tracer of level {level} still runs", tracer.runs())
+        by_pid = {line["process"]["pid"]: line for line in lines}
+        self.equal("one line each", sorted(line["process"]["pid"] for line in lines), sorted(pids))
+        told = [line for line in lines if line["process"]["pid"] not in silent]
+        self._check_counts(told)
+        self._check_lines(told)
+        if SHOW:
+            self.show(lines)
+        else:
+            self._check_levels(lines, told)
+        return [by_pid[pid] for pid in pids if pid in by_pid]
+
+    def say(self, what: str) -> None:
+        """Tell whoever looks on what else is known."""
+        if SHOW:
+            print(f"\n{what}", flush=True)
+
+    def show(self, lines: list[Line]) -> None:
+        """Show lines to whoever looks on."""
+        if not SHOW:
+            return
+        for line in lines[:SHOWN]:
+            print(json.dumps(line, indent=2, ensure_ascii=False))
+        print(f"\n{len(lines)} {'line' if len(lines) == 1 else 'lines'}:")
+        for line in lines:
+            print(f"  {line['message']}", flush=True)
+
+    def _check_counts(self, told: list[Line]) -> None:
+        """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""
+        logged = [kill.pid for report in self.reports() for kill in report.kills]
+        self.equal("log lines, by the kernel's count", len(logged), oom_kill_count() - self._count)
+        self.equal("threads killed", sorted(line["process"]["tid"] for line in told), sorted(set(logged)))
+
+    def _check_lines(self, told: list[Line]) -> None:
+        found: dict[int, tuple[Report, LoggedKill]] = {}
+        for report in self.reports():
+            for kill in report.kills:
+                # the first of two: between them the dying may have lost memory
+                found.setdefault(kill.pid, (report, kill))
+        for line in told:
+            self._title = f"pid {line['process']['pid']} ({line['oom']['verdict']}), "
+            check_form(line, self.equal)
+            if line["process"]["tid"] in found:
+                check_full(line, *found[line["process"]["tid"]], self.equal)
+        self._title = ""
+
+    def _check_levels(self, lines: list[Line], told: list[Line]) -> None:
+        by_pid = {
+            line["process"]["pid"]: line
+            for line in self.tracers["victim"].kills_of([x["process"]["pid"] for x in lines])
+        }
+        self.equal("level victim: processes", sorted(by_pid), sorted(line["process"]["pid"] for line in lines))
+        for line in lines:
+            pid = line["process"]["pid"]
+            if pid in by_pid:
+                self._title = f"level victim, pid {pid} ({at(line, 'oom.verdict')}), "
+                check_form(by_pid[pid], self.equal)
+                check_level_victim(by_pid[pid], line, self.equal)
+        self._title = ""
+        found = self.tracers["record"].wait(lambda kills: len(kills) >= len(told))
+        by_tid = {line["process"]["tid"]: line for line in found}
+        # it can't see who shares memory with whom
+        self.equal(
+            "level record: threads",
+            sorted(x["process"]["tid"] for x in found),
+            sorted(x["process"]["tid"] for x in told),
+        )
+        for line in told:
+            tid = line["process"]["tid"]
+            if tid in by_tid:
+                self._title = f"level record, tid {tid} ({at(line, 'oom.verdict')}), "
+                check_form(by_tid[tid], self.equal)
+                check_level_record(by_tid[tid], line, self.equal)
+        self._title = ""
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """Set the stage; at the end the script fails if anything was wrong."""
+    if SHOW:
+        print(f"{Path(sys.argv[0]).stem}: {sys.modules['__main__'].__doc__}\n", flush=True)
+    # the kernel must never find the scenario itself, nor the tracers that it starts
+    Path("/proc/self/oom_score_adj").write_text("-1000")
+    with setting("/proc/sys/vm/overcommit_memory", "1"), ExitStack() as stack:
+        one = Stage(stack)
+        yield one
+    if one.problems:
+        sys.exit(f"{len(one.problems)} wrong")
+    if SHOW:
+        print("\nAll is as it should be: the line agrees with the kernel's log and counters.")
+
+
+@contextmanager
+def setting(path: str, value: str) -> Iterator[None]:
+    """Change one of the kernel's settings for a while."""
+    file = Path(path)
+    before = file.read_text()
+    file.write_text(value)
+    try:
+        yield
+    finally:
+        file.write_text(before)

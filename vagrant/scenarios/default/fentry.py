@@ -1,0 +1,32 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kernel without kprobes, as far as can be seen: level `full` comes from fentry instead."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from support.tracer import COMMAND
+
+# A private mount hides the one place where a kernel shows that it has kprobes.
+HIDE = "mount -t tmpfs none /sys/bus/event_source/devices && exec"
+
+
+def hidden(*arguments: str) -> str:
+    """Run the command where kprobes can't be seen; return its output."""
+    script = f"{HIDE} {COMMAND} {' '.join(arguments)}"
+    return subprocess.run(["unshare", "--mount", "sh", "-c", script], check=True, capture_output=True, text=True).stdout
+
+
+plan = json.loads(hidden("doctor", "--json"))["plan"]
+assert plan["level"] == "full", plan
+assert "fentry:oom_kill_process" in plan["hooks"], plan
+
+line = json.loads(hidden("--require", "full", "demo"))
+assert line["source"] == "full", line
+assert line["oom"]["constraint"] == "CONSTRAINT_MEMCG", line
+assert line["oom"]["order"] == 0, line
+assert line["oom"]["points"]["exact"] is True, line
+assert line["derived"] == [], line
+# 5.10's compiler has split oom_badness(), and fexit can be had only on what type information names
+if "oom_badness.part.0" not in Path("/proc/kallsyms").read_text():
+    assert line["oom"]["candidates"][0]["pid"] == line["process"]["pid"], line
