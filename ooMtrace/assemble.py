@@ -26,7 +26,8 @@ members lies one line on the kernel's console, which may be a slow one.
 
 CONTEXT_WAIT_NS = 250_000_000
 """A line waits so long, from the mark, for what the victim was doing. The victim itself must run for that to be read;
-mostly it does so within a few milliseconds, but one that sleeps uninterruptibly may never.
+mostly it does so within a few milliseconds, but one that sleeps uninterruptibly may never. The operator may change it
+(--patience), and with it the wait for a group.
 """
 
 SUMS_SINCE = 7
@@ -102,6 +103,7 @@ class Assembler:
         dying: Whether processes that were already dying are reported, too.
         exits: Whether the ends of victims are reported, too.
         environment: Names of the environment variables that may be told.
+        patience: How many times as long as usual a line waits.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Assembler:
         dying: bool = False,
         exits: bool = False,
         environment: tuple[str, ...] = (),
+        patience: float = 1.0,
     ) -> None:
         self._host = host
         self._symbols = symbols
@@ -120,6 +123,8 @@ class Assembler:
         self._dying = dying
         self._lifecycle = exits
         self._environment = environment
+        self._context_wait = int(CONTEXT_WAIT_NS * patience)
+        self._group_wait = int(GROUP_WAIT_NS * patience)
         self._incidents: deque[Incident] = deque()
         self._rankings: OrderedDict[int, Ranking] = OrderedDict()
         self._contexts: OrderedDict[Key, Context] = OrderedDict()
@@ -163,7 +168,7 @@ class Assembler:
         others = incident.due if incident.group or death.verdict == "shared_mm" else 0
         if death.seen.signalled_at is None or death.context:
             return others
-        return max(others, death.seen.ktime + CONTEXT_WAIT_NS)
+        return max(others, death.seen.ktime + self._context_wait)
 
     def _join(self, key: Key, context: Context) -> None:
         """Give a context to the death that it belongs to, told already or not; keep it if that is still to come."""
@@ -224,7 +229,7 @@ class Assembler:
             death = replace(death, seen=seen, context=one.context)
         incident.held.append(death)
         if incident.group:
-            incident.due = now.monotonic + GROUP_WAIT_NS
+            incident.due = now.monotonic + self._group_wait
 
     def _release(self, incident: Incident, ready: list[Death]) -> Iterator[record.OomKill]:
         incident.held = [one for one in incident.held if one not in ready]

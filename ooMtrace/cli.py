@@ -32,6 +32,7 @@ exit codes:
 """
 
 HIGHEST_PORT = 65535
+MOST_PATIENCE = 100
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -70,6 +71,9 @@ def parse(argv: list[str] | None = None) -> Options:
     parser.add_argument(
         "--service", action="append", type=_service, metavar="PORT=NAME", help="what is at a port: --service 7000=redis"
     )
+    parser.add_argument(
+        "--patience", type=_factor, metavar="N", help="wait N times as long for what belongs to a line (250 ms each)"
+    )
     parser.add_argument("--level", choices=LEVELS, default="full", help="go no higher than this level")
     parser.add_argument("--require", choices=LEVELS, default="", metavar="LEVEL", help="exit with 77 below this level")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="keep FILE while the probes are attached")
@@ -83,6 +87,16 @@ def parse(argv: list[str] | None = None) -> Options:
     for several in {"env", "service"} & parsed.keys():
         parsed[several] = tuple(parsed[several])
     return Options(**parsed)
+
+
+def _factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor <= MOST_PATIENCE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and {MOST_PATIENCE}")
+    return factor
 
 
 def _service(text: str) -> tuple[int, str]:

@@ -38,6 +38,7 @@ class Settings:
         command: Whether titles and arguments are told.
         network: Whether the addresses of the victim's network namespace are looked up.
         services: Names of ports, before all others.
+        patience: How many times as long as usual a line waits for what belongs to it.
     """
 
     dying: bool = False
@@ -46,6 +47,7 @@ class Settings:
     command: bool = True
     network: bool = True
     services: Mapping[int, str] = field(default_factory=dict)
+    patience: float = 1.0
 
 
 def enrichers(settings: Settings) -> tuple[Enricher, ...]:
@@ -85,6 +87,7 @@ class Tracer:
             dying=settings.dying,
             exits=settings.lifecycle,
             environment=settings.environment,
+            patience=settings.patience,
         )
         self._enrichers = enrichers(settings)
         self._warn = warn

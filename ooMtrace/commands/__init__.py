@@ -35,6 +35,7 @@ class Options:
     cmdline: bool = True
     network: bool = True
     service: tuple[tuple[int, str], ...] = ()
+    patience: float = 1.0
 
 
 @contextmanager
@@ -62,6 +63,7 @@ def _attach(options: Options, say: Say) -> Tracer:
         command=options.cmdline,
         network=options.network,
         services=dict(options.service),
+        patience=options.patience,
     )
     highest = options.level
     while True:

@@ -12,7 +12,7 @@ from .kernels import Unpacked
 
 HERE = Path(__file__).parent
 GUEST = HERE / "guest"
-SCENARIOS = HERE / "scenarios"
+SCENARIOS = HERE.parent.parent / "vagrant/scenarios"
 SUPPORT = HERE.parent / "support"
 
 

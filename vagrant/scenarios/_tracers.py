@@ -17,6 +17,8 @@ from support.tracer import Line, RunningTracer
 
 FOLDER = Path(os.environ["TRACERS"])
 PATIENCE_S = 20
+SLOW = () if "OOMTRACE_SHOW" in os.environ else ("--patience", "20")
+"""An emulated CPU may need a second for what takes others a millisecond."""
 support.tracer.PATIENCE_S = 90  # emulated
 
 
@@ -27,7 +29,7 @@ class StandingTracer(RunningTracer):
         self.level = level
         folder = FOLDER / level
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder, "--level", level, "--require", level, "--all", "--verbose")
+        super().__init__(folder, "--level", level, "--require", level, "--all", "--verbose", *SLOW)
         self._before = 0
 
     def __enter__(self) -> StandingTracer:

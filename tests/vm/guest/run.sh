@@ -6,7 +6,8 @@
 
 # A skip is a failure here: these kernels have what the scenarios ask for.
 # Over its time a scenario is told to abort, and Python then says where it was.
-export OOMTRACE_REQUIRE_KERNEL=1 PYTHONFAULTHANDLER=1 PYTHONPATH=/payload/scenarios:/payload VICTIM=/payload/victim PYTHONDONTWRITEBYTECODE=1
+export OOMTRACE_REQUIRE_KERNEL=1 PYTHONFAULTHANDLER=1 PYTHONPATH=/payload/scenarios:/payload PYTHONDONTWRITEBYTECODE=1
+export VICTIM=/payload/victim TRACERS=/out/tracers OOMTRACE_TREE=/
 
 now() { cut -d' ' -f1 /proc/uptime; }
 

@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 from _checks import at
@@ -51,6 +52,7 @@ with stage() as on:
         # a slow machine may not have the first one's memory back in time, and kill again
         if grower and grower.end() == -signal.SIGKILL:
             pids.append(grower.pid)
+        time.sleep(0.6)  # the kernel logs no more than ten OOMs whole in five seconds
         said[one.pid] = (ports, f"# {i} {'x' * 300}", arguments)
     lines = {line["process"]["pid"]: line for line in on.kills(pids)}
     on.equal("lines", len(lines.keys() & said.keys()), VICTIMS)
