@@ -9,7 +9,7 @@ LIBRARY := $(PREFIX)/lib/oomtrace
 
 .DEFAULT_GOAL := help
 .PHONY: help demo story test test-unit test-host test-vm check format venv install uninstall packages tree-packages \
-	test-packages vm-packages support-table tracefs clean
+	test-packages vm-packages support-table vagrant-test vagrant-check vagrant-packages vagrant-check-packages tracefs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -36,6 +36,13 @@ test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and make ev
 
 support-table: $(VENV)/dev ## write docs/support.md from the last `make test-vm`
 	$(VENV)/bin/python -m tests.vm.support
+
+vagrant-test: vagrant-packages venv ## (root) a real `vagrant up` of the local box, the demo and all scenarios in it; ONLY="memcg swap"
+	$(VENV)/bin/python tests/vagrant.py $(ONLY)
+
+vagrant-check: vagrant-check-packages ## (root) is what vagrant reads and runs valid?
+	cd vagrant && vagrant validate
+	shellcheck vagrant/oomtrace-scenario vagrant/provision.sh vagrant/box/*.sh
 
 check: $(VENV)/dev ## formatters, linters and types
 	$(VENV)/bin/pytest -q tests/unit/test_linters.py
@@ -72,6 +79,18 @@ vm-packages: test-packages
 	@(for program in qemu-system-x86_64 mmdebstrap sfdisk mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
 			e2fsprogs debian-archive-keyring; } >&2
+
+# libvirt-daemon-system-sysv: the machine need not have been started by systemd
+vagrant-packages: tree-packages vagrant-check-packages
+	@(for program in libvirtd virsh qemu-system-x86_64 qemu-img dnsmasq iptables rsync ssh mcopy syslinux sfdisk mkfs.vfat \
+		mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends libvirt-daemon-system \
+			libvirt-daemon-system-sysv libvirt-clients qemu-system-x86 qemu-utils dnsmasq-base iptables rsync \
+			openssh-client mtools syslinux syslinux-common fdisk dosfstools e2fsprogs; } >&2
+
+vagrant-check-packages:
+	@command -v vagrant >/dev/null && dpkg -s vagrant-libvirt >/dev/null 2>&1 && command -v shellcheck >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends vagrant vagrant-libvirt shellcheck; } >&2
 
 tracefs:
 	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing

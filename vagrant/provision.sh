@@ -44,7 +44,7 @@ has() {
     esac >/dev/null 2>&1
 }
 
-# The names for dnf have been read and not tried: Fedora and RHEL 10 have all of them but busybox, which RHEL has in EPEL.
+# The names for dnf have been read and not tried. RHEL has busybox in EPEL only, and does without.
 packages_of() {
     case $manager:$1 in
     apt-get:bcc) echo python3-bpfcc ;;
@@ -61,17 +61,13 @@ packages_of() {
     esac
 }
 
-units_of() {
-    case $1 in
-    sidekiq) echo redis-server.service ;;
-    postgresql) echo postgresql.service ;;
-    podman) echo podman.socket podman.service podman-restart.service podman-auto-update.timer podman-auto-update.service ;;
-    esac
-}
-
 install_packages() { # without what is only recommended; all that they say goes to stderr
     case $manager in
-    apt-get) DEBIAN_FRONTEND=noninteractive apt-get install -qq -y --no-install-recommends "$@" ;;
+    # a machine that was just started is busy with updates of its own, and Ubuntu's restarts services after an install
+    apt-get)
+        DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
+            apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
+        ;;
     dnf) dnf install -q -y --setopt=install_weak_deps=False "$@" ;;
     esac >&2
 }
@@ -79,8 +75,8 @@ install_packages() { # without what is only recommended; all that they say goes 
 prepare() { # once, before the first package
     [ $asked = false ] || return 0
     asked=true
-    [ $manager != none ] || fail "$1 is missing, and there is neither apt-get nor dnf to install it"
-    [ $manager = apt-get ] || return 0
+    [ "$manager" != none ] || fail "$1 is missing, and there is neither apt-get nor dnf to install it"
+    [ "$manager" = apt-get ] || return 0
     apt-get update -qq >&2 || fail "apt-get update failed, and $1 is missing: is there a network?"
     # Debian starts a service as it is installed, unless this program forbids it
     [ -e $policy ] || {
@@ -98,26 +94,36 @@ provide() { # provide required|optional WHAT
         return 0
     fi
     prepare "$2"
-    echo "packages: installing" $packages
+    echo "packages: installing $packages"
+    before=$(enabled)
     # shellcheck disable=SC2086 # they are words
     if install_packages $packages && has "$2"; then
         changed=true
-        silence "$2"
     elif [ "$1" = required ]; then
         fail "$2 could not be installed: oomtrace does not work without"
     else
         echo "packages: $packages could not be installed: skipped, some scenarios will not work"
     fi
+    silence "$before"
 }
 
-silence() {
-    for unit in $(units_of "$1"); do
+enabled() { # the units that are started at boot, in one line
+    find /etc/systemd/system -type l -path '*.wants/*' 2>/dev/null | tr '\n' ' '
+}
+
+silence() { # what was not enabled before: the scenarios start their own servers
+    for wanted in $(enabled); do
+        case " $1" in *" $wanted "*) continue ;; esac
+        unit=${wanted##*/}
         if [ -d /run/systemd/system ]; then
-            systemctl disable --quiet --now "$unit" 2>/dev/null || continue
-        elif command -v deb-systemd-helper >/dev/null; then
-            deb-systemd-helper disable "$unit" >/dev/null 2>&1 || continue
+            systemctl disable --quiet --now "$unit" >&2 || {
+                echo "services: $unit was brought along, and could not be disabled"
+                continue
+            }
+        else
+            rm -f "$wanted" # all that `systemctl disable` would do, and there may be none
         fi
-        echo "services: $unit is neither running nor enabled"
+        echo "services: $unit was brought along, and is neither running nor enabled"
     done
 }
 

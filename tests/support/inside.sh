@@ -8,12 +8,16 @@ set -eu
 root=$1 share=$2 user=$3 hostname=$4 cgroup=$5
 shift 5
 [ -z "$hostname" ] || echo "$hostname" >/proc/sys/kernel/hostname
-mount --bind -o ro "$root" "$root"
+# a machine that is itself the tree keeps its root as it is
+[ "$root" = / ] || mount --bind -o ro "$root" "$root"
+# before /tmp is another one, for there it may be
+mount --bind "$share" "$root/srv"
 mount --rbind /dev "$root/dev"
 mount -t tmpfs tmpfs "$root/dev/shm"
 mount -t tmpfs tmpfs "$root/tmp"
 mount -t proc proc "$root/proc"
-mount --bind "$share" "$root/srv"
+# who starts it may have put itself out of the OOM killer's reach
+echo 0 >/proc/self/oom_score_adj
 # 0 is the writer itself, whatever its number is
 [ -z "$cgroup" ] || echo 0 >"$cgroup/cgroup.procs"
 # it does not outlive the one who started it; set last, for a change of user undoes it
