@@ -25,9 +25,10 @@ members lies one line on the kernel's console, which may be a slow one.
 """
 
 CONTEXT_WAIT_NS = 250_000_000
-"""A line waits so long, from the mark, for what the victim was doing. The victim itself must run for that to be read;
-mostly it does so within a few milliseconds, but one that sleeps uninterruptibly may never. The operator may change it
-(--patience), and with it the wait for a group.
+"""A line waits so long for what the victim was doing. The victim itself must run for that to be read; mostly it does
+so within a few milliseconds, but one that sleeps uninterruptibly may never. It counts from when the kill was seen here
+and not from the mark: where we come late, so does the victim. The operator may change it (--patience), and with it the
+wait for a group.
 """
 
 SUMS_SINCE = 7
@@ -168,7 +169,7 @@ class Assembler:
         others = incident.due if incident.group or death.verdict == "shared_mm" else 0
         if death.seen.signalled_at is None or death.context:
             return others
-        return max(others, death.seen.ktime + self._context_wait)
+        return max(others, death.now.monotonic + self._context_wait)
 
     def _join(self, key: Key, context: Context) -> None:
         """Give a context to the death that it belongs to, told already or not; keep it if that is still to come."""

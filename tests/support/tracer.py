@@ -55,8 +55,8 @@ class RunningTracer:
         return self._messages.read_text()
 
     def lines(self) -> list[Line]:
-        """Return all lines so far."""
-        return [json.loads(line) for line in self.output.read_bytes().splitlines()]
+        """Return all lines so far; of one that is just being written there may be a part."""
+        return [json.loads(line) for line in self.output.read_bytes().split(b"\n")[:-1]]
 
     def lines_of(self, pids: Collection[int]) -> list[Line]:
         """Wait until each of these processes has a line, and return all lines about them.

@@ -63,13 +63,13 @@ def test_a_context_that_is_there_first_holds_nothing_up():
     assert (args(stream), stream.assembler.next_due()) == ([THEN], None)
 
 
-def test_a_line_comes_250_ms_after_the_mark_without_a_context_and_says_what_is_old_and_what_is_missing():
-    mark = START + 1000
-    stream = Stream().add(killed(), at=START + 30 * MS)
+def test_a_line_comes_250_ms_after_the_kill_was_seen_and_says_what_is_old_and_what_is_missing():
+    seen = START + 30 * MS
+    stream = Stream().add(killed(), at=seen)
 
-    assert stream.assembler.next_due() == mark + CONTEXT_WAIT_NS == mark + 250 * MS
-    assert stream.wait(mark + 250 * MS - 1).kills == []
-    assert stream.wait(mark + 250 * MS).said() == [(100, "killed")]
+    assert stream.assembler.next_due() == seen + CONTEXT_WAIT_NS == seen + 250 * MS
+    assert stream.wait(seen + 250 * MS - 1).kills == []
+    assert stream.wait(seen + 250 * MS).said() == [(100, "killed")]
     (told,) = stream.kills
     assert told.process.command_args == AT_EXEC
     assert told.derived == ("oom.scope", "oom.limit_bytes", "oom.memcg", "oom.points", "process.command_args")
@@ -89,13 +89,15 @@ def test_a_context_that_comes_after_the_line_changes_nothing():
 def test_a_record_that_comes_much_later_brings_out_what_is_due():
     stream = Stream().add(killed(), at=START + MS).add(killed(200, START + 400 * MS), at=START + 401 * MS)
 
-    assert (stream.said(), stream.assembler.next_due()) == ([(100, "killed")], START + 650 * MS + 1000)
+    assert (stream.said(), stream.assembler.next_due()) == ([(100, "killed")], START + 651 * MS)
 
 
-def test_a_sighting_that_is_read_late_does_not_wait_any_more():
-    stream = Stream().add(killed(), at=START + 251 * MS)
+def test_a_sighting_that_is_read_late_waits_all_the_same_for_the_victim_is_late_too():
+    late = START + 2000 * MS
+    stream = Stream().add(killed(), at=late)
 
-    assert (stream.said(), args(stream)) == ([(100, "killed")], [AT_EXEC])
+    assert (stream.kills, stream.assembler.next_due()) == ([], late + 250 * MS)
+    assert (stream.add(its(), at=late + 100 * MS).said(), args(stream)) == ([(100, "killed")], [THEN])
 
 
 def test_what_was_never_signalled_by_the_kernel_side_waits_for_nothing():
@@ -129,11 +131,11 @@ def test_two_kills_of_one_number_have_a_context_each():
 
 def test_the_next_due_is_that_of_the_first_that_waits():
     other = {"trigger": Task(500, 501, 1, "other")}
-    stream = Stream().add(killed(), killed(200, START + 40 * MS, **other), at=START + 41 * MS)
+    stream = Stream().add(killed(), at=START + MS).add(killed(200, START + 40 * MS, **other), at=START + 41 * MS)
 
-    assert stream.assembler.next_due() == START + 250 * MS + 1000
+    assert stream.assembler.next_due() == START + 251 * MS
     stream.add(its(), at=START + 42 * MS)
-    assert (stream.said(), stream.assembler.next_due()) == ([(100, "killed")], START + 290 * MS + 1000)
+    assert (stream.said(), stream.assembler.next_due()) == ([(100, "killed")], START + 291 * MS)
     stream.add(its(200, START + 40 * MS), at=START + 43 * MS)
     assert (stream.said()[1:], stream.assembler.next_due()) == ([(200, "killed")], None)
 
@@ -147,10 +149,10 @@ def test_a_group_waits_for_its_members_and_then_each_for_its_context():
     assert (stream.kills, stream.assembler.next_due()) == ([], third + 101 * MS)
     stream.wait(third + 101 * MS)
     assert stream.said() == [(100, "killed")]
-    assert stream.assembler.next_due() == second + 1000 + CONTEXT_WAIT_NS
+    assert stream.assembler.next_due() == third + MS + CONTEXT_WAIT_NS
     stream.add(its(102, third), at=third + 120 * MS)
     assert stream.said()[1:] == [(102, "group_member")]
-    stream.wait(second + 1000 + CONTEXT_WAIT_NS)
+    stream.wait(third + MS + CONTEXT_WAIT_NS)
     assert stream.said()[2:] == [(101, "group_member")]
     assert args(stream) == [THEN, THEN, AT_EXEC]
     assert stream.sizes() == [3, 3, 3]
@@ -186,7 +188,7 @@ def test_a_sharer_has_a_context_of_its_own():
 def test_a_sharer_without_a_context_waits_as_long_as_any_other():
     stream = Stream().add(its(), killed(), sharer(200, START + MS), at=START + 2 * MS)
 
-    assert stream.assembler.next_due() == START + MS + CONTEXT_WAIT_NS
+    assert stream.assembler.next_due() == START + 2 * MS + CONTEXT_WAIT_NS
     assert stream.wait(1 << 63).said() == [(100, "killed"), (200, "shared_mm")]
 
 
@@ -250,8 +252,8 @@ def test_an_exit_after_the_line_is_a_line_of_its_own():
 def test_an_exit_before_the_line_waits_for_it():
     stream = Stream(exits=True).add(killed(), gone(signalled_at=START), at=START + 10 * MS)
 
-    assert (stream.kills, stream.assembler.next_due()) == ([], START + 250 * MS + 1000)
-    assert exits(stream.wait(START + 251 * MS)) == [("oom_kill", 100), ("oom_exit", 100)]
+    assert (stream.kills, stream.assembler.next_due()) == ([], START + 260 * MS)
+    assert exits(stream.wait(START + 260 * MS)) == [("oom_kill", 100), ("oom_exit", 100)]
     assert stream.kills[1].observed == NOW.from_monotonic(NOW.monotonic)
 
 

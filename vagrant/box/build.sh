@@ -1,15 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds a Debian 12 box for vagrant-libvirt out of the distribution's packages: build.sh FOLDER
-# Leaves debian12.box and debian12.json (for `vagrant box add`) in FOLDER. Wants root, for chroot; mounts nothing and
-# takes no loop device. For tests only: everybody knows its key and its passwords.
+# Leaves debian12.box in FOLDER, for `vagrant box add --name oomtrace/debian12 FOLDER/debian12.box`. Wants root, for
+# chroot, and needs no loop device. For tests only: everybody knows its key and its passwords.
 set -euo pipefail
 umask 022
 
 out=$(realpath "${1:?usage: build.sh FOLDER}")
 here=$(dirname "$(realpath "$0")")
 export here
-name=oomtrace/debian12 version=1.0.0
 suite=bookworm
 wheels=(orjson==3.13.0 pyroute2==0.9.7 setuptools wheel)
 boot_mb=64 spare_mb=1024
@@ -36,9 +35,13 @@ export wheels_dir=$work/wheels
 
 echo "root tree"
 root=$work/root
+main=$(source_line Debian "$suite")
+security=$(source_line Debian-Security "$suite-security")
 # The tree of files comes before the packages, which thus find how the initramfs is to be made, and make it once.
+# Whatever becomes of the build, neither a mount nor a process of it is left.
 # shellcheck disable=SC2016 # the hooks' own $1
-mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
+unshare --mount --pid --fork --kill-child --mount-proc \
+    mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
     --include="$(sed '/^#/d; /^$/d' "$here/packages" | paste -sd,)" \
     --aptopt='Apt::Install-Recommends "false"' \
     --dpkgopt=force-unsafe-io \
@@ -49,7 +52,7 @@ mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
     --essential-hook='cp -r "$here/tree/." "$1/"' \
     --customize-hook='cp -r "$wheels_dir" "$1/opt/wheels"' \
     --customize-hook="$here/finish.sh" \
-    "$suite" "$root" "$(source_line Debian "$suite")" "$(source_line Debian-Security "$suite-security")"
+    "$suite" "$root" "$main" "$security"
 
 echo "disk"
 # a small FAT partition that syslinux boots from, and ext4 for the rest
@@ -82,5 +85,3 @@ printf '{"provider": "libvirt", "format": "qcow2", "virtual_size": %d}\n' $(((1 
 # not compressed: it goes no further than this machine
 tar -C "$work" --sparse -cf "$work/new.box" metadata.json Vagrantfile box.img
 mv "$work/new.box" "$out/debian12.box"
-printf '{"name": "%s", "versions": [{"version": "%s", "providers": [{"name": "libvirt", "url": "file://%s"}]}]}\n' \
-    "$name" "$version" "$out/debian12.box" >"$out/debian12.json"

@@ -6,7 +6,6 @@ Where a scenario is shown the tracer is its own, and ends with it.
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Collection
@@ -17,7 +16,7 @@ from support.tracer import Line, RunningTracer
 
 FOLDER = Path(os.environ["TRACERS"])
 PATIENCE_S = 20
-SLOW = () if "OOMTRACE_SHOW" in os.environ else ("--patience", "20")
+SLOW = ("--patience", "20")
 """An emulated CPU may need a second for what takes others a millisecond."""
 support.tracer.PATIENCE_S = 90  # emulated
 
@@ -39,7 +38,8 @@ class StandingTracer(RunningTracer):
             print(f"tracer {self.level}: ready after {time.monotonic() - began:.1f} s", flush=True)
             # as its unit does: it must live to tell of an OOM of the whole machine
             Path(f"/proc/{self.process.pid}/oom_score_adj").write_text("-1000")
-        self._before = len(self.output.read_bytes().splitlines())
+        self._before = 0
+        self._before = len(self.lines())
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -54,7 +54,7 @@ class StandingTracer(RunningTracer):
 
     def lines(self) -> list[Line]:
         """Return the lines since this scenario began."""
-        return [json.loads(line) for line in self.output.read_bytes().splitlines()[self._before :]]
+        return super().lines()[self._before :]
 
     def kills(self) -> list[Line]:
         return [line for line in self.lines() if line["event"] == "oom_kill"]
