@@ -55,13 +55,14 @@ venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 
 install: packages ## (root) install the command oomtrace for the whole system
 	$(PYTHON) -m venv --system-site-packages $(LIBRARY)
+	rm -f $(LIBRARY)/installed-tree # what vagrant/provision.sh knows it by
 	$(LIBRARY)/bin/pip install --quiet --force-reinstall .
 	rm -rf build oomtrace.egg-info
 	mkdir -p $(PREFIX)/bin
 	ln -sf $(LIBRARY)/bin/oomtrace $(PREFIX)/bin/oomtrace
 
 uninstall: ## (root) take it away again
-	rm -rf $(LIBRARY) $(PREFIX)/bin/oomtrace
+	rm -rf $(LIBRARY) $(PREFIX)/bin/oomtrace $(PREFIX)/bin/oomtrace-scenario
 
 packages:
 	@$(PYTHON) -c 'import bcc, ensurepip' 2>/dev/null || { \
