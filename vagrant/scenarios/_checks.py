@@ -17,6 +17,11 @@ from support.tracer import COMMAND, Line
 from support.witness import LoggedKill
 
 RANKED = 10
+CPUS = os.cpu_count() or 1
+UNSYNCED = 64
+"""Pages: with several CPUs a victim runs on while it is looked at, and each of its threads may keep so many to itself
+before it counts them (TASK_RSS_EVENTS_THRESH in mm/memory.c, until 6.2). With one CPU all agrees to the page.
+"""
 Equal = Callable[[str, Any, Any], None]
 
 
@@ -26,6 +31,16 @@ def at(line: Line, name: str) -> Any:
     for key in name.split("."):
         value = value.get(key) if isinstance(value, dict) else None
     return value
+
+
+def slack(line: Line) -> int:
+    """Return by how many pages two readings of a victim's memory may differ."""
+    return 0 if CPUS == 1 else UNSYNCED * ((at(line, "process.threads") or 1) + 1)
+
+
+def near(got: int | None, expected: int, by: int) -> int | None:
+    """Return what is expected if it was got, all but a few."""
+    return expected if got is not None and abs(got - expected) <= by else got
 
 
 def check_form(line: Line, equal: Equal) -> None:
@@ -82,8 +97,8 @@ def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> 
 def check_victim(line: Line, logged: LoggedKill, equal: Equal) -> None:
     """Hold the victim against its `Killed process` line, to the kilobyte."""
     for name in ("anon", "file", "shmem", "page_tables", "total_vm"):
-        size = at(line, f"process.memory.{name}")
-        equal(f"{name} kB", None if size is None else size // 1024, getattr(logged, name))
+        size, told = at(line, f"process.memory.{name}"), getattr(logged, name)
+        equal(f"{name} kB", near(None if size is None else size // 1024, told, slack(line) * PAGE // 1024), told)
     equal("tid", at(line, "process.tid"), logged.pid)
     equal("comm", at(line, "process.comm"), logged.comm)
     equal("uid", at(line, "process.user.id"), logged.uid)
@@ -94,12 +109,15 @@ def check_points(line: Line, report: Report, equal: Equal) -> None:
     points = at(line, "oom.points") or {}
     parts = [points.get(name) for name in ("rss", "swap", "page_tables", "adj")]
     equal("points are all there", None in parts, False)
-    equal("points add up", points.get("total"), sum(part or 0 for part in parts))
+    total, few = sum(part or 0 for part in parts), slack(line)
+    equal("points add up", near(points.get("total"), total, few), total)
     # without a total of the kernel's own there is nothing to be exact about
-    equal("points.exact", points.get("exact"), None if "oom.points" in line["derived"] else True)
+    exact = None if "oom.points" in line["derived"] else points.get("total") == total
+    equal("points.exact", points.get("exact"), exact)
     row = report.tasks.get(at(line, "process.pid"))
     if row is not None:
-        equal("points as in the task table", points.get("total"), row.points(line["oom"]["limit_bytes"] // PAGE))
+        in_table = row.points(line["oom"]["limit_bytes"] // PAGE)
+        equal("points as in the task table", near(points.get("total"), in_table, few), in_table)
 
 
 def check_candidates(line: Line, report: Report, equal: Equal) -> None:
@@ -113,18 +131,14 @@ def check_candidates(line: Line, report: Report, equal: Equal) -> None:
     equal("best candidate", candidates[0]["pid"] if candidates else None, report.chosen)
     points = [one["points"] for one in candidates]
     equal("candidates are in order", points, sorted(points, reverse=True))
-    equal(
-        "candidates' points",
-        {c["pid"]: c["points"] for c in candidates},
-        {c["pid"]: able.get(c["pid"]) for c in candidates},
-    )
-    equal("the best are taken", points, sorted(able.values(), reverse=True)[:RANKED])
+    if CPUS == 1:  # else the table is already another one
+        equal("the best are taken", points, sorted(able.values(), reverse=True)[:RANKED])
     for one in candidates:
-        task = report.tasks.get(one["pid"])
+        task, few = report.tasks.get(one["pid"]), slack(line)
         if task:
-            equal(
-                "candidate", (one["comm"], one["oom_score_adj"], one["memory"]), (task.comm, task.adj, task.size * PAGE)
-            )
+            equal("candidate", (one["comm"], one["oom_score_adj"]), (task.comm, task.adj))
+            equal("candidate's points", near(one["points"], task.points(total), few), task.points(total))
+            equal("candidate's memory", near(one["memory"], task.size * PAGE, few * PAGE), task.size * PAGE)
             equal("candidate's cgroup", type(one.get("cgroup")), str)
     equal("weighed", at(line, "oom.weighed"), len(able))
 
