@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Protocol
 
 import pytest
@@ -40,12 +41,11 @@ def _able() -> None:
 
 
 @pytest.fixture(scope="session")
-def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("victim")
-    folder.parent.chmod(0o755)
-    folder.parent.parent.chmod(0o755)
-    folder.chmod(0o755)  # victims of other users run it, too
-    return compile_victim(folder)
+def program() -> Iterator[Path]:
+    # not in pytest's folder: victims of other users run it, too, and any other pytest closes that to them
+    with TemporaryDirectory(prefix="oomtrace-victim-") as folder:
+        Path(folder).chmod(0o755)
+        yield compile_victim(Path(folder))
 
 
 @pytest.fixture
