@@ -132,7 +132,7 @@ class Assembler:
         self._told: OrderedDict[Key, tuple[Incident, Death]] = OrderedDict()
         self._exits: OrderedDict[Key, tuple[Exit, Now]] = OrderedDict()
         # How this kernel weighs; a guess (get_mm_rss_sum() is of 2026) until it has confirmed one reading.
-        self._summed = int(host.kernel.partition(".")[0]) >= SUMS_SINCE
+        self._summed = int((host.kernel or "0").partition(".")[0]) >= SUMS_SINCE
 
     def add(self, seen: Record, now: Now) -> Iterator[record.OomKill]:
         """Take in one record, in the order of the kernel's clock; yield the kills that it completes."""

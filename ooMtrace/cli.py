@@ -25,6 +25,7 @@ examples:
   sudo oomtrace | jq -r .message                 kills in words
   sudo oomtrace demo                             make one harmless kill and show its line
   oomtrace doctor                                what this host can do, and what is in the way
+  oomtrace logs /var/log/kern.log*               the kills of the past, from kernel logs
   oomtrace schema                                the JSON Schema of a line
 
 exit codes:
@@ -81,10 +82,17 @@ def parse(argv: list[str] | None = None) -> Options:
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help="without one, trace")
     doctor = commands.add_parser("doctor", help="what this host can do, and what is in the way")
     doctor.add_argument("--json", action="store_true", help="all that was found, as JSON")
+    logs = commands.add_parser("logs", help="the kills that kernel logs tell of")
+    logs.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="kern.log, dmesg or journal (text or JSON), .gz or .xz; `-`: stdin; none: the kernel's own log",
+    )
     commands.add_parser("demo", help="make one harmless kill and show its line")
     commands.add_parser("schema", help="print the JSON Schema of a line")
     parsed = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
-    for several in {"env", "service"} & parsed.keys():
+    for several in {"env", "service", "files"} & parsed.keys():
         parsed[several] = tuple(parsed[several])
     return Options(**parsed)
 
@@ -115,6 +123,10 @@ def _dispatch(options: Options) -> int:
         from ooMtrace.commands import doctor
 
         return _print(*doctor.run(options))
+    if options.command == "logs":
+        from ooMtrace.commands import logs
+
+        return logs.run(options, _say)
     if options.command == "demo":
         from ooMtrace.commands import demo
 

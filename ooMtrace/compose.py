@@ -83,7 +83,7 @@ def compose_exit(kill: record.OomKill, gone: Exit, now: Now) -> record.OomKill:
 
 def unique(host: record.Host, ktime: int) -> str:
     """Name an instant of one boot; no two OOMs share a nanosecond, for the kernel runs one at a time."""
-    return f"{(host.boot_id or host.name)[:8]}-{ktime:x}"
+    return f"{(host.boot_id or host.name or 'host')[:8]}-{ktime:x}"
 
 
 def _text(number: int | None) -> str | None:

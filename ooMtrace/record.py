@@ -51,16 +51,16 @@ __all__ = [
 
 SCHEMA = "oomtrace/1"
 
-Source = Literal["full", "victim", "record"]
+Source = Literal["full", "victim", "record", "kmsg"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The machine."""
 
-    name: str = always("The machine's host name")
+    name: str | None = expected("The machine's host name")
     boot_id: str | None = expected("/proc/sys/kernel/random/boot_id: tells the boots of one machine apart")
-    kernel: str = always("The kernel's release, as `uname -r` says")
+    kernel: str | None = expected("The kernel's release, as `uname -r` says")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,11 +130,11 @@ class OomKill:
     )
     id: str = always("The same kill has the same id, however often it is reported")
     seq: int = field(default=0, metadata={"doc": "Number of the line since start, from 1"})
-    time: str = always("When the kernel marked the victim, RFC 3339 UTC")
+    time: str | None = expected("When the kernel marked the victim, RFC 3339 UTC")
     observed: str = always("When oomtrace saw it, RFC 3339 UTC")
     severity: str = field(default="ERROR", metadata={"doc": "OpenTelemetry's severity text"})
     message: str = always("The line in words, for people")
-    source: Source = always("The level of truth: `full`, `victim` or `record`")
+    source: Source = always("The level of truth: `full`, `victim` or `record`; `kmsg`: read from a kernel log")
     derived: tuple[str, ...] = field(
         default=(), metadata={"doc": "Facts that were worked out, because this level can't read the kernel's decision"}
     )

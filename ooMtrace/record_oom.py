@@ -17,7 +17,7 @@ class GfpMask:
     """What kind of memory was asked for."""
 
     raw: str = always("The kernel's gfp_mask, hexadecimal")
-    flags: tuple[str, ...] = always("The same by the kernel's names")
+    flags: tuple[str, ...] | None = expected("The same by the kernel's names")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -36,6 +36,7 @@ class Options:
     network: bool = True
     service: tuple[tuple[int, str], ...] = ()
     patience: float = 1.0
+    files: tuple[str, ...] = ()
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def network(
         answer = answers.pop(net, None)
         if answer is None or not answer.holds_for(kill, clock()):
             found = look_up(kill, (device, int(net)))
-            answer = _Answer(found, kill.time, clock() + (UNKNOWN_S if found is None else KNOWN_S))
+            answer = _Answer(found, kill.time or "", clock() + (UNKNOWN_S if found is None else KNOWN_S))
         answers[net] = answer
         if len(answers) > MAX_CACHED:
             del answers[next(iter(answers))]

@@ -95,6 +95,7 @@ STAGES = {
     "probe": ("probe/",),
     "assemble": ("assemble.py", "compose.py", "inventory.py", "judge.py"),
     "enrich": ("enrich/",),
+    "kmsg": ("kmsg/",),
     "encode": ("encode.py",),
     "sinks": ("sinks/",),
     "schema": ("schema.py",),
@@ -158,6 +159,7 @@ def test_only_the_command_line_knows_the_commands():
         "kernel/plan.py",
         "kernel/gfp.py",
         "kernel/cmdline.py",
+        *(name for name in SOURCES if name.startswith("kmsg/")),
     ],
 )
 def test_what_is_called_pure_touches_nothing_outside(name):

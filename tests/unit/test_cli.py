@@ -117,14 +117,14 @@ def test_help_shows_examples_and_exit_codes(capsys):
 def test_every_example_of_the_help_is_a_command_that_is_understood():
     examples = [line[2:46] for line in cli.EXAMPLES.split("exit codes:")[0].splitlines()[1:] if line]
 
-    assert len(examples) == 7
+    assert len(examples) == 8
     for example in examples:
         cli.parse(example.split("|")[0].removeprefix("sudo ").split()[1:])
 
 
 OPTIONS = (
     *("--version", "--output", "--pretty", "--all", "--lifecycle", "--env", "--no-cmdline", "--no-network"),
-    *("--service", "--level", "--require", "--ready-file", "--verbose"),
+    *("--service", "--patience", "--level", "--require", "--ready-file", "--verbose"),
 )
 
 

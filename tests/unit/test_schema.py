@@ -69,12 +69,11 @@ def test_these_names_are_in_every_line():
 
     assert required == {
         "": [
-            *("schema", "event", "id", "seq", "time", "observed", "severity", "message"),
+            *("schema", "event", "id", "seq", "observed", "severity", "message"),
             *("source", "derived", "missing", "host", "oom", "process"),
         ],
-        "host": ["name", "kernel"],
         "oom": ["incident"],
-        "oom.gfp_mask": ["raw", "flags"],
+        "oom.gfp_mask": ["raw"],
         "oom.candidates[]": ["points"],
         "process.open_files": [
             *("total", "regular", "directory", "device", "pipe", "socket", "anonymous", "tcp", "udp", "unix"),
@@ -95,7 +94,7 @@ def test_types_are_these():
         "description": "Facts that could not be had",
     }
     assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit"]
-    assert properties["source"]["enum"] == ["full", "victim", "record"]
+    assert properties["source"]["enum"] == ["full", "victim", "record", "kmsg"]
     oom = properties["oom"]["properties"]
     assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]
     assert oom["scope"]["enum"] == ["memcg", "global", "cpuset", "mempolicy", "sysrq"]

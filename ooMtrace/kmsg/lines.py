@@ -1,0 +1,262 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""From a line of some log to the kernel's text, its time and who printed it; the format is found by looking. Pure.
+
+A format is a function from one line to a `Line`, or to None if the line is not the kernel's: in /dev/kmsg and the
+journal anybody may write, and their lines are marked (facility, _TRANSPORT).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+
+EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
+MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+KERNEL_FACILITY = 8
+"""syslog(3): below it (facility 0) the kernel speaks; the kernel gives no writer of /dev/kmsg that one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of the kernel log.
+
+    Attributes:
+        ktime: The kernel's clock, nanoseconds since boot.
+        wall: Nanoseconds since the epoch.
+        guessed: The wall time lacks its year or zone, or was reckoned by dmesg.
+        caller: Who printed it: `T` and a thread id, or `C` and a CPU (CONFIG_PRINTK_CALLER).
+        number: Which line it is of those looked at.
+    """
+
+    text: str
+    ktime: int | None = None
+    wall: int | None = None
+    guessed: bool = False
+    caller: str | None = None
+    host: str | None = None
+    boot_id: str | None = None
+    number: int = 0
+
+
+Format = Callable[[str], "Line | None"]
+
+STAMP = r"\[ *(?P<s>\d{1,10})\.(?P<us>\d{6})\](?: ?\[ *(?P<caller>[TC]\d{1,10})\])?"
+LEVEL = r"(?:(?P<facility>[a-z]+\d?) *:(?P<level>[a-z]+) *: ?)?(?:<(?P<priority>\d{1,3})>)?"
+OLD = r"(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9}))?"
+ISO = r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<isopart>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
+
+KMSG = re.compile(r"^(?P<priority>\d{1,10}),\d+,(?P<us>\d{1,18}),(?P<flags>[^;]*);(?P<text>.*)\Z", re.DOTALL)
+DMESG = re.compile(rf"^{LEVEL}{STAMP} ?(?P<text>.*)\Z", re.DOTALL)
+HUMAN = re.compile(
+    rf"^{LEVEL}\[\w+ (?P<month>\w+) +(?P<day>\d{{1,2}}) (?P<clock>\d\d:\d\d:\d\d) (?P<year>\d{{4}})\]"
+    r"(?: ?\[ *(?P<caller>[TC]\d{1,10})\])? ?(?P<text>.*)\Z",
+    re.DOTALL,
+)
+DMESG_ISO = re.compile(rf"^{LEVEL}{ISO}(?: ?\[ *(?P<caller>[TC]\d{{1,10}})\])? (?P<text>.*)\Z", re.DOTALL)
+SYSLOG = re.compile(
+    rf"^(?:<\d{{1,3}}>)?(?:{OLD}|{ISO}|(?P<unix>\d{{9,11}}\.\d{{6}})|\[ *(?P<mono>\d{{1,10}}\.\d{{6}})\]) "
+    rf"(?P<host>\S+) kernel: ?(?:{STAMP} ?)?(?P<text>.*)\Z",
+    re.DOTALL,
+)
+ANYBODY = re.compile(
+    rf"^(?:<\d{{1,3}}>)?(?:{OLD}|{ISO}|\d{{9,11}}\.\d{{6}}|\[ *\d+\.\d{{6}}\]) \S+ [^\s:]+: ", re.DOTALL
+)
+"""A line of syslog, whoever's."""
+
+ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
+PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|\[([\d,\s]*)\]|([\d.]+))', re.DOTALL)
+JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+JSON_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
+
+
+class Json:
+    """`journalctl -o json`, and `dmesg --json`, which spreads a record over lines: its time comes before its text."""
+
+    def __init__(self) -> None:
+        self._time: str | None = None
+        self._caller: str | None = None
+
+    def __call__(self, line: str) -> Line | None:
+        """Read the pairs of this line; they are few and flat, and a line cut short still has its first ones."""
+        pairs = {found[1]: _value(found) for found in PAIR.finditer(line)}
+        if "MESSAGE" in pairs:
+            return _journal(pairs)
+        self._time, self._caller = pairs.get("time", self._time), pairs.get("caller", self._caller)
+        if "msg" not in pairs:
+            return None
+        time, caller = self._time, self._caller
+        self._time = self._caller = None
+        return Line(pairs["msg"], ktime=_nanoseconds(time), caller=_caller(caller))
+
+
+def _value(found: re.Match[str]) -> str:
+    if found[3] is not None:  # not UTF-8: the journal lists the bytes
+        return bytes(int(one) & 0xFF for one in re.findall(r"\d{1,3}", found[3])).decode("utf-8", "backslashreplace")
+    return _unescaped(found[2]) if found[2] is not None else found[4]
+
+
+def _unescaped(text: str) -> str:
+    def one(found: re.Match[str]) -> str:
+        return chr(int(found[1], 16)) if found[1] else JSON_SHORT.get(found[2], found[2])
+
+    plain = JSON_ESCAPE.sub(one, text)  # two halves of a character beyond 16 bits may stand side by side now
+    return plain.encode("utf-16", "surrogatepass").decode("utf-16", "backslashreplace")
+
+
+def _journal(pairs: dict[str, str]) -> Line | None:
+    if pairs.get("_TRANSPORT", "kernel") != "kernel":
+        return None
+    received, monotonic = _number(pairs.get("__REALTIME_TIMESTAMP")), _number(pairs.get("__MONOTONIC_TIMESTAMP"))
+    ktime = _number(pairs.get("_SOURCE_MONOTONIC_TIMESTAMP"))
+    wall = received
+    if received is not None and monotonic is not None and ktime is not None:  # the journal may have come late to it
+        wall = received - max(monotonic - ktime, 0)
+    boot = pairs.get("_BOOT_ID", "")
+    return Line(
+        pairs["MESSAGE"],
+        ktime=None if ktime is None else ktime * 1000,
+        wall=None if wall is None else wall * 1000,
+        host=pairs.get("_HOSTNAME"),
+        boot_id=re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})\Z", r"\1-\2-\3-\4-\5", boot) or None,
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
+
+
+def _caller(text: str | None) -> str | None:
+    return text.strip() if text and re.fullmatch(r" *[TC]\d{1,10} *", text) else None
+
+
+def kmsg(line: str) -> Line | None:
+    r"""Read a record of /dev/kmsg (Documentation/ABI/testing/dev-kmsg); what is not printable there is `\xNN`."""
+    found = KMSG.match(line)
+    if not found or int(found["priority"]) >= KERNEL_FACILITY:
+        return None
+    text = ESCAPED.sub(lambda byte: chr(int(byte[1], 16)), found["text"])
+    if text != found["text"]:
+        text = text.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
+    caller = found["flags"].partition("caller=")[2].partition(",")[0]
+    return Line(text, ktime=int(found["us"]) * 1000, caller=_caller(caller))
+
+
+def dmesg(line: str) -> Line | None:
+    """Read a line of dmesg, with `--decode` or a console's level before it, too."""
+    found = DMESG.match(line)
+    return Line(found["text"], ktime=_ktime(found), caller=found["caller"]) if found and _kernels(found) else None
+
+
+def _kernels(found: re.Match[str]) -> bool:
+    return found["facility"] in (None, "kern") and int(found["priority"] or 0) < KERNEL_FACILITY
+
+
+def _ktime(found: re.Match[str]) -> int | None:
+    return None if found["s"] is None else int(found["s"]) * 1_000_000_000 + int(found["us"]) * 1000
+
+
+def bare(line: str) -> Line | None:
+    """Read a line without any time, as of `dmesg -t` or from a bug report."""
+    return None if ANYBODY.match(line) else Line(line.removeprefix("kernel: "))
+
+
+class Dated:
+    """Formats whose dates need to know when they were read, and where.
+
+    Args:
+        latest: No line is younger, in the zone of the reader: by this a date without a year gets one.
+    """
+
+    def __init__(self, latest: datetime) -> None:
+        self._latest = latest
+
+    def human(self, line: str) -> Line | None:
+        """Read a line of `dmesg -T`: dmesg reckons these from the clock of now, so they drift, and lack their zone."""
+        found = HUMAN.match(line)
+        if not found or not _kernels(found):
+            return None
+        wall = self._local(int(found["year"]), found["month"], found["day"], found["clock"])
+        return Line(found["text"], wall=wall, guessed=True, caller=found["caller"])
+
+    def iso(self, line: str) -> Line | None:
+        """Read a line of `dmesg --time-format iso`."""
+        found = DMESG_ISO.match(line)
+        if not found or not _kernels(found):
+            return None
+        return Line(found["text"], wall=self._iso(found), guessed=found["zone"] is None, caller=found["caller"])
+
+    def syslog(self, line: str) -> Line | None:
+        """Read a line of syslog, with its old stamp or RFC 3339's, or of `journalctl -o short` and its kin."""
+        found = SYSLOG.match(line)
+        if not found:
+            return None
+        wall, guessed = self._wall(found)
+        ktime = _ktime(found)
+        if found["mono"] is not None:
+            ktime = _nanoseconds(found["mono"])
+        return Line(found["text"], ktime, wall, guessed, found["caller"], found["host"])
+
+    def _wall(self, found: re.Match[str]) -> tuple[int | None, bool]:
+        if found["unix"] is not None:
+            return _nanoseconds(found["unix"]), False
+        if found["iso"] is not None:
+            return self._iso(found), found["zone"] is None
+        if found["month"] is None:
+            return None, False
+        return self._yearless(found), True
+
+    def _yearless(self, found: re.Match[str]) -> int | None:
+        """Take the latest year with which it is not in the future; 29 February may need a look further back."""
+        for year in range(self._latest.year, self._latest.year - 9, -1):
+            wall = self._local(year, found["month"], found["day"], found["clock"], found["part"] or "")
+            if wall is not None and wall <= _since_epoch(self._latest):
+                return wall
+        return None
+
+    def _local(self, year: int, month: str, day: str, clock: str, part: str = "") -> int | None:
+        if month not in MONTHS:  # another language
+            return None
+        return self._instant(f"{year:04}-{MONTHS.index(month) + 1:02}-{int(day):02}T{clock}", part)
+
+    def _iso(self, found: re.Match[str]) -> int | None:
+        zone = (found["zone"] or "").replace("Z", "+00:00")
+        zone = zone if ":" in zone or not zone else f"{zone[:3]}:{zone[3:]}"
+        return self._instant(found["iso"].replace(" ", "T") + zone, found["isopart"] or "")
+
+    def _instant(self, text: str, part: str) -> int | None:
+        try:
+            moment = datetime.fromisoformat(text)
+            if moment.tzinfo is None:
+                moment = moment.replace(tzinfo=self._latest.tzinfo)
+            return _since_epoch(moment) + int(part.ljust(9, "0"))
+        except (ValueError, OverflowError):  # no such day
+            return None
+
+
+def _since_epoch(moment: datetime) -> int:
+    return (moment - EPOCH) // timedelta(microseconds=1) * 1000
+
+
+def _nanoseconds(seconds: str | None) -> int | None:
+    found = re.fullmatch(r"(\d{1,12})\.(\d{6})", seconds or "")
+    return int(found[1]) * 1_000_000_000 + int(found[2]) * 1000 if found else None
+
+
+def formats(latest: datetime) -> tuple[Format, ...]:
+    """Return all formats, the most particular first; `latest` as in Dated."""
+    dated = Dated(latest)
+    return (Json(), kmsg, dated.syslog, dated.human, dmesg, dated.iso, bare)
+
+
+def detect(sample: Iterable[str], known: Sequence[Format]) -> Format:
+    """Return the format that most lines have, of several the first; the last if nothing speaks for another."""
+    votes = [0] * len(known)
+    for line in sample:
+        for i, one in enumerate(known):
+            if one(line) is not None:
+                votes[i] += 1
+                break
+    best = max(votes[:-1])
+    return known[votes.index(best)] if best else known[-1]

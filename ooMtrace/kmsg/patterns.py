@@ -1,0 +1,113 @@
+# SPDX-License-Identifier: Apache-2.0
+r"""The sentences of the OOM killer, Linux 3.10 to 7.3, and what is in them. Pure.
+
+All are anchored at the beginning of the kernel's text and, where something follows a name, at its end: a task's name
+(at most 15 bytes, but any) can then not pose as the kernel's words, nor can a cgroup's (any bytes but a newline).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+COMM = r"(?:\\x[0-9a-f]{2}|#\d{3}|.){0,15}"
+"""TASK_COMM_LEN; what is not printable is `\\xNN`, in rsyslog's files `#NNN`."""
+
+PID, KB = r"\d{1,10}", r"\d{1,15}"
+"""No number is longer on any machine; longer ones could not be told in JSON."""
+
+HEADER = re.compile(
+    rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})(?:\((?P<flags>[^)]*)\))?,"
+    r"(?: nodemask=(?P<nodemask>\(null\)|[\d,-]*),)? +order=(?P<order>-?\d{1,4}),"
+    r"(?: oom_adj=-?\d+,)? oom_sco\w*_adj=-?\d+ *\Z",
+    re.DOTALL,
+)
+"""dump_header(); the names of the flags from 4.6 on, nodemask= from 4.6 to 4.20."""
+
+CPUSET = re.compile(rf"^(?P<comm>{COMM}) cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,-]*)\Z", re.DOTALL)
+"""cpuset_print_current_mems_allowed(), a line of its own until 4.20."""
+
+STACK = re.compile(rf"^(?:CPU: \d+ )?(?:UID: \d+ )?(?:PID|Pid): (?P<pid>{PID}),? [Cc]omm: (?P<comm>{COMM}) ", re.DOTALL)
+RELEASE = re.compile(r"ainted.* (\d\S*) #\d[^#]*\Z", re.DOTALL)
+"""dump_stack_print_info(); `UID:` from 6.13 on."""
+
+USAGE = re.compile(rf"^(memory|swap|memory\+swap): usage ({KB})kB, limit (\d{{1,20}})kB, failcnt \d+\Z")
+"""mem_cgroup_print_oom_meminfo(); `swap:` on version 2 from 5.3 on, before it `memory+swap:` whatever the version."""
+
+TASK_IN = re.compile(r"^Task in (.*) killed as a result of limit of (.*)\Z", re.DOTALL)
+LIMIT_OF = " killed as a result of limit of "
+"""mem_cgroup_print_oom_info() until 4.20: the victim's cgroup, and the one at its limit."""
+
+SUMMARY = re.compile(
+    r"^oom-kill:constraint=(?P<constraint>\w+),nodemask=(?:\(null\)|[\d,-]*),"
+    rf"(?P<paths>.*),pid=(?P<pid>{PID}),uid=(?P<uid>{PID}) *\Z",
+    re.DOTALL,
+)
+"""dump_oom_summary(), ef8444ea01d7, from 5.0 on."""
+
+WHY = r"(?P<why>Memory cgroup out of memory|Out of memory(?: \([^)]*\))?)"
+
+CHOSEN = re.compile(
+    rf"^{WHY}: Kill process (?P<pid>{PID}) \((?P<comm>{COMM})\) score -?\d+ or sacrifice child *\Z", re.DOTALL
+)
+"""oom_kill_process() until 5.0: what it chose, not what it killed: that may be a child (bbbe48029720)."""
+
+KILLED = re.compile(
+    rf"^(?:{WHY}: )?Killed process (?P<pid>{PID})(?:, UID (?P<uid0>{PID}),)? \((?P<comm>{COMM})\)"
+    rf"(?:, UID (?P<uid1>{PID}),)? total-vm:(?P<total_vm>{KB})kB, anon-rss:(?P<anon>{KB})kB, file-rss:(?P<file>{KB})kB"
+    rf"(?:, shmem-rss:(?P<shmem>{KB})kB)?"
+    rf"(?:,? UID:(?P<uid2>{PID}))?(?:,? pgtables:(?P<page_tables>{KB})kB)?"
+    r"(?:,? oom_score_adj:(?P<adj>-?\d{1,5}))? *\Z",
+    re.DOTALL,
+)
+"""__oom_kill_process(): shmem-rss from 4.5; reason and kill in one line from 5.1; UID, pgtables and oom_score_adj from
+5.4 (8ac3f8fe91a2, 70cb6d267790); the older `UID` is Red Hat's."""
+
+SHARING = re.compile(rf"^Kill process (?P<pid>{PID}) \((?P<comm>{COMM})\) sharing same memory\Z", re.DOTALL)
+"""oom_kill_process() until 4.7; later kernels kill such processes in silence."""
+
+GROUP = re.compile(r"^Tasks in (.*) are going to be killed due to memory\.oom\.group set\Z", re.DOTALL)
+"""mem_cgroup_print_oom_group(), 3d8b38eb81ca, from 4.19 on."""
+
+NO_VICTIM = ("Out of memory and no killable processes", "OOM request ignored")
+
+MARKS = (b"oom-kill", b"Killed process ", b"Kill process ", b"a result of limit of ", b" oom_score_adj name")
+"""Whatever begins a report has one of these, however much of it is cut off. Plain bytes: they are looked for in logs
+of gigabytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """`oom-kill:...`; a path is None where a name in it made it ambiguous."""
+
+    constraint: str
+    pid: int
+    uid: int
+    oom_memcg: str | None
+    task_memcg: str | None
+
+
+def summary(text: str) -> Summary | None:
+    """Understand the line that sums up, if it is whole."""
+    found = SUMMARY.match(text)
+    if not found:
+        return None
+    oom_memcg, task_memcg = _paths(found["paths"])
+    return Summary(found["constraint"], int(found["pid"]), int(found["uid"]), oom_memcg, task_memcg)
+
+
+def _paths(text: str) -> tuple[str | None, str | None]:
+    """Find the two paths; names of cgroups and tasks are anything but a newline, so each key must be there once."""
+    domains = text.count(",oom_memcg=") + text.startswith("oom_memcg=")
+    whole = text.count("global_oom,") + domains
+    if whole != 1 or text.count(",task_memcg=") != 1 or text.count(",task=") != 1:
+        return None, None
+    before, _, after = text.partition(",task_memcg=")
+    oom_memcg = before.rpartition("oom_memcg=")[2] if domains else None
+    return oom_memcg, after.rpartition(",task=")[0]
+
+
+def task_in(text: str) -> tuple[str, str] | None:
+    """Return the victim's cgroup and the one at its limit."""
+    found = TASK_IN.match(text)
+    return (found[1], found[2]) if found and text.count(LIMIT_OF) == 1 else None

@@ -1,0 +1,182 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`oomtrace logs`: files of all kinds, and what goes wrong with them."""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import json
+import lzma
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from ooMtrace.commands import logs
+
+CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
+LOG = CORPUS / "format-kern-log.log"
+
+
+class Run:
+    """One run of the command: its exit code, its lines and what it said."""
+
+    def __init__(self, tmp_path: Path, *files: object) -> None:
+        output, self.said = tmp_path / "lines", []
+        options: Any = SimpleNamespace(output=output, pretty=False, files=tuple(map(str, files)))
+        self.code = logs.run(options, self.said.append)
+        self.lines = [json.loads(line) for line in output.read_text().splitlines()]
+        output.unlink()
+
+
+def test_files_become_one_stream_of_lines(tmp_path):
+    run = Run(tmp_path, LOG, CORPUS / "vm-7.3-group.log")
+
+    assert (run.code, run.said) == (0, [])
+    assert [line["seq"] for line in run.lines] == list(range(1, 11))
+    assert {line["source"] for line in run.lines} == {"kmsg"}
+    assert all(line["missing"] for line in run.lines)
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress, bytes])
+def test_what_is_compressed_is_known_by_its_beginning_and_not_by_its_name(tmp_path, compress):
+    file = tmp_path / "some.log"
+    file.write_bytes(compress(LOG.read_bytes()))
+    os.utime(file, (LOG.stat().st_mtime, LOG.stat().st_mtime))
+    run, plain = Run(tmp_path, file), Run(tmp_path, LOG)
+
+    assert run.code == 0
+    assert [line["id"] for line in run.lines] == [line["id"] for line in plain.lines] != []
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
+def test_of_a_damaged_file_the_beginning_is_kept_and_the_damage_said(tmp_path, compress):
+    noise = os.urandom(1 << 16).hex().encode()  # compresses badly: the end is far from the kills
+    file = tmp_path / "cut.gz"
+    whole = compress(LOG.read_bytes() + noise)
+    file.write_bytes(whole[: len(whole) // 2])
+    run = Run(tmp_path, file)
+
+    assert run.code == 1
+    assert len(run.lines) == 2
+    [said] = run.said
+    assert str(file) in said
+    assert "damaged" in said
+    assert "kept" in said
+
+
+def test_a_bit_that_flipped_is_damage(tmp_path):
+    whole = bytearray(gzip.compress(LOG.read_bytes() + os.urandom(1 << 16).hex().encode()))
+    whole[len(whole) * 3 // 4] ^= 0xFF
+    (tmp_path / "bad").write_bytes(whole)
+    run = Run(tmp_path, tmp_path / "bad")
+
+    assert run.code == 1
+    assert len(run.said) == 1
+
+
+def test_a_file_that_cannot_be_read_is_one_line_and_the_others_are_read(tmp_path):
+    run = Run(tmp_path, tmp_path / "absent", tmp_path, LOG)
+
+    assert run.code == 1
+    assert len(run.lines) == 2
+    assert run.said == [
+        f"{tmp_path / 'absent'}: No such file or directory; check the name",
+        f"{tmp_path}: Is a directory; name the files in it",
+    ]
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_a_file_of_another_says_what_to_become(tmp_path):
+    file = tmp_path / "secret"
+    file.write_bytes(b"")
+    file.chmod(0)
+
+    assert "become root" in Run(tmp_path, file).said[0]
+
+
+def test_an_empty_file_has_no_kills(tmp_path):
+    (tmp_path / "empty").write_bytes(b"")
+    run = Run(tmp_path, tmp_path / "empty")
+
+    assert (run.code, run.lines, run.said) == (0, [], [])
+
+
+def test_standard_input_is_read(tmp_path, monkeypatch):
+    read, write = os.pipe()
+    os.write(write, (CORPUS / "format-dmesg.log").read_bytes())
+    os.close(write)
+    kept = os.dup(0)
+    try:
+        os.dup2(read, 0)
+        run = Run(tmp_path, "-")
+    finally:
+        os.dup2(kept, 0)
+        os.close(kept)
+        os.close(read)
+
+    assert run.code == 0
+    assert len(run.lines) == 2
+    assert "time" not in run.lines[0]
+
+
+def test_without_a_file_the_kernels_own_log_is_read_with_our_host_and_clock(tmp_path, monkeypatch):
+    """A file stands for /dev/kmsg: only the end of the log looks different there."""
+    file = tmp_path / "kmsg"
+    file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
+    monkeypatch.setattr(logs, "KMSG", str(file))
+    reads = iter(file.read_bytes().splitlines(keepends=True))
+
+    def record(fd: int, size: int) -> bytes:
+        assert size >= 8192
+        found = next(reads, None)
+        if found is None:
+            raise BlockingIOError
+        if found.startswith(b"6,") and not record.broken:  # type: ignore[attr-defined]
+            record.broken = True  # type: ignore[attr-defined]
+            raise BrokenPipeError
+        return found
+
+    record.broken = False  # type: ignore[attr-defined]
+    monkeypatch.setattr(logs.os, "read", record)
+    run = Run(tmp_path)
+
+    assert (run.code, run.said) == (0, [])
+    assert len(run.lines) == 2
+    assert all(line["time"] and line["host"]["name"] and line["id"] for line in run.lines)
+
+
+def test_the_kernels_own_log_may_be_forbidden(tmp_path, monkeypatch):
+    monkeypatch.setattr(logs, "KMSG", str(tmp_path / "no/such"))
+    run = Run(tmp_path)
+
+    assert run.code == 1
+    assert len(run.said) == 1
+
+
+def test_the_bar_is_for_terminals_and_is_taken_away(tmp_path, monkeypatch):
+    written: list[bytes] = []
+    monkeypatch.setattr(logs.os, "isatty", lambda fd: fd == 2)
+    monkeypatch.setattr(logs, "BAR_EVERY_S", 0.0)
+    write = os.write
+    monkeypatch.setattr(logs.os, "write", lambda fd, data: written.append(data) if fd == 2 else write(fd, data))
+    Run(tmp_path, LOG)
+
+    assert b"#" in written[0]
+    assert written[-1] == b"\r\x1b[K"
+
+
+def test_where_nobody_reads_it_ends_in_peace(tmp_path):
+    read, write = os.pipe()
+    os.close(read)
+    kept = os.dup(1)
+    try:
+        os.dup2(write, 1)
+        options: Any = SimpleNamespace(output=None, pretty=False, files=(str(LOG),))
+        assert logs.run(options, lambda line: None) == 0
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
+        os.close(write)
