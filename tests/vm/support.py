@@ -25,6 +25,10 @@ WORDS = {
     "spared": "the biggest is exempt (`oom_score_adj` -1000)",
     "swap": "swap takes part in the points",
     "sysrq": "sysrq-f",
+    "storm": "96 kills, eight at once",
+    "story": "a Sidekiq job and its lock in Redis",
+    "postgres": "a PostgreSQL backend",
+    "container": "a process in a podman container",
     "cpuset": "cpuset (two memory nodes)",
     "mempolicy": "memory policy (two memory nodes)",
 }
@@ -55,7 +59,12 @@ def main() -> int:
 
 
 def _column(cell: Cell) -> str:
-    return cell.kernel.name if cell.userland.name == "bookworm" else f"{cell.kernel.name} {cell.userland.name}"
+    # the services are bookworm's, too
+    return (
+        cell.kernel.name
+        if cell.userland.name in ("bookworm", "services")
+        else f"{cell.kernel.name} {cell.userland.name}"
+    )
 
 
 def _results(folder: Path) -> list[tuple[str, str]]:
