@@ -122,7 +122,7 @@ inline_always void fill_namespaces(struct victim *to, void *task)
 	read_str(to->nodename, uts, OFF_UTS_NODENAME);
 }
 
-inline_always void fill_victim(struct victim *to, void *task)
+inline_always void fill_victim(struct victim *to, void *task, void *mm)
 {
 	void *signal = read_ptr(task, OFF_TASK_SIGNAL);
 
@@ -132,7 +132,7 @@ inline_always void fill_victim(struct victim *to, void *task)
 	to->start_boottime = read_s64(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_START_BOOTTIME);
 	to->oom_score_adj = read_s16(signal, OFF_SIGNAL_OOM_SCORE_ADJ);
 	to->threads = read_s32(signal, OFF_SIGNAL_NR_THREADS);
-	fill_memory(to, process_mm(task));
+	fill_memory(to, mm);
 	fill_namespaces(to, task);
 }
 
@@ -234,9 +234,9 @@ inline_always struct exec_key exec_key(void *mm)
 	return key;
 }
 
-inline_always void fill_exec(struct sighting *s, void *task)
+inline_always void fill_exec(struct sighting *s, void *mm)
 {
-	struct exec_key key = exec_key(process_mm(task));
+	struct exec_key key = exec_key(mm);
 	struct exec_args *exec = execs.lookup(&key);
 
 	s->exec_size = UNKNOWN;
@@ -246,7 +246,7 @@ inline_always void fill_exec(struct sighting *s, void *task)
 	__builtin_memcpy(s->exec_args, exec->args, EXEC_LEN);
 }
 
-inline_always void report(void *ctx, enum kind kind, void *task, struct round *round)
+inline_always void report(void *ctx, enum kind kind, void *task, void *mm, struct round *round)
 {
 	void *current = (void *)bpf_get_current_task();
 	u32 zero = 0;
@@ -257,8 +257,8 @@ inline_always void report(void *ctx, enum kind kind, void *task, struct round *r
 	s->kind = kind;
 	s->ktime = bpf_ktime_get_ns();
 	s->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
-	fill_victim(&s->victim, task);
-	fill_exec(s, task);
+	fill_victim(&s->victim, task, mm);
+	fill_exec(s, mm);
 	fill_task(&s->trigger, current);
 	fill_cgroups(s, task, current);
 	s->decision.ktime = UNKNOWN;
@@ -443,7 +443,7 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	 */
 	if (round->marked_mm && pid != round->marked_pid && round->signalled_at - round->marked_at < SHARERS_WITHIN &&
 	    process_mm(task) == round->marked_mm)
-		report(ctx, KIND_SHARER, task, round);
+		report(ctx, KIND_SHARER, task, round->marked_mm, round);
 	round->signalled_pid = pid;
 	round->signalled_task = task;
 	return 0;
@@ -471,6 +471,7 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct round *round = current_round();
 	void *task = marked_task(ctx, round);
+	void *mm = process_mm(task);
 	s64 pid = read_s32(task, OFF_TASK_TGID);
 	enum kind kind = KIND_DYING;
 
@@ -479,13 +480,13 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 	if (round->signalled_pid == pid) {
 		kind = KIND_KILLED;
 		round->marked_pid = pid;
-		round->marked_mm = process_mm(task);
+		round->marked_mm = mm;
 		round->marked_at = bpf_ktime_get_ns();
 		if (!OOM_KILL_PROCESS) /* better late than never */
 			condemn(pid, round->signalled_at);
 	}
 	round->signalled_pid = 0;
-	report(ctx, kind, task, round);
+	report(ctx, kind, task, mm, round);
 	return 0;
 }
 
