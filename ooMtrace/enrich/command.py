@@ -5,9 +5,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 
 from ooMtrace.enrich import Enricher
+from ooMtrace.enrich.patience import Patient
 from ooMtrace.kernel.cmdline import ARGUMENTS, Command
 from ooMtrace.kernel.cmdline import command as parse
 from ooMtrace.record import OomKill
@@ -21,16 +21,18 @@ OLD = COMMANDS[1]
 def command(proc: Path = Path("/proc")) -> Enricher:
     """Return an enricher that reads the command from /proc, where it is not known or only as it was at exec.
 
-    That is a race with the victim's death, but those that could not be read are mostly the ones that can't die.
+    That is a race with the victim's death, but those that could not be read are mostly the ones that can't die. To read
+    /proc/PID/cmdline the kernel takes the lock of the victim's memory, which one that sleeps for ever may hold.
     """
-    read = _Patient()
+    patient = Patient("command", PATIENCE_S)
 
     def enrich(kill: OomKill) -> OomKill:
         process = kill.process
         known = process.title is not None or process.command_args is not None
         if process.pid is None or (known and OLD not in kill.derived):
             return kill
-        found = read(proc / str(process.pid), process.tid)
+        found, folder = _Found(), proc / str(process.pid)
+        patient.begin(lambda: _read(folder, process.tid, found))
         # Empty when the memory is gone; and the number may be somebody else's by now, who is not called the same.
         if not found.cmdline or found.comm != process.comm:
             return kill
@@ -56,25 +58,6 @@ def _parse(cmdline: bytes) -> Command:
 class _Found:
     comm: str | None = None
     cmdline = b""
-
-
-class _Patient:
-    """Reads in a thread of its own, and does not wait long.
-
-    To read /proc/PID/cmdline the kernel takes the lock of the victim's memory, which a victim that sleeps for ever may
-    hold. Such a thread is left behind, and as long as it hangs no other is started.
-    """
-
-    def __init__(self) -> None:
-        self._thread: Thread | None = None
-
-    def __call__(self, folder: Path, tid: int | None) -> _Found:
-        found = _Found()
-        if self._thread is None or not self._thread.is_alive():
-            self._thread = Thread(target=_read, args=(folder, tid, found), daemon=True)
-            self._thread.start()
-            self._thread.join(PATIENCE_S)
-        return found
 
 
 def _read(folder: Path, tid: int | None, found: _Found) -> None:

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from threading import Thread
 from typing import Any
 
 from ooMtrace.enrich import Enricher
+from ooMtrace.enrich.patience import Patient
 from ooMtrace.record import OomKill, Process
 
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h
@@ -67,15 +67,15 @@ def network(
         run: Where names of namespaces are found.
         clock: Seconds that only grow.
     """
-    asker = _Asker()
+    patient = Patient("addresses", ANSWER_S)
     answers: dict[str, _Answer] = {}
 
     def look_up(kill: OomKill, wanted: Identity) -> tuple[str, ...] | None:
-        if asker.hangs():
+        if patient.hangs():
             return None
         places = islice(_places(kill.process, proc, run), MAX_PLACES)
         namespace = _find(places, wanted, clock() + SEARCH_S, clock)
-        return None if namespace is None else asker.ask(namespace)
+        return None if namespace is None else _ask(patient, namespace)
 
     def addresses(kill: OomKill, net: str, device: int) -> tuple[str, ...] | None:
         answer = answers.pop(net, None)
@@ -153,34 +153,19 @@ def _open(place: Path, wanted: Identity) -> int | None:
     return None
 
 
-class _Asker:
-    """Asks inside a namespace, in a thread: only that one enters, and if it hangs, it hangs alone."""
+def _ask(patient: Patient, namespace: int) -> tuple[str, ...] | None:
+    """Ask in a thread, for only that one enters; None if there is no answer in time. Closes the file descriptor."""
+    answer: list[tuple[str, ...] | None] = []
 
-    def __init__(self) -> None:
-        self._thread: Thread | None = None
-
-    def hangs(self) -> bool:
-        """Tell whether an earlier question still waits; no other may be asked then."""
-        return self._thread is not None and self._thread.is_alive()
-
-    def ask(self, namespace: int) -> tuple[str, ...] | None:
-        """Return the addresses, or None if they can't be had in time; closes the file descriptor."""
-        answer: list[tuple[str, ...] | None] = []
-
-        def question() -> None:
-            try:
-                answer.append(_addresses(namespace))
-            finally:
-                os.close(namespace)
-
-        self._thread = Thread(target=question, name="addresses", daemon=True)
+    def question() -> None:
         try:
-            self._thread.start()
-        except RuntimeError:  # no more threads are allowed
+            answer.append(_addresses(namespace))
+        finally:
             os.close(namespace)
-            return None
-        self._thread.join(ANSWER_S)
-        return answer[0] if answer else None
+
+    if not patient.begin(question):
+        os.close(namespace)
+    return answer[0] if answer else None
 
 
 def _addresses(namespace: int) -> tuple[str, ...] | None:

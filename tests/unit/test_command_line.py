@@ -202,3 +202,13 @@ def test_when_the_reader_has_come_back_all_is_as_before_and_its_answer_is_nobody
 
     assert enrich(OTHER).process.command_args == ("other",)
     assert first is AT_EXEC
+
+
+def test_where_no_thread_can_be_started_the_line_stays_as_it_was(tmp_path, monkeypatch):
+    def refuse(_):
+        raise RuntimeError("can't start new thread")
+
+    proc = left(tmp_path, b"worker\0--now\0")
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+
+    assert command(proc)(AT_EXEC) is AT_EXEC

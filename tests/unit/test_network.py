@@ -304,7 +304,7 @@ def test_where_no_thread_can_be_started_the_addresses_are_missing(host, monkeypa
         raise RuntimeError("can't start new thread")
 
     namespace, before = host.process(100), open_files()
-    monkeypatch.setattr(module.Thread, "start", refuse)
+    monkeypatch.setattr(threading.Thread, "start", refuse)
 
     assert_missing(host.enrich(killed_in(namespace)))
     assert open_files() == before
