@@ -11,8 +11,9 @@ from ooMtrace.judge import UNLIMITED, Judgement
 from ooMtrace.kernel.gfp import gfp_flags
 from ooMtrace.kernel.now import Now
 from ooMtrace.sighting import Candidate, Context, Exit, MemcgLevel, Ranking, Sighting
+from ooMtrace.wording import killed, who
 
-MESSAGE_PATH = 200
+ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not kill it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def compose(
         id=f"{unique(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}",
         time=now.from_monotonic(seen.ktime),
         observed=now.from_monotonic(now.monotonic),
-        message=_message(process, oom, case.verdict),
+        message=f"{who(process)} {ALREADY_DYING}" if dying else killed(process, oom),
         source=source,
         derived=judgement.derived + had.derived,
         truncated=had.truncated or None,
@@ -72,7 +73,7 @@ def compose_exit(kill: record.OomKill, gone: Exit, now: Now) -> record.OomKill:
         id=f"{kill.id}-exit",
         time=now.from_monotonic(gone.ktime),
         observed=now.from_monotonic(now.monotonic),
-        message=f"{_who(kill.process)} is gone, {after / 1000:.1f} ms after the OOM killer's signal",
+        message=f"{who(kill.process)} is gone, {after / 1000:.1f} ms after the OOM killer's signal",
         exit=record.Exit(
             kill=kill.id,
             after_us=after,
@@ -241,43 +242,3 @@ def _cgroup(seen: Sighting) -> record.Cgroup | None:
         version=seen.memcg_version,
         v2=None if same else v2,
     )
-
-
-def _who(process: record.Process) -> str:
-    return f"{process.comm or 'a process'} (pid {process.pid or process.tid})"
-
-
-def _message(process: record.Process, oom: record.Oom, verdict: str) -> str:
-    who = _who(process)
-    if verdict == "dying":
-        return f"{who} was already dying when memory ran out; the OOM killer did not kill it"
-    how = {
-        "killed": "was killed by the kernel's OOM killer",
-        "group_member": "was killed by the kernel's OOM killer as a member of its cgroup's memory.oom.group",
-        "shared_mm": "was killed by the kernel's OOM killer because it shares the memory of the chosen process",
-    }[verdict]
-    return f"{who} {how}: {_reason(oom)}"
-
-
-def _reason(oom: record.Oom) -> str:
-    if oom.scope == "memcg":
-        if oom.memcg and oom.memcg.limit is not None:
-            return f"memory cgroup {_short(oom.memcg.path)} reached its limit of {_mebibytes(oom.memcg.limit)}"
-        return "a memory cgroup reached its limit"
-    reasons = {
-        "global": "the host is out of memory",
-        "cpuset": "the memory nodes of its cpuset are out of memory",
-        "mempolicy": "the memory nodes of a memory policy are out of memory",
-        "sysrq": "somebody asked for it with sysrq-f",
-    }
-    return reasons.get(oom.scope or "", "memory ran out")
-
-
-def _mebibytes(size: int) -> str:
-    return f"{size / (1 << 20):.1f} MiB"
-
-
-def _short(name: str | None) -> str:
-    """Keep the end of a long path, which tells more than its beginning."""
-    name = name or "?"
-    return name if len(name) <= MESSAGE_PATH else "..." + name[-MESSAGE_PATH:]

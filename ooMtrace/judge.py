@@ -10,10 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ooMtrace.kernel.now import Now
-from ooMtrace.record import Points, Scope
+from ooMtrace.record import SCOPES, Points, Scope
 from ooMtrace.sighting import Decision, MemcgLevel, Rss, Sighting
 
-CONSTRAINTS = ("CONSTRAINT_NONE", "CONSTRAINT_CPUSET", "CONSTRAINT_MEMORY_POLICY", "CONSTRAINT_MEMCG")
+CONSTRAINTS = tuple(SCOPES)
 LONG_MAX = (1 << 63) - 1
 ALLOCATING_TASK = "(oom_kill_allocating_task)"
 UNLIMITED = LONG_MAX >> 16
@@ -78,8 +78,7 @@ def scope_from_decision(decision: Decision) -> tuple[Scope | None, str | None]:
     if decision.constraint is None or decision.constraint >= len(CONSTRAINTS):
         return None, None
     constraint = CONSTRAINTS[decision.constraint]
-    scopes: tuple[Scope, ...] = ("global", "cpuset", "mempolicy", "memcg")
-    return ("sysrq" if decision.order == -1 else scopes[decision.constraint]), constraint
+    return ("sysrq" if decision.order == -1 else SCOPES[constraint]), constraint
 
 
 def in_stack(stack: tuple[int, ...], symbols: Symbols, name: str) -> bool | None:

@@ -14,11 +14,24 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from ooMtrace.record_fields import always, expected, optional
-from ooMtrace.record_oom import Candidate, GfpMask, Group, Memcg, MemcgEvents, Oom, Points, Scope, Trigger, Verdict
+from ooMtrace.record_oom import (
+    SCOPES,
+    Candidate,
+    GfpMask,
+    Group,
+    Memcg,
+    MemcgEvents,
+    Oom,
+    Points,
+    Scope,
+    Trigger,
+    Verdict,
+)
 from ooMtrace.record_process import Connection, Creation, Endpoint, Executable, Memory, OpenFiles, Parent, Process, User
 
 __all__ = [
     "SCHEMA",
+    "SCOPES",
     "Candidate",
     "Cgroup",
     "Connection",

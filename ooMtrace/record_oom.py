@@ -10,6 +10,13 @@ from ooMtrace.record_fields import always, expected, optional
 
 Verdict = Literal["killed", "group_member", "shared_mm"]
 Scope = Literal["memcg", "global", "cpuset", "mempolicy", "sysrq"]
+SCOPES: dict[str, Scope] = {
+    "CONSTRAINT_NONE": "global",
+    "CONSTRAINT_CPUSET": "cpuset",
+    "CONSTRAINT_MEMORY_POLICY": "mempolicy",
+    "CONSTRAINT_MEMCG": "memcg",
+}
+"""enum oom_constraint (include/linux/oom.h), in its order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

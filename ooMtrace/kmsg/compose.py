@@ -16,6 +16,7 @@ from ooMtrace.kmsg.lines import Line
 from ooMtrace.kmsg.parts import Killed, Report
 from ooMtrace.kmsg.table import Row
 from ooMtrace.kmsg.weigh import KIB
+from ooMtrace.wording import killed as in_words
 
 AMBIGUOUS_PAGE_TABLES = 4096
 
@@ -59,7 +60,7 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
         id=f"{_unique(killed.line, host)}-{killed.number}",
         time=time,
         observed=origin.observed,
-        message=_message(process, oom),
+        message=in_words(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
         source="kmsg",
         derived=(*derived, *(("time",) if killed.line.guessed and time is not None else ())),
         host=host,
@@ -234,29 +235,6 @@ def _cgroup(report: Report, killed: Killed, oom: record.Oom) -> record.Cgroup | 
 def _tgid(report: Report, killed: Killed) -> int | None:
     row = report.table.row(killed.number) if report.table else None
     return row.tgid if row else None
-
-
-def _message(process: record.Process, oom: record.Oom) -> str:
-    who = f"{process.comm or 'a process'} (pid {process.pid or process.tid})"
-    how = {
-        "group_member": " as a member of its cgroup's memory.oom.group",
-        "shared_mm": " because it shares the memory of the chosen process",
-    }.get(oom.verdict or "", "")
-    return f"{who} was killed by the kernel's OOM killer{how}: {_reason(oom)}"
-
-
-def _reason(oom: record.Oom) -> str:
-    if oom.scope == "memcg" and oom.memcg and oom.memcg.path and oom.memcg.limit is not None:
-        path = oom.memcg.path if len(oom.memcg.path) <= 200 else f"...{oom.memcg.path[-200:]}"  # noqa: PLR2004
-        return f"memory cgroup {path} reached its limit of {oom.memcg.limit / (1 << 20):.1f} MiB"
-    reasons = {
-        "memcg": "a memory cgroup reached its limit",
-        "global": "the host is out of memory",
-        "cpuset": "the memory nodes of its cpuset are out of memory",
-        "mempolicy": "the memory nodes of a memory policy are out of memory",
-        "sysrq": "somebody asked for it with sysrq-f",
-    }
-    return reasons.get(oom.scope or "", "memory ran out")
 
 
 def numbered(kill: record.OomKill, seq: int) -> record.OomKill:

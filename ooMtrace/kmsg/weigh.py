@@ -5,19 +5,13 @@ from __future__ import annotations
 
 from ooMtrace.kmsg.parts import SYSRQ_ORDER, Killed, Report
 from ooMtrace.kmsg.table import Row
-from ooMtrace.record import Points, Scope
+from ooMtrace.record import SCOPES, Points, Scope
 
 KIB = 1024
 UNLIMITED_KB, UNLIMITED_32_KB = 1 << 52, 0x7FFFFFFF * 4
 """PAGE_COUNTER_MAX: printed as 9007199254740988kB or, with larger pages, as about as much; as the other on 32 bits."""
 
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
-SCOPES: dict[str, Scope] = {
-    "CONSTRAINT_NONE": "global",
-    "CONSTRAINT_CPUSET": "cpuset",
-    "CONSTRAINT_MEMORY_POLICY": "mempolicy",
-    "CONSTRAINT_MEMCG": "memcg",
-}
 
 
 def kilobytes(limit: int) -> int | None:

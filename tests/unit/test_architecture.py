@@ -100,7 +100,7 @@ STAGES = {
     "sinks": ("sinks/",),
     "schema": ("schema.py",),
 }
-MEETING_POINTS = ("record", "record_fields", "sighting", "errors", "kernel")
+MEETING_POINTS = ("record", "record_fields", "wording", "sighting", "errors", "kernel")
 
 
 def stage(name: str) -> str | None:
@@ -156,6 +156,7 @@ def test_only_the_command_line_knows_the_commands():
         "inventory.py",
         "judge.py",
         "encode.py",
+        "wording.py",
         "kernel/plan.py",
         "kernel/gfp.py",
         "kernel/cmdline.py",

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A kill in words, from what its record says. Pure."""
+
+from __future__ import annotations
+
+from ooMtrace.record import Oom, Process
+
+LONGEST_PATH = 200
+HOW = {
+    "group_member": " as a member of its cgroup's memory.oom.group",
+    "shared_mm": " because it shares the memory of the chosen process",
+}
+REASONS = {
+    "memcg": "a memory cgroup reached its limit",
+    "global": "the host is out of memory",
+    "cpuset": "the memory nodes of its cpuset are out of memory",
+    "mempolicy": "the memory nodes of a memory policy are out of memory",
+    "sysrq": "somebody asked for it with sysrq-f",
+}
+
+
+def who(process: Process) -> str:
+    """Name a process."""
+    return f"{process.comm or 'a process'} (pid {process.pid or process.tid})"
+
+
+def killed(process: Process, oom: Oom) -> str:
+    """Say who was killed, how and why."""
+    return f"{who(process)} was killed by the kernel's OOM killer{HOW.get(oom.verdict or '', '')}: {_reason(oom)}"
+
+
+def _reason(oom: Oom) -> str:
+    if oom.scope == "memcg" and oom.memcg and oom.memcg.limit is not None:
+        return f"memory cgroup {_short(oom.memcg.path)} reached its limit of {oom.memcg.limit / (1 << 20):.1f} MiB"
+    return REASONS.get(oom.scope or "", "memory ran out")
+
+
+def _short(path: str | None) -> str:
+    """Keep the end of a long path, which tells more than its beginning."""
+    path = path or "?"
+    return path if len(path) <= LONGEST_PATH else "..." + path[-LONGEST_PATH:]
