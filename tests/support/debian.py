@@ -3,11 +3,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,15 +14,7 @@ from ooMtrace.scratch import ScratchCgroup
 SUITE = "bookworm"
 PACKAGES = ("ruby-sidekiq", "redis-server", "postgresql", "python3-minimal", "python3-setproctitle")
 # LLVM is a third of the tree, and PostgreSQL compiles no query of ours
-UNWANTED = (
-    "/usr/share/man/*",
-    "/usr/share/locale/*",
-    "/usr/share/doc/*",
-    "/usr/lib/*/libLLVM*",
-    "/usr/lib/postgresql/*/lib/bitcode/*",
-)
-# no test uses a tree for as long as this
-UNUSED_AFTER_S = 24 * 3600
+UNWANTED = ("/usr/lib/*/libLLVM*", "/usr/lib/postgresql/*/lib/bitcode/*")
 INSIDE = Path(__file__).with_name("inside.sh")
 ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1"}
 
@@ -73,49 +62,7 @@ def tree(share: Path) -> Tree:
     """Return the tree from the cache, or build it there; `OOMTRACE_TREE=/` in a machine that has it all itself."""
     if "OOMTRACE_TREE" in os.environ:
         return Tree(Path(os.environ["OOMTRACE_TREE"]), share)
-    from vm.host import locked, published
+    # not in that machine: it has neither a mirror nor a cache
+    from .roots import DOCUMENTS, Recipe, root
 
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oomtrace-root"
-    root = cache / f"{SUITE}-{_key()}"
-    with locked(cache):
-        _drop_unused(cache, root)
-        if not root.exists():
-            with published(root) as draft:
-                _bootstrap(draft)
-        os.utime(root)
-    return Tree(root, share)
-
-
-def _key() -> str:
-    return hashlib.sha256(repr((SUITE, PACKAGES, UNWANTED)).encode()).hexdigest()[:12]
-
-
-def _drop_unused(cache: Path, root: Path) -> None:
-    """Remove trees of other packages, and drafts of builds that were killed: nobody else is building now."""
-    for other in cache.iterdir():
-        unused = other.name.startswith(".") or time.time() - other.stat().st_mtime > UNUSED_AFTER_S
-        if other.is_dir() and other != root and unused:
-            shutil.rmtree(other)
-
-
-def _bootstrap(root: Path) -> None:
-    from vm.debs import source_line
-    from vm.host import output_of
-
-    output_of(
-        [
-            # whatever becomes of the build, neither a mount nor a process of it is left
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-            "mmdebstrap",
-            "--mode=root",
-            "--variant=essential",
-            "--format=directory",
-            f"--include={','.join(PACKAGES)}",
-            '--aptopt=Apt::Install-Recommends "false"',
-            "--dpkgopt=force-unsafe-io",
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
-            SUITE,
-            root,
-            source_line(SUITE),
-        ]
-    )
+    return Tree(root("oomtrace-root", Recipe(SUITE, "essential", PACKAGES, (*DOCUMENTS, *UNWANTED))), share)

@@ -3,28 +3,23 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from vm.debs import source_line
-from vm.host import locked, output_of, published
+from vm.host import output_of
+
+from .roots import Recipe, root
 
 PACKAGES = ("python3-bpfcc", "python3-venv", "ruby-sidekiq")
 WHEELS = ("orjson==3.13.0", "pyroute2==0.9.7", "setuptools==84.2.1", "wheel==0.48.0")
-UNWANTED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
-# no test uses a tree for as long as this
-UNUSED_AFTER_S = 24 * 3600
 CHECKOUT = Path(__file__).parent.parent.parent
 PIP = "[global]\nno-index = true\nfind-links = /opt/wheels\ndisable-pip-version-check = true\n"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 START = """\
 set -eu
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
@@ -69,20 +64,7 @@ def machine(suite: str, folder: Path) -> Iterator[Machine]:
         (folder / name).mkdir()
     folder.chmod(0o755)
     process = subprocess.Popen(
-        [
-            "unshare",
-            "--mount",
-            "--pid",
-            "--fork",
-            "--kill-child",
-            "sh",
-            "-c",
-            START,
-            "sh",
-            _tree(suite),
-            folder,
-            CHECKOUT,
-        ],
+        [*UNSHARE, "sh", "-c", START, "sh", _tree(suite), folder, CHECKOUT],
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -96,47 +78,15 @@ def machine(suite: str, folder: Path) -> Iterator[Machine]:
 
 
 def _tree(suite: str) -> Path:
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oomtrace-machine"
-    built_from = repr((suite, PACKAGES, WHEELS, UNWANTED, PIP)).encode()
-    root = cache / f"{suite}-{hashlib.sha256(built_from).hexdigest()[:12]}"
-    with locked(cache):
-        for other in cache.iterdir():
-            unused = other.name.startswith(".") or time.time() - other.stat().st_mtime > UNUSED_AFTER_S
-            if other.is_dir() and other != root and unused:
-                shutil.rmtree(other)
-        if not root.exists():
-            with published(root) as draft:
-                _bootstrap(suite, draft)
-                _add_wheels(draft)
-        os.utime(root)
-    return root
+    recipe = Recipe(suite, "minbase", PACKAGES, extra=(*WHEELS, PIP))
+    return root("oomtrace-machine", recipe, _add_wheels)
 
 
-def _bootstrap(suite: str, root: Path) -> None:
-    output_of(
-        [
-            # whatever becomes of the build, neither a mount nor a process of it is left
-            *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
-            "mmdebstrap",
-            "--mode=root",
-            "--variant=minbase",
-            "--format=directory",
-            f"--include={','.join(PACKAGES)}",
-            '--aptopt=Apt::Install-Recommends "false"',
-            "--dpkgopt=force-unsafe-io",
-            *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
-            suite,
-            root,
-            source_line(suite),
-        ]
-    )
-
-
-def _add_wheels(root: Path) -> None:
+def _add_wheels(tree: Path) -> None:
     """Fetch what pip would, outside; the machine's pip knows no other place."""
     asked = "import sys; print('%d.%d' % sys.version_info[:2])"
-    python = output_of(["chroot", root, "python3", "-c", asked]).strip()
+    python = output_of(["chroot", tree, "python3", "-c", asked]).strip()
     fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps"]
     platform = ["--python-version", python, "--platform", "manylinux_2_17_x86_64"]
-    output_of([*fetch, *platform, "--dest", root / "opt/wheels", *WHEELS])
-    (root / "etc/pip.conf").write_text(PIP)
+    output_of([*fetch, *platform, "--dest", tree / "opt/wheels", *WHEELS])
+    (tree / "etc/pip.conf").write_text(PIP)
