@@ -38,6 +38,7 @@ enum kind {
 	KIND_RANKING = 4, /* a struct ranking follows, not a struct sighting */
 	KIND_CONTEXT = 5, /* a struct context */
 	KIND_EXIT = 6,	  /* a struct exit */
+	KIND_AGAIN = 7,	  /* a struct again */
 };
 
 /* One process or thread, as far as it is worth knowing about a bystander. */
@@ -116,6 +117,7 @@ struct sighting {
 	s64 memcg_version; /* 1 or 2 */
 	s64 unified_id;
 	s64 signalled_at; /* ns, CLOCK_MONOTONIC: when SIGKILL was sent; UNKNOWN: it was not */
+	s64 counted; /* the how-manieth kill since the probes were attached; UNKNOWN: the kernel has not counted it */
 	struct victim victim;
 	struct task trigger;
 	struct decision decision;
@@ -196,6 +198,14 @@ struct exit {
 	s64 pid;
 	s64 signalled_at;
 	s64 maxrss; /* pages */
+};
+
+/* The kernel has killed and counted once more who was marked before: a group kill comes to its first victim twice. */
+struct again {
+	s64 kind; /* KIND_AGAIN */
+	s64 ktime;
+	s64 tid;
+	s64 counted; /* as in a sighting */
 };
 
 #endif

@@ -9,16 +9,18 @@
 #include <linux/ptrace.h>
 #include "kernel.h"
 #include "context.h"
+#include "count.h"
 
 #define SIGKILL	       9
 #define SEND_SIG_PRIV  1 /* "from the kernel", include/linux/sched/signal.h */
 #define SHARERS_WITHIN 10000000000ULL
-#define SENDER_FRAMES  16 /* from sending a signal to oom_kill_process() there are six to eight */
 
 struct round {
 	s64 signalled_pid; /* process that got SIGKILL and is not marked yet */
 	s64 signalled_at;
 	void *signalled_task;
+	u64 site;    /* where that was sent from */
+	s64 counted; /* the kill's number; 0: that was no kill, or is not known to be one yet */
 	s64 marked_pid;
 	void *marked_mm;
 	u64 marked_at;
@@ -28,6 +30,7 @@ struct round {
 BPF_PERF_OUTPUT(sightings);
 BPF_TABLE("lru_hash", u32, struct round, rounds, 256);
 BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
+BPF_ARRAY(tally, struct tally, 1);
 
 /* Processes that got SIGKILL from the OOM killer and have not noticed yet: when it was sent. */
 BPF_TABLE("lru_hash", u32, s64, condemned, 8192);
@@ -50,6 +53,13 @@ struct exec_args {
 	char args[EXEC_LEN];
 };
 BPF_TABLE("lru_hash", struct exec_key, struct exec_args, execs, 4096);
+
+inline_always struct tally *the_tally(void)
+{
+	u32 zero = 0;
+
+	return tally.lookup(&zero); /* here, for BCC looks for such calls in this file only */
+}
 
 inline_always struct round *current_round(void)
 {
@@ -257,6 +267,7 @@ inline_always void report(void *ctx, enum kind kind, void *task, void *mm, struc
 	s->kind = kind;
 	s->ktime = bpf_ktime_get_ns();
 	s->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
+	s->counted = round && kind == KIND_KILLED ? round->counted : UNKNOWN;
 	fill_victim(&s->victim, task, mm);
 	fill_exec(s, mm);
 	fill_task(&s->trigger, current);
@@ -389,24 +400,6 @@ KFUNC_PROBE(oom_kill_process, void *oc, void *message)
 }
 #endif
 
-/*
- * Whether the OOM killer has sent this signal: others in the kernel send such ones, too. To be known now, for when the
- * process is marked it may have noticed already; it can't before we return, its siglock is held.
- */
-inline_always int sent_by_oom_killer(void *ctx)
-{
-	u64 stack[SENDER_FRAMES] = {};
-	int i;
-
-	if (!OOM_KILL_PROCESS)
-		return 0;
-	bpf_get_stack(ctx, stack, sizeof(stack), 0);
-	for (i = 0; i < SENDER_FRAMES; i++)
-		if (stack[i] - OOM_KILL_PROCESS < OOM_KILL_PROCESS_SIZE)
-			return 1;
-	return 0;
-}
-
 /* The first member of a group kill gets the signal twice: the first time counts. */
 inline_always void condemn(s64 pid, s64 when)
 {
@@ -422,9 +415,17 @@ inline_always void condemn(s64 pid, s64 when)
 #endif
 }
 
+inline_always void tell_again(void *ctx, void *task, struct round *round)
+{
+	struct again again = {KIND_AGAIN, round->signalled_at, read_s32(task, OFF_TASK_PID), round->counted};
+
+	sightings.perf_submit(ctx, &again, sizeof(again));
+}
+
 int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[2];
+	struct sender sender;
 	struct round *round;
 	s64 pid;
 
@@ -435,14 +436,23 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	pid = read_s32(task, OFF_TASK_TGID);
 	round->signalled_at = bpf_ktime_get_ns();
-	if (sent_by_oom_killer(ctx))
+	sender = signal_sender(ctx);
+	/*
+	 * To be known now, for when the process is marked it may have noticed already; it can't before we return, its
+	 * siglock is held.
+	 */
+	if (sender.oom_killer)
 		condemn(pid, round->signalled_at);
+	round->site = sender.site;
+	round->counted = count_signal(the_tally(), sender.site);
+	if (round->counted && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
+		tell_again(ctx, task, round);
 	/*
 	 * A thread that has marked a victim may later send such signals of its own, as the first process of a pid
 	 * namespace does when it exits, and the victim's mm may by then be the address of somebody else's.
 	 */
-	if (round->marked_mm && pid != round->marked_pid && round->signalled_at - round->marked_at < SHARERS_WITHIN &&
-	    process_mm(task) == round->marked_mm)
+	if (!round->counted && round->marked_mm && pid != round->marked_pid &&
+	    round->signalled_at - round->marked_at < SHARERS_WITHIN && process_mm(task) == round->marked_mm)
 		report(ctx, KIND_SHARER, task, round->marked_mm, round);
 	round->signalled_pid = pid;
 	round->signalled_task = task;
@@ -479,6 +489,7 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (round->signalled_pid == pid) {
 		kind = KIND_KILLED;
+		round->counted = count_mark(the_tally(), round->site, round->counted);
 		round->marked_pid = pid;
 		round->marked_mm = mm;
 		round->marked_at = bpf_ktime_get_ns();

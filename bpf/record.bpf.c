@@ -16,7 +16,7 @@
 #define OFF_PID_LEVEL		  -1
 #define OFF_PID_NUMBERS		  -1
 #define SIZE_UPID		  0
-#include "kernel.h"
+#include "count.h"
 
 #define SIGKILL	  9
 #define SI_KERNEL 0x80
@@ -25,10 +25,20 @@ BPF_PERF_OUTPUT(sightings);
 struct target {
 	u32 tid;
 	char comm[COMM_LEN];
+	u64 site;
+	s64 counted;
 };
 
 BPF_TABLE("lru_hash", u32, struct target, signalled, 256); /* trigger's thread -> thread that got SIGKILL from it */
 BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
+BPF_ARRAY(tally, struct tally, 1);
+
+inline_always struct tally *the_tally(void)
+{
+	u32 zero = 0;
+
+	return tally.lookup(&zero); /* here, for BCC looks for such calls in this file only */
+}
 
 int on_signal_generate(void *ctx)
 {
@@ -40,6 +50,8 @@ int on_signal_generate(void *ctx)
 	target.tid = read_s32(ctx, SIGNAL_GENERATE_PID);
 	if (SIGNAL_GENERATE_COMM >= 0) /* an array of its own, not a __data_loc */
 		bpf_probe_read_kernel(target.comm, COMM_LEN, (char *)ctx + SIGNAL_GENERATE_COMM);
+	target.site = signal_sender(ctx).site;
+	target.counted = count_signal(the_tally(), target.site);
 	signalled.update(&trigger, &target);
 	return 0;
 }
@@ -98,6 +110,7 @@ int on_mark_victim(void *ctx)
 	fill_victim(&s->victim, ctx, tid);
 	if (killed && killed->tid == tid) {
 		s->kind = KIND_KILLED;
+		s->counted = count_mark(the_tally(), killed->site, killed->counted);
 		/* Before 72ba14deb40a (6.9, and in stable series) the mark had a number and no name. */
 		if (MARK_VICTIM_COMM < 0)
 			__builtin_memcpy(s->victim.task.comm, killed->comm, COMM_LEN);

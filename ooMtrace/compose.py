@@ -48,7 +48,7 @@ def compose(
     return record.OomKill(
         event="oom_dying" if dying else "oom_kill",
         severity="INFO" if dying else "ERROR",
-        id=f"{unique(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}",
+        id=_id(seen, host),
         time=now.from_monotonic(seen.ktime),
         observed=now.from_monotonic(now.monotonic),
         message=f"{who(process)} {ALREADY_DYING}" if dying else killed(process, oom),
@@ -87,6 +87,13 @@ def unique(host: record.Host, ktime: int) -> str:
     return f"{(host.boot_id or host.name or 'host')[:8]}-{ktime:x}"
 
 
+def _id(seen: Sighting, host: record.Host) -> str:
+    """Name a kill by what the kernel log says of it, too: its number of this boot and the thread that was marked."""
+    if seen.counted is not None:
+        return record.kill_id(host, seen.counted, seen.victim.task.tid)
+    return f"{unique(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}"
+
+
 def _text(number: int | None) -> str | None:
     """Turn a 64-bit id into text: JSON readers that know only doubles would change it."""
     return None if number is None else str(number)
@@ -97,6 +104,7 @@ def _oom(seen: Sighting, judgement: Judgement, case: Case, now: Now) -> record.O
     gfp = decision.gfp_mask if decision else None
     return record.Oom(
         incident=case.incident,
+        number=seen.counted,
         verdict=None if case.verdict == "dying" else case.verdict,  # type: ignore[arg-type]
         scope=judgement.scope,
         constraint=judgement.constraint,

@@ -10,7 +10,8 @@ from typing import Any
 
 import orjson
 
-from ooMtrace.record import OomKill
+from ooMtrace.record import Line
+from ooMtrace.record_fields import name_of
 
 LINE_LIMIT = 8000
 """Bytes, newline included: log shippers cut or drop longer lines."""
@@ -40,19 +41,18 @@ SHORT = 64
 RESERVE = 400
 """Bytes left for `truncated` itself."""
 
-ORDER = tuple(one.name for one in fields(OomKill))
-
 UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
 """What JSON does not escape: control characters that a terminal may obey, and other ends of lines."""
 
 
-def encode(kill: OomKill, *, pretty: bool = False) -> bytes:
+def encode(told: Line, *, pretty: bool = False) -> bytes:
     """Return the JSON line, newline included; `pretty` spreads it over several lines for a terminal."""
-    fact = plain(kill)
+    fact = plain(told)
     cut = _shorten(fact)
     if cut:
         fact["truncated"] = sorted({*fact.get("truncated", ()), *cut})
-    return _dump({name: fact[name] for name in ORDER if name in fact}, pretty=pretty)
+    order = map(name_of, fields(told))
+    return _dump({name: fact[name] for name in order if name in fact}, pretty=pretty)
 
 
 def dump(value: Any) -> bytes:  # noqa: ANN401 (anything that JSON can say)
@@ -69,7 +69,7 @@ def _dump(value: Any, *, pretty: bool) -> bytes:  # noqa: ANN401
 def plain(value: Any) -> Any:  # noqa: ANN401
     """Turn dataclasses into dictionaries, without what is None or holds nothing else: unknown is absent."""
     if is_dataclass(value):
-        items = ((one.name, plain(getattr(value, one.name))) for one in fields(value))
+        items = ((name_of(one), plain(getattr(value, one.name))) for one in fields(value))
         return {name: item for name, item in items if item is not None and item != {}}
     if isinstance(value, Mapping):
         return dict(value)

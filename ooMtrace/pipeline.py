@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of the data, in one place: probe -> decode -> assemble -> enrich."""
+"""The way of the data, in one place: source -> enrich -> number, and the books beside it."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ooMtrace.assemble import Assembler
+from ooMtrace.books import Books
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.command import command
 from ooMtrace.enrich.host import host
@@ -17,14 +18,17 @@ from ooMtrace.enrich.privacy import privacy
 from ooMtrace.enrich.process import process
 from ooMtrace.enrich.service import service
 from ooMtrace.enrich.user import user_name
-from ooMtrace.errors import DecodeError
+from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.log import KMSG, KernelLog
 from ooMtrace.kernel.now import now
 from ooMtrace.kernel.plan import Plan
-from ooMtrace.probe.decode import decode
+from ooMtrace.logged import Logged
 from ooMtrace.probe.loader import Probe
-from ooMtrace.record import OomKill, missing
-from ooMtrace.sighting import Record
+from ooMtrace.record import Host, Line, OomKill, missing
+from ooMtrace.source import Source
+from ooMtrace.state import State
+from ooMtrace.traced import Traced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class Settings:
         network: Whether the addresses of the victim's network namespace are looked up.
         services: Names of ports, before all others.
         patience: How many times as long as usual a line waits for what belongs to it.
+        since: What an earlier run has settled.
     """
 
     dying: bool = False
@@ -48,6 +53,7 @@ class Settings:
     network: bool = True
     services: Mapping[int, str] = field(default_factory=dict)
     patience: float = 1.0
+    since: State | None = None
 
 
 def enrichers(settings: Settings) -> tuple[Enricher, ...]:
@@ -62,6 +68,30 @@ def enrichers(settings: Settings) -> tuple[Enricher, ...]:
         job(),
         *looked_up,
     )
+
+
+def source(plan: Plan, features: Features, machine: Host, warn: Callable[[str], None], settings: Settings) -> Source:
+    """Begin to listen.
+
+    Raises:
+        CannotTraceError: BCC is not there.
+        ProbeError: The kernel refused.
+    """
+    if plan.level == "kmsg":
+        try:
+            return Logged(KernelLog(at_end=True), machine, settings.patience)
+        except OSError as error:
+            raise ProbeError(f"{KMSG}: {error.strerror}", "run it as root: sudo oomtrace") from error
+    assembler = Assembler(
+        machine,
+        features.symbols,
+        plan.level,  # type: ignore[arg-type]
+        dying=settings.dying,
+        exits=settings.lifecycle,
+        environment=settings.environment,
+        patience=settings.patience,
+    )
+    return Traced(Probe(plan, features.release), assembler, warn)
 
 
 class Tracer:
@@ -79,62 +109,61 @@ class Tracer:
     """
 
     def __init__(self, plan: Plan, features: Features, warn: Callable[[str], None], settings: Settings) -> None:
-        self._probe = Probe(plan, features.release)
-        self._assembler = Assembler(
-            host(),
-            features.symbols,
-            plan.level,  # type: ignore[arg-type]
-            dying=settings.dying,
-            exits=settings.lifecycle,
-            environment=settings.environment,
-            patience=settings.patience,
-        )
+        machine = host()
+        self._source = source(plan, features, machine, warn, settings)
+        self._books = Books(self._source.counted, machine, plan.level, settings.since)  # type: ignore[arg-type]
         self._enrichers = enrichers(settings)
-        self._warn = warn
+        self._made_up = (user_name(),)
         self._seq = 0
-        self._dropped = 0
+        self.fds = self._source.fds
+        self.close = self._source.close
+        self.refused = self._books.refused
+        self.look_due = self._books.next_due
 
-    def close(self) -> None:
-        """Detach the probes."""
-        self._probe.close()
+    def due(self) -> int | None:
+        """Return when `kills` has something at the latest (CLOCK_MONOTONIC ns); None: not before the next record."""
+        return self._source.next_due()
 
-    def fds(self) -> list[int]:
-        """Return the file descriptors that become readable when something dies."""
-        return self._probe.fds()
-
-    def timeout_ms(self) -> int | None:
-        """Return how long to wait at most before `kills` has something; None: for ever."""
-        due = self._assembler.next_due()
-        return None if due is None else max(0, -(-(due - time.monotonic_ns()) // 1_000_000))
-
-    def kills(self) -> Iterator[OomKill]:
+    def kills(self) -> Iterator[Line]:
         """Yield what has arrived, without waiting."""
-        records = self._probe.read()
-        if records:  # what was written to one CPU's buffer before may have been passed over
-            records += self._probe.read()
-        moment = now()
-        self._dropped += self._probe.take_lost()
-        for seen in sorted(self._decoded(records), key=lambda seen: seen.ktime):
-            yield from self._finished(self._assembler.add(seen, moment))
-        yield from self._finished(self._assembler.due(moment.monotonic))
+        yield from self._finished(self._source.kills(now(), self._books), self._enrichers)
 
-    def rest(self) -> Iterator[OomKill]:
-        """Yield all that has arrived and all that still waits: nothing more will come."""
+    def rest(self) -> Iterator[Line]:
+        """Yield all that has arrived, all that still waits and what is missing: nothing more will come."""
+        reading = self._books.read()
+        yield from self._finished(self._source.rest(now(), self._books), self._enrichers)
+        if reading:
+            yield from self._finished(self._books.look(reading, final=True), self._made_up)
+
+    def earlier(self) -> Iterator[Line]:
+        """Yield the kills since the earlier run."""
+        yield from self._finished(self._books.earlier(), self._made_up)
+
+    def look(self) -> Iterator[Line]:
+        """Hold what has arrived against the kernel's counter; yield what is made up for and what is lost."""
+        reading = self._books.read()
         yield from self.kills()
-        yield from self._finished(self._assembler.due(1 << 63))
+        if reading:
+            yield from self._finished(self._books.look(reading), self._made_up)
 
-    def _decoded(self, records: Iterable[bytes]) -> Iterator[Record]:
-        for record in records:
-            try:
-                yield decode(record)
-            except DecodeError as error:
-                self._dropped += 1
-                self._warn(str(error))
+    def settled(self) -> State | None:
+        """Return up to where all is told; None if that can't be said now."""
+        return self._books.settled() if self._source.next_due() is None else None
 
-    def _finished(self, kills: Iterable[OomKill]) -> Iterator[OomKill]:
-        for kill in kills:
-            for enrich in self._enrichers:
-                kill = enrich(kill)  # noqa: PLW2901 (the chain is the point)
+    def _finished(self, lines: Iterable[Line], enrichers: Iterable[Enricher]) -> Iterator[Line]:
+        for line in lines:
             self._seq += 1
-            dropped, self._dropped = self._dropped or None, 0
-            yield replace(kill, seq=self._seq, missing=tuple(missing(kill)) + kill.missing, dropped_before=dropped)
+            if isinstance(line, OomKill):
+                yield self._complete(line, enrichers)
+            else:
+                yield replace(line, seq=self._seq)
+
+    def _complete(self, kill: OomKill, enrichers: Iterable[Enricher]) -> OomKill:
+        for enrich in enrichers:
+            kill = enrich(kill)
+        return replace(
+            kill,
+            seq=self._seq,
+            missing=tuple(missing(kill)) + kill.missing,
+            dropped_before=self._source.take_lost() or None,
+        )

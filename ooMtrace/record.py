@@ -43,12 +43,15 @@ __all__ = [
     "Group",
     "Host",
     "Job",
+    "Line",
+    "Lost",
     "Memcg",
     "MemcgEvents",
     "Memory",
     "Namespace",
     "Oom",
     "OomKill",
+    "OomLost",
     "OpenFiles",
     "Parent",
     "Points",
@@ -59,6 +62,7 @@ __all__ = [
     "UnifiedCgroup",
     "User",
     "Verdict",
+    "kill_id",
     "missing",
 ]
 
@@ -141,7 +145,7 @@ class OomKill:
             " `oom_exit` (only with --lifecycle): a victim is gone; what came too late for its `oom_kill` is there"
         },
     )
-    id: str = always("The same kill has the same id, however often it is reported")
+    id: str = always("The same kill has the same id, however often and by whichever source it is reported")
     seq: int = field(default=0, metadata={"doc": "Number of the line since start, from 1"})
     time: str | None = expected("When the kernel marked the victim, RFC 3339 UTC")
     observed: str = always("When oomtrace saw it, RFC 3339 UTC")
@@ -163,6 +167,42 @@ class OomKill:
     cgroup: Cgroup | None = expected("Its own memory cgroup")
     job: Job | None = optional("What it was working on, where that is known")
     exit: Exit | None = optional("How it went, with `oom_exit`")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lost:
+    """Kills that the kernel has counted and nobody has seen."""
+
+    count: int = always("How many kills have no line and will have none")
+    from_: str = always("They were after this time, RFC 3339 UTC")
+    to: str = always("They were before this time, RFC 3339 UTC")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OomLost:
+    """Kills without a line: neither the probes nor the kernel log could tell of them."""
+
+    schema: str = field(default=SCHEMA, metadata={"doc": "Name and version of this form"})
+    event: Literal["oom_lost"] = field(
+        default="oom_lost", metadata={"doc": "The kernel counted more kills than were seen"}
+    )
+    id: str = always("The same loss has the same id, however often it is reported")
+    seq: int = field(default=0, metadata={"doc": "Number of the line since start, from 1"})
+    observed: str = always("When oomtrace noticed it, RFC 3339 UTC")
+    severity: str = field(default="WARN", metadata={"doc": "OpenTelemetry's severity text"})
+    message: str = always("The line in words, for people")
+    source: Source = always("The level of truth that was traced at")
+    host: Host = always("The machine")
+    lost: Lost = always("What is missing")
+
+
+Line = OomKill | OomLost
+"""What a line may be."""
+
+
+def kill_id(host: Host, number: int, tid: int | None) -> str:
+    """Name a kill that the kernel has counted: the same whether it was traced or read from the kernel log."""
+    return f"{(host.boot_id or host.name or 'host')[:8]}-{number}-{tid}"
 
 
 def missing(kill: OomKill) -> Iterator[str]:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import field
+from dataclasses import Field, field
 from typing import Any
 
 
@@ -15,6 +15,11 @@ def always(doc: str) -> Any:  # noqa: ANN401 (dataclasses.field is typed so, too
 def expected(doc: str) -> Any:  # noqa: ANN401
     """Declare a fact that every kill has; if it could not be had, `missing` names it."""
     return field(default=None, metadata={"doc": doc, "expected": True})
+
+
+def name_of(one: Field[Any]) -> str:
+    """Return a field's name in the line: some are words of Python's own, and end with an underscore here."""
+    return one.name.removesuffix("_")
 
 
 def optional(doc: str) -> Any:  # noqa: ANN401

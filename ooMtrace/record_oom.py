@@ -104,6 +104,10 @@ class Oom:
     """Why the kernel killed, and why this process."""
 
     incident: str = always("The same for all lines of one out-of-memory situation")
+    number: int | None = optional(
+        "The how-manieth kill since boot: what the kernel's own count (oom_kill in /proc/vmstat) says with it. It counts"
+        " the first victim of a group kill twice, and no process that only shared memory"
+    )
     verdict: Verdict | None = optional(
         "`killed`: chosen by the kernel. `group_member`: killed because it belongs to a memory.oom.group."
         " `shared_mm`: killed because it shares the memory of a chosen one, which the kernel does not log"

@@ -8,27 +8,42 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ooMtrace.record import SCHEMA, OomKill
+from ooMtrace.record import SCHEMA, OomKill, OomLost
+from ooMtrace.record_fields import name_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SIMPLE = {str: "string", int: "integer", bool: "boolean"}
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema of `oom_kill` and `oom_dying` lines.
+    """Return the schema of a line: what all lines have, and under `anyOf` what each kind of event has.
 
     New facts may come within one version, so unknown names are allowed.
     """
-    return {"$schema": DIALECT, "$id": f"urn:{SCHEMA.replace('/', ':')}", "title": SCHEMA, **_object(OomKill)}
+    kinds = [_object(kind) for kind in (OomKill, OomLost)]
+    events = [event for kind in kinds for event in kind["properties"]["event"]["enum"]]
+    properties = {name: one for kind in reversed(kinds) for name, one in kind["properties"].items()}
+    return {
+        "$schema": DIALECT,
+        "$id": f"urn:{SCHEMA.replace('/', ':')}",
+        "title": SCHEMA,
+        "type": "object",
+        "properties": {**properties, "event": {**properties["event"], "enum": events}},
+        "required": [name for name in kinds[0]["required"] if name in kinds[1]["required"]],
+        "anyOf": [
+            {"properties": {"event": {"enum": kind["properties"]["event"]["enum"]}}, "required": kind["required"]}
+            for kind in kinds
+        ],
+    }
 
 
 def _object(record: type) -> dict[str, Any]:
     hints = get_type_hints(record)
     properties, required = {}, []
     for one in fields(record):
-        properties[one.name] = {**_type(hints[one.name]), "description": one.metadata["doc"]}
+        properties[name_of(one)] = {**_type(hints[one.name]), "description": one.metadata["doc"]}
         if one.default is not None:
-            required.append(one.name)
+            required.append(name_of(one))
     return {"type": "object", "properties": properties, "required": required}
 
 

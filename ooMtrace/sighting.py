@@ -101,6 +101,7 @@ class Sighting:
         stack: Return addresses of the kernel path, innermost first.
         signalled_at: When SIGKILL was sent, CLOCK_MONOTONIC nanoseconds; by this a Context is known to belong here.
         exec_args: The first 256 bytes of its arguments at exec, and how many there were; None: no exec was seen.
+        counted: The how-manieth kill it is since the probes were attached; None: the kernel has not counted it.
     """
 
     kind: Kind
@@ -118,6 +119,7 @@ class Sighting:
     stack: tuple[int, ...]
     signalled_at: int | None = None
     exec_args: tuple[bytes, int] | None = None
+    counted: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,5 +229,14 @@ class Exit:
     maxrss: int | None
 
 
-Record = Sighting | Ranking | Context | Exit
+@dataclass(frozen=True, slots=True)
+class Again:
+    """The kernel has killed and counted once more who was marked before; `counted` as in a Sighting."""
+
+    ktime: int
+    tid: int | None
+    counted: int
+
+
+Record = Sighting | Ranking | Context | Exit | Again
 """What comes from the kernel side; each has a `ktime`."""

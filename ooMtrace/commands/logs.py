@@ -12,6 +12,7 @@ import os
 import time
 import zlib
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -19,18 +20,15 @@ from ooMtrace.commands import Options, Say
 from ooMtrace.encode import encode
 from ooMtrace.enrich.host import host
 from ooMtrace.errors import OomtraceError
+from ooMtrace.kernel.log import KMSG, KernelLog
 from ooMtrace.kernel.now import EPOCH, now, rfc3339
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.scan import kills
 from ooMtrace.record import OomKill
 from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
 
-KMSG = "/dev/kmsg"
 STDIN = "-"
 BLOCK = 1 << 20
-RECORD = 8192
-"""Bytes: CONSOLE_EXT_LOG_MAX, no record of /dev/kmsg is longer."""
-
 LONGEST_MAGIC = 6
 HINTS = {
     errno.ENOENT: "check the name",
@@ -54,7 +52,7 @@ def run(options: Options, say: Say) -> int:
     sink = StreamSink(options.output)
     seq, failed = 0, False
     try:
-        for name in options.files or (KMSG,):
+        for name in options.files or (str(KMSG),):
             log = _Log(name)
             for kill in _kills(log):
                 seq += 1
@@ -71,7 +69,7 @@ def run(options: Options, say: Say) -> int:
 
 def _kills(log: _Log) -> Iterator[OomKill]:
     moment = now()
-    if log.name == KMSG:  # of this boot: its clock is ours, and so is its host
+    if log.name == str(KMSG):  # of this boot: its clock is ours, and so is its host
         origin = Origin(rfc3339(moment.realtime), host(), moment.realtime - moment.monotonic)
         return kills(log.records(), origin, _latest(moment.realtime))
     return kills(log.blocks(), Origin(rfc3339(moment.realtime)), _latest(log.written(moment.realtime)))
@@ -122,21 +120,15 @@ class _Log:
         """Yield the records of /dev/kmsg up to its end."""
         begun = False
         try:
-            with self._opened(os.O_NONBLOCK) as file:
-                while True:
-                    try:
-                        record = os.read(file.fileno(), RECORD)
-                    except BrokenPipeError:  # overwritten before it was read: the next read goes on with what is left
-                        continue
+            with closing(KernelLog(Path(self.name))) as log:
+                for record in log.records():
                     begun = True
                     yield record
-        except BlockingIOError:
-            return
         except OSError as error:
             self._failed(error, begun=begun)
 
-    def _opened(self, flags: int = 0) -> io.BufferedReader:
-        fd = os.dup(0) if self.name == STDIN else os.open(self.name, os.O_RDONLY | os.O_CLOEXEC | flags)
+    def _opened(self) -> io.BufferedReader:
+        fd = os.dup(0) if self.name == STDIN else os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         return io.BufferedReader(io.FileIO(fd, "rb"), BLOCK)
 
     def _failed(self, error: Exception, *, begun: bool) -> None:

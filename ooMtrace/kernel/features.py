@@ -19,6 +19,7 @@ CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
 
 SYMBOLS = (
     "oom_kill_process",
+    "__oom_kill_process",
     "oom_kill_memcg_member",
     "mem_cgroup_out_of_memory",
     "moom_callback",

@@ -54,6 +54,7 @@ FIELDS = (
     _required("SIGNAL_NR_THREADS", "signal_struct.nr_threads", 4),
     Field("SIGNAL_LIVE", ("signal_struct.live",), 4),
     Field("SIGNAL_MAXRSS", ("signal_struct.maxrss",)),
+    Field("SIGNAL_OOM_MM", ("signal_struct.oom_mm",)),
     _required("CRED_UID", "cred.uid", 4),
     _required("MM_RSS_STAT", "mm_struct.rss_stat", 0),
     _required("MM_PGTABLES_BYTES", "mm_struct.pgtables_bytes"),

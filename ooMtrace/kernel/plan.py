@@ -165,14 +165,12 @@ def _ranking_hooks(features: Features) -> tuple[str, ...]:
 
 
 def _macros(features: Features, level: str, wishes: Wishes) -> dict[str, int]:
-    macros = dict(features.layout.macros) if features.layout else {}
+    macros = {**(features.layout.macros if features.layout else {}), **_killer_macros(features)}
     macros["PER_CPU_OFFSET"] = features.symbols.get("__per_cpu_offset", (0, 0))[0]
     macros["NR_CPUS"] = min(features.possible_cpus, 1024)
     # 72ba14deb40a (6.9, and in stable series) turned the argument from a thread's id into the task.
     if features.mark_victim and features.mark_victim[0] == "task_struct *":
         macros["MARK_VICTIM_TASK"] = 1
-    start, end = features.symbols.get("oom_kill_process", (0, 0))
-    macros["OOM_KILL_PROCESS"], macros["OOM_KILL_PROCESS_SIZE"] = start, end - start
     if wishes.environment:
         macros["ENVIRONMENT"] = 1
     if wishes.lifecycle:
@@ -182,8 +180,17 @@ def _macros(features: Features, level: str, wishes: Wishes) -> dict[str, int]:
     return macros
 
 
+def _killer_macros(features: Features) -> dict[str, int]:
+    """Tell where the functions are that a signal of the OOM killer comes from; 0: not known."""
+    macros = {}
+    for macro, symbol in (("OOM_KILL_PROCESS", "oom_kill_process"), ("OOM_KILL_ONE", "__oom_kill_process")):
+        start, end = features.symbols.get(symbol, (0, 0))
+        macros[macro], macros[f"{macro}_SIZE"] = start, end - start
+    return macros
+
+
 def _record_macros(features: Features) -> dict[str, int]:
-    macros = {"PAGE_SIZE": features.page_size}
+    macros = {"PAGE_SIZE": features.page_size, **_killer_macros(features)}
     for tracepoint, names in FORMAT_MACROS.items():
         fields = features.formats.get(tracepoint, {})
         prefix = tracepoint.split("/")[1].upper()

@@ -29,11 +29,13 @@ class Origin:
         observed: When it is read, RFC 3339.
         host: The machine, if the log is known to be its own.
         booted: Nanoseconds from the epoch to the zero of the kernel's clock, if the log is of this boot.
+        counted: How many kills the kernel had counted before the log's first, if that is known.
     """
 
     observed: str
     host: record.Host | None = None
     booted: int | None = None
+    counted: int | None = None
 
 
 def compose(report: Report, origin: Origin) -> Iterator[record.OomKill]:
@@ -55,9 +57,10 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
     page = weigh.page_size(killed, row)
     process = _process(report, killed, row, page)
     oom, derived = _oom(report, killed, row, page, verdict, _incident(report, host))
+    oom = replace(oom, number=_number(killed, origin))
     time = _time(killed.line, origin)
     return record.OomKill(
-        id=f"{_unique(killed.line, host)}-{killed.number}",
+        id=_id(killed, host, oom.number),
         time=time,
         observed=origin.observed,
         message=in_words(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
@@ -68,6 +71,18 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
         process=process,
         cgroup=_cgroup(report, killed, oom),
     )
+
+
+def _number(killed: Killed, origin: Origin) -> int | None:
+    if origin.counted is None or not killed.line.nth:
+        return None
+    return origin.counted + killed.line.nth
+
+
+def _id(killed: Killed, host: record.Host, number: int | None) -> str:
+    if number is not None:
+        return record.kill_id(host, number, killed.number)
+    return f"{_unique(killed.line, host)}-{killed.number}"
 
 
 def _time(line: Line, origin: Origin) -> str | None:

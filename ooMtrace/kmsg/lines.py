@@ -28,6 +28,7 @@ class Line:
         guessed: The wall time lacks its year or zone, or was reckoned by dmesg.
         caller: Who printed it: `T` and a thread id, or `C` and a CPU (CONFIG_PRINTK_CALLER).
         number: Which line it is of those looked at.
+        nth: The how-manieth kill of the log it tells of; 0: it tells of none.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Line:
     host: str | None = None
     boot_id: str | None = None
     number: int = 0
+    nth: int = 0
 
 
 Format = Callable[[str], "Line | None"]

@@ -49,6 +49,7 @@ class Report:
         mixed: Two reports ran into each other: nothing but the kills themselves can be believed.
         whole_host: Whether the memory of the machine was printed (Mem-Info), as not for a memory cgroup.
         stats_of: The cgroup whose statistics were printed first: the one that is out of memory.
+        again: Which kills of the log came to a victim a second time, as those of a group do to its first.
         last: The last line that belonged to it; `quiet` and `heard`: lines since then, and the clock of the last one.
         stats: Whether `Memory cgroup stats` were spread over lines, as from 5.3 on.
     """
@@ -70,6 +71,7 @@ class Report:
     chosen: tuple[int, str] | None = None
     kills: list[Killed] = field(default_factory=list)
     group: str | None = None
+    again: list[int] = field(default_factory=list)
     suspect: bool = False
     mixed: bool = False
     last: Line | None = None

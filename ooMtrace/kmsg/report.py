@@ -38,9 +38,14 @@ TOTAL_SWAP = re.compile(r"^Total swap = (\d{1,15})kB\Z")
 
 
 class Reader:
-    """Takes the log line by line and hands out a report when nothing more can belong to it."""
+    """Takes the log line by line and hands out a report when nothing more can belong to it.
+
+    Attributes:
+        killed: How many kills there were so far; the kernel prints one line for each that it counts.
+    """
 
     def __init__(self) -> None:
+        self.killed = 0
         self._open: dict[str | None, Report] = {}
         self._head = ""
 
@@ -52,7 +57,7 @@ class Reader:
     def feed(self, line: Line) -> Iterator[Report]:
         """Take a line; yield the reports that it ends."""
         yield from self._tired(line)
-        line = self._joined(line)
+        line = self._counted(self._joined(line))
         before = self._open.get(line.caller)
         found = _read(line, before)
         if found is before or found is None:
@@ -77,6 +82,24 @@ class Reader:
             if report.quiet > (PATIENCE_AFTER_KILL if report.kills else PATIENCE) or _later(report, line):
                 del self._open[caller]
                 yield from _finished(report)
+
+    @property
+    def pending(self) -> bool:
+        """Whether a report tells of a kill already, but may go on."""
+        return any(report.kills for report in self._open.values())
+
+    def settle(self) -> Iterator[Report]:
+        """Yield the reports that tell of a kill."""
+        for caller, report in list(self._open.items()):
+            if report.kills:
+                del self._open[caller]
+                yield from _finished(report)
+
+    def _counted(self, line: Line) -> Line:
+        if "Killed process " not in line.text or not patterns.KILLED.match(line.text):
+            return line
+        self.killed += 1
+        return replace(line, nth=self.killed)
 
     def _joined(self, line: Line) -> Line:
         """Put together what pr_cont() printed in parts, when somebody else's line came between."""
@@ -201,8 +224,10 @@ def _kill(line: Line, report: Report | None) -> Report | None:
         return Report(line, kills=[killed])
     if killed.why is None and report.chosen and not report.kills:  # until 5.0 the line before has the reason
         killed = replace(killed, why=report.chosen[1])
-    if all(killed.number != other.number for other in report.kills):  # a group's first victim is killed twice
+    if all(killed.number != other.number for other in report.kills):
         report.kills.append(killed)
+    else:  # a group's first victim is killed twice
+        report.again.append(line.nth)
     return report
 
 

@@ -38,7 +38,7 @@ def kills(blocks: Iterable[bytes], origin: Origin, latest: datetime) -> Iterator
     first = b""
     while len(first) < SAMPLE and (block := next(whole, b"")):
         first += block
-    scanner = _Scanner(_detect(first, known))
+    scanner = Scanner(_detect(first, known))
     for block in chain((first,), whole):
         for report in scanner.scan(block):
             yield from compose(report, origin)
@@ -46,7 +46,7 @@ def kills(blocks: Iterable[bytes], origin: Origin, latest: datetime) -> Iterator
         yield from compose(report, origin)
 
 
-class _Scanner:
+class Scanner:
     """Takes blocks of whole lines, of which it takes apart as few as it can."""
 
     def __init__(self, form: Format) -> None:
@@ -74,11 +74,31 @@ class _Scanner:
             yield from self._take(_text(block[start:end]), marked=marked)
             start = end + 1
 
+    @property
+    def killed(self) -> int:
+        """How many kills there were in the lines so far, but for the last one."""
+        return self._reader.killed
+
+    @property
+    def pending(self) -> bool:
+        """Whether `settle` has something."""
+        return self._reader.pending
+
+    def settle(self) -> Iterator[Report]:
+        """Yield what tells of a kill: nothing has followed for so long that nothing will."""
+        yield from self.flush()
+        yield from self._reader.settle()
+
     def rest(self) -> Iterator[Report]:
         """Yield what is still open."""
-        if self._held is not None:
-            yield from self._reader.feed(self._held)
+        yield from self.flush()
         yield from self._reader.rest()
+
+    def flush(self) -> Iterator[Report]:
+        """Take the last line for whole; yield the report that it ends."""
+        if self._held is not None:
+            held, self._held = self._held, None
+            yield from self._reader.feed(held)
 
     def _take(self, text: str, *, marked: bool) -> Iterator[Report]:
         """Hold each line until the next shows that it was whole.

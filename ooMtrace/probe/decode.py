@@ -12,6 +12,7 @@ from typing import TypeVar
 from ooMtrace.errors import DecodeError
 from ooMtrace.probe import wire
 from ooMtrace.sighting import (
+    Again,
     Candidate,
     Context,
     Decision,
@@ -28,7 +29,7 @@ from ooMtrace.sighting import (
     Victim,
 )
 
-Form = TypeVar("Form", wire.Sighting, wire.Ranking, wire.Context, wire.Exit)
+Form = TypeVar("Form", wire.Sighting, wire.Ranking, wire.Context, wire.Exit, wire.Again)
 FIXED = ctypes.sizeof(wire.Sighting)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)
 FIXED_CONTEXT = ctypes.sizeof(wire.Context)
@@ -48,6 +49,9 @@ def decode(record: bytes) -> Record:
     if kind == wire.KIND_EXIT:
         gone = _fixed(wire.Exit, record)
         return Exit(gone.pid, gone.ktime, gone.signalled_at, _known(gone.maxrss))
+    if kind == wire.KIND_AGAIN:
+        again = _fixed(wire.Again, record)
+        return Again(again.ktime, _known(again.tid), again.counted)
     if kind not in {kind.value for kind in Kind}:
         raise DecodeError(f"a record of the unknown kind {kind} came from the kernel")
     return _sighting(_fixed(wire.Sighting, record), record[FIXED:])
@@ -79,6 +83,7 @@ def _sighting(raw: wire.Sighting, strings: bytes) -> Sighting:
         stack=tuple(address & 0xFFFFFFFFFFFFFFFF for address in raw.stack if address),
         signalled_at=_known(raw.signalled_at),
         exec_args=_exec_args(raw),
+        counted=_known(raw.counted),
     )
 
 

@@ -130,6 +130,10 @@ class Probe:
         records, self._records = self._records, []
         return records
 
+    def counted(self) -> int:
+        """Return how many kills the kernel has counted since the probes were attached, whether told of or lost."""
+        return int(self._bpf["tally"][0].kills)
+
     def take_lost(self) -> int:
         """Return how many records were lost since the last call: the buffer was full."""
         lost, self._lost = self._lost, 0

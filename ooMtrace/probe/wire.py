@@ -10,7 +10,7 @@ LEVELS, FRAMES, BEST = 16, 12, 10
 
 KINDS, SOCKETS, UNIX_SOCKETS = 16, 32, 16
 
-KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT = 1, 2, 3, 4, 5, 6
+KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT, KIND_AGAIN = 1, 2, 3, 4, 5, 6, 7
 
 S64 = ctypes.c_int64
 
@@ -96,6 +96,7 @@ class Sighting(ctypes.Structure):
         ("memcg_version", S64),
         ("unified_id", S64),
         ("signalled_at", S64),
+        ("counted", S64),
         ("victim", Victim),
         ("trigger", Task),
         ("decision", Decision),
@@ -180,3 +181,9 @@ class Exit(ctypes.Structure):
     """`struct exit`: a victim's last thread has exited."""
 
     _fields_ = (("kind", S64), ("ktime", S64), ("pid", S64), ("signalled_at", S64), ("maxrss", S64))
+
+
+class Again(ctypes.Structure):
+    """`struct again`: a victim has been killed and counted once more."""
+
+    _fields_ = (("kind", S64), ("ktime", S64), ("tid", S64), ("counted", S64))
