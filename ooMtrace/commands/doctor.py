@@ -4,21 +4,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from ooMtrace.commands import Options
 from ooMtrace.encode import dump, plain
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import LEVELS, Plan, obstacles, plan
-from ooMtrace.probe.loader import bcc_version
+from ooMtrace.probe.loader import bcc_error, bcc_version
 
 
 def run(options: Options) -> tuple[bytes, int]:
     """Return the report and the exit code: 77 if nothing can be traced at the required level."""
-    features = observe()
-    bcc, chosen, problem = "", None, None
+    features = replace(observe(), bcc_error=bcc_error())
+    bcc, chosen, problem = "" if features.bcc_error else bcc_version(), None, None
     try:
-        bcc = bcc_version()
         chosen = plan(features, options.level, options.require)
     except CannotTraceError as error:
         problem = error

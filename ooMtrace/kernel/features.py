@@ -15,7 +15,7 @@ from ooMtrace.kernel import bpf
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.layout import NAMES, Layout, layout
 
-CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 21, 38, 39
+CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 34, 38, 39
 
 SYMBOLS = (
     "oom_kill_process",
@@ -52,6 +52,9 @@ class Features:
         formats: Tracepoint -> field -> (offset, size), from tracefs; empty where tracefs can't be read.
         possible_cpus: One more than the highest CPU number there may ever be.
         page_size: In bytes.
+        kmsg_error: Why /dev/kmsg can't be opened for reading; "" if it can.
+        dmesg_restrict: Whether the kernel log is for CAP_SYSLOG only.
+        bcc_error: Why there is no BCC, which is not the kernel's: filled in by who knows; "" if there is.
     """
 
     release: str
@@ -67,6 +70,9 @@ class Features:
     formats: Mapping[str, Mapping[str, tuple[int, int]]] = field(default_factory=dict)
     possible_cpus: int = 1
     page_size: int = 4096
+    kmsg_error: str = ""
+    dmesg_restrict: bool = False
+    bcc_error: str = ""
 
     def can_load_bpf(self) -> bool:
         """CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON together since 5.8 (capabilities(7))."""
@@ -77,7 +83,7 @@ class Features:
         return bool(self.capabilities >> capability & 1)
 
 
-def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Features:
+def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Features:
     """Look at the running kernel; never fails, a thing that can't be read is a thing not offered."""
     uname = os.uname()
     types = _types(sys / "kernel/btf/vmlinux")
@@ -95,6 +101,8 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Features:
         formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
         possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
+        kmsg_error=_open_error(dev / "kmsg"),
+        dmesg_restrict=_read(proc / "sys/kernel/dmesg_restrict").strip() == b"1",
     )
 
 
@@ -126,6 +134,15 @@ def _read(path: Path) -> bytes:
             return b"".join(iter(lambda: file.read(1 << 20), b""))
     except OSError:  # not mounted, not configured or not allowed: all the same to a plan
         return b""
+
+
+def _open_error(path: Path) -> str:
+    """Ask by opening: permissions, CAP_SYSLOG and a container's list of devices all have their say, and only then."""
+    try:
+        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
 
 
 def _capabilities(proc: Path) -> int:

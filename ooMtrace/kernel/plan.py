@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.features import CAP_SYSLOG, Features
 
-LEVELS = ("record", "victim", "full")
+LEVELS = ("kmsg", "record", "victim", "full")
 """From the poorest to the richest."""
 
 FORMAT_MACROS = {
@@ -31,6 +31,8 @@ FORMAT_MACROS = {
 
 RECORD_HOOKS = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
 
+KMSG_HOOKS = ("kmsg:/dev/kmsg",)
+
 STAGES = ("stage_walk", "stage_describe")
 
 
@@ -49,7 +51,7 @@ class Plan:
 
     Attributes:
         level: The level it reaches.
-        program: The file in bpf/ to compile.
+        program: The file in bpf/ to compile; "" at level `kmsg`, which needs neither BPF nor BCC.
         macros: For the compiler's command line.
         hooks: What is attached, as `kind:name`.
         stages: Programs that others call, in the order of `enum stage` in the program.
@@ -87,17 +89,27 @@ def plan(features: Features, highest: str = "full", require: str = "", wishes: W
     blocked = {obstacle.level for obstacle in found}
     allowed = LEVELS[: LEVELS.index(highest) + 1]
     reached = [level for level in allowed if level not in blocked]
+    if not reached and require in ("", LEVELS[0]):
+        raise _nothing([obstacle for obstacle in reversed(found) if obstacle.level in allowed[:2]])
     if not reached or (require and LEVELS.index(reached[-1]) < LEVELS.index(require)):
-        needed = require or LEVELS[0]
-        why = next((o for o in found if o.level == needed), None)
+        why = next((o for o in found if o.level == require), None)
         fact = why.fact if why else f"--level {highest} was asked for"
-        raise CannotTraceError(f"level {needed} can't be reached: {fact}", why.hint if why else "ask for less")
+        raise CannotTraceError(f"level {require} can't be reached: {fact}", why.hint if why else "ask for less")
     level = reached[-1]
     above = tuple(o for o in found if LEVELS.index(o.level) > LEVELS.index(level))
+    if level == "kmsg":
+        return Plan(level, "", {}, KMSG_HOOKS, above)
     if level == "record":
         return Plan(level, "record.bpf.c", _record_macros(features), RECORD_HOOKS, above)
     hooks = (*_hooks(features, level), *(("raw_tracepoint:sched_process_exit",) if wishes.lifecycle else ()))
     return Plan(level, "oomtrace.bpf.c", _macros(features, level, wishes), hooks, above, STAGES)
+
+
+def _nothing(lowest: list[Obstacle]) -> CannotTraceError:
+    """Neither BPF nor the kernel log: say why of both, for either would do."""
+    facts = ", and ".join(dict.fromkeys(obstacle.fact for obstacle in lowest))
+    hints = ", or ".join(dict.fromkeys(obstacle.hint for obstacle in lowest))
+    return CannotTraceError(f"no level can be reached: {facts}", hints)
 
 
 def obstacles(features: Features) -> tuple[Obstacle, ...]:
@@ -106,18 +118,32 @@ def obstacles(features: Features) -> tuple[Obstacle, ...]:
     victim = record if record and record[0] != NO_TRACEFS else None
     victim = victim or _victim_obstacle(features)
     full = victim or _full_obstacle(features)
-    levels = (("record", record), ("victim", victim), ("full", full))
+    levels = (("kmsg", _kmsg_obstacle(features)), ("record", record), ("victim", victim), ("full", full))
     return tuple(Obstacle(level, *found) for level, found in levels if found)
 
 
 NO_TRACEFS = "tracefs can't be read"
+RUN_AS_ROOT = "run it as root: sudo oomtrace"
+INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
+GIVE_KMSG = "give the container the host's: --device /dev/kmsg"
+
+
+def _kmsg_obstacle(features: Features) -> tuple[str, str] | None:
+    if not features.kmsg_error:
+        return None
+    if features.dmesg_restrict and not features.has(CAP_SYSLOG):
+        return "/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", RUN_AS_ROOT
+    denied = features.kmsg_error == "Permission denied"
+    return f"/dev/kmsg can't be read ({features.kmsg_error})", RUN_AS_ROOT if denied else GIVE_KMSG
 
 
 def _record_obstacle(features: Features) -> tuple[str, str] | None:
     if not features.can_load_bpf():
-        return "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", "run it as root: sudo oomtrace"
+        return "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", RUN_AS_ROOT
     if features.lockdown == "confidentiality":
         return "kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host"
+    if features.bcc_error:
+        return features.bcc_error, INSTALL_BCC
     if not features.formats.get("oom/mark_victim"):
         return NO_TRACEFS, "mount -t tracefs tracefs /sys/kernel/tracing"
     return None

@@ -11,14 +11,12 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.plan import Plan
+from ooMtrace.kernel.plan import INSTALL_BCC, Plan
 from ooMtrace.probe.headers import header_tree, sources
 from ooMtrace.probe.residency import give_back_compiler
 
 BUFFERS = 16 << 20
 """Bytes for the perf buffers of all CPUs, between the limits for each: a kill makes two records of about 6 KiB."""
-
-INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
 
 
 def bcc_version() -> str:
@@ -26,11 +24,22 @@ def bcc_version() -> str:
     return str(_import_bcc().__version__)
 
 
+def bcc_error() -> str:
+    """Say why BCC can't be had; "" if it can."""
+    try:
+        _import_bcc()
+    except CannotTraceError as error:
+        return error.fact
+    return ""
+
+
 def _import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
     try:
         import bcc
     except ImportError as error:
         raise CannotTraceError("BCC's Python module is not installed", INSTALL_BCC) from error
+    except OSError as error:
+        raise CannotTraceError(f"BCC can't be loaded ({error})", INSTALL_BCC) from error
     if not hasattr(bcc, "BPF"):
         raise CannotTraceError(f"{bcc.__file__} is not BCC", INSTALL_BCC)
     return bcc

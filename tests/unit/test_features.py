@@ -51,7 +51,7 @@ class Machine:
     """Trees that stand in for /proc and /sys."""
 
     def __init__(self, folder: Path) -> None:
-        self.proc, self.sys = folder / "proc", folder / "sys"
+        self.proc, self.sys, self.dev = folder / "proc", folder / "sys", folder / "dev"
         self.proc.mkdir()
         self.sys.mkdir()
 
@@ -62,7 +62,7 @@ class Machine:
         return self
 
     def observed(self) -> Features:
-        return observe(self.proc, self.sys)
+        return observe(self.proc, self.sys, self.dev)
 
 
 @pytest.fixture
@@ -82,6 +82,7 @@ def test_an_empty_tree_offers_nothing_and_raises_nothing(machine):
         formats={"oom/mark_victim": {}, "signal/signal_generate": {}},
         possible_cpus=1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
+        kmsg_error="No such file or directory",
     )
 
 
@@ -177,6 +178,22 @@ def test_kprobes_are_there_when_perf_has_a_device_for_them(machine):
     machine.put("sys/bus/event_source/devices/kprobe/type", b"8\n")
 
     assert machine.observed().kprobes is True
+
+
+def test_a_kernel_log_that_can_be_opened_has_no_error(machine):
+    assert machine.put("dev/kmsg", b"").observed().kmsg_error == ""
+
+
+def test_a_kernel_log_that_cannot_be_opened_has_the_kernels_word_for_it(machine):
+    machine.dev.mkdir()
+    (machine.dev / "kmsg").symlink_to("kmsg")
+
+    assert machine.observed().kmsg_error == "Too many levels of symbolic links"
+
+
+@pytest.mark.parametrize(("content", "restricted"), [(b"0\n", False), (b"1\n", True), (b"", False), (b"?", False)])
+def test_whether_the_kernel_log_is_for_some_only(machine, content, restricted):
+    assert machine.put("proc/sys/kernel/dmesg_restrict", content).observed().dmesg_restrict is restricted
 
 
 def test_type_information_gives_layout_and_arguments(machine):

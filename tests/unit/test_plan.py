@@ -37,6 +37,7 @@ def features(name: str) -> Features:
 RAW = tuple(
     f"raw_tracepoint:{name}" for name in ("signal_generate", "mark_victim", "signal_deliver", "sched_process_exec")
 )
+KMSG = ("kmsg:/dev/kmsg",)
 CLASSIC = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
 
 
@@ -57,6 +58,10 @@ CLASSIC = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
         ("no-btf-and-a-short-record", "record", CLASSIC),
         ("a-required-member-missing", "record", CLASSIC),
         ("no-tracepoint-mark-victim", "record", CLASSIC),
+        ("no-capabilities", "kmsg", KMSG),
+        ("cap-bpf-without-cap-perfmon", "kmsg", KMSG),
+        ("lockdown-confidentiality", "kmsg", KMSG),
+        ("no-tracefs-no-btf", "kmsg", KMSG),
     ],
 )
 def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
@@ -64,14 +69,20 @@ def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
 
     assert chosen.level == level
     assert chosen.hooks == hooks
-    assert chosen.program == ("record.bpf.c" if level == "record" else "oomtrace.bpf.c")
+    assert chosen.program == {"kmsg": "", "record": "record.bpf.c"}.get(level, "oomtrace.bpf.c")
 
 
+AS_ROOT = "run it as root: sudo oomtrace"
+GIVE = "give the container the host's: --device /dev/kmsg"
 NO_CAPABILITY = (
     "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
-    "run it as root: sudo oomtrace",
+    AS_ROOT,
 )
 LOCKED = ("kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host")
+NO_BCC = (
+    "BCC's Python module is not installed",
+    "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)",
+)
 NO_TRACEFS = ("tracefs can't be read", "mount -t tracefs tracefs /sys/kernel/tracing")
 NO_BTF = (
     "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)",
@@ -118,6 +129,7 @@ def test_each_level_out_of_reach_has_its_reason_and_its_remedy(name, expected):
         ("no-tracefs", ()),
         ("no-tracefs-no-kprobes-no-fentry", (Obstacle("full", *NO_PROBES),)),
         ("no-btf", (Obstacle("victim", *NO_BTF), Obstacle("full", *NO_BTF))),
+        ("lockdown-confidentiality", tuple(Obstacle(level, *LOCKED) for level in ("record", "victim", "full"))),
     ],
 )
 def test_a_plan_tells_what_kept_it_from_the_levels_above_and_nothing_else(name, above):
@@ -202,7 +214,7 @@ def test_what_an_older_tracepoint_does_not_tell_is_absent():
     }
 
 
-@pytest.mark.parametrize("highest", ["record", "victim", "full"])
+@pytest.mark.parametrize("highest", ["kmsg", "record", "victim", "full"])
 def test_a_plan_goes_no_higher_than_it_may(highest):
     assert plan(features("kprobes"), highest).level == highest
 
@@ -211,7 +223,7 @@ def test_a_level_that_is_forbidden_is_not_called_an_obstacle():
     assert plan(features("kprobes"), "victim").obstacles == ()
 
 
-@pytest.mark.parametrize("require", ["record", "victim", "full"])
+@pytest.mark.parametrize("require", ["kmsg", "record", "victim", "full"])
 def test_a_level_that_is_reached_or_passed_satisfies(require):
     assert plan(features("kprobes"), "full", require).level == "full"
 
@@ -236,22 +248,17 @@ def cannot(name: str, highest: str = "full", require: str = "") -> CannotTraceEr
             "No such file or directory); a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
         ),
         (
-            ("no-capabilities",),
+            ("no-capabilities", "full", "record"),
             "level record can't be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
             "run it as root: sudo oomtrace",
         ),
         (
-            ("lockdown-confidentiality",),
-            "level record can't be reached: kernel lockdown is in mode confidentiality; "
-            "only the kernel log tells of kills on this host",
-        ),
-        (
-            ("no-tracefs-no-btf",),
+            ("no-tracefs", "record", "record"),
             "level record can't be reached: tracefs can't be read; mount -t tracefs tracefs /sys/kernel/tracing",
         ),
         (
-            ("no-tracefs", "record"),
-            "level record can't be reached: tracefs can't be read; mount -t tracefs tracefs /sys/kernel/tracing",
+            ("kprobes", "kmsg", "record"),
+            "level record can't be reached: --level kmsg was asked for; ask for less",
         ),
         (
             ("kprobes", "record", "victim"),
@@ -269,6 +276,72 @@ def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line
 
     assert str(error) == line
     assert error.exit_code == 77
+
+
+SECRET = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
+NONE = {"kmsg_error": "No such file or directory"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (NONE, ("/dev/kmsg can't be read (No such file or directory)", GIVE)),
+        ({"kmsg_error": "Operation not permitted"}, ("/dev/kmsg can't be read (Operation not permitted)", GIVE)),
+        ({"kmsg_error": "Permission denied"}, ("/dev/kmsg can't be read (Permission denied)", AS_ROOT)),
+        (SECRET, ("/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", AS_ROOT)),
+        ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg can't be read (Operation not permitted)", GIVE)),
+    ],
+)
+def test_a_kernel_log_out_of_reach_has_its_reason_and_its_remedy(changes, why):
+    assert obstacles(replace(features("no-capabilities"), **changes))[0] == Obstacle("kmsg", *why)
+
+
+def test_a_kernel_log_out_of_reach_keeps_from_no_other_level():
+    chosen = plan(replace(features("kprobes"), **SECRET), require="kmsg")
+
+    assert (chosen.level, chosen.obstacles) == ("full", ())
+
+
+def test_without_bcc_there_is_the_kernel_log():
+    chosen = plan(replace(features("kprobes"), bcc_error=NO_BCC[0]))
+
+    assert chosen == Plan(
+        "kmsg", "", {}, KMSG, tuple(Obstacle(level, *NO_BCC) for level in ("record", "victim", "full"))
+    )
+
+
+@pytest.mark.parametrize("require", ["", "kmsg"])
+@pytest.mark.parametrize(
+    ("name", "highest", "changes", "line"),
+    [
+        (
+            "no-capabilities",
+            "full",
+            SECRET,
+            f"no level can be reached: {NO_CAPABILITY[0]}, and "
+            "/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); run it as root: sudo oomtrace",
+        ),
+        (
+            "no-tracefs-no-btf",
+            "full",
+            NONE,
+            "no level can be reached: tracefs can't be read, and /dev/kmsg can't be read (No such file or directory); "
+            f"mount -t tracefs tracefs /sys/kernel/tracing, or {GIVE}",
+        ),
+        (
+            "kprobes",
+            "kmsg",
+            NONE,
+            f"no level can be reached: /dev/kmsg can't be read (No such file or directory); {GIVE}",
+        ),
+    ],
+)
+def test_where_there_is_nothing_at_all_one_line_says_why_of_both_ways(name, highest, changes, line, require):
+    with pytest.raises(CannotTraceError) as caught:
+        plan(replace(features(name), **changes), highest, require)
+
+    assert str(caught.value) == line
+    assert caught.value.exit_code == 77
 
 
 BADNESS = ("kprobe:out_of_memory", "kprobe:oom_badness", "kretprobe:oom_badness")
