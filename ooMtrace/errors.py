@@ -50,3 +50,7 @@ class DecodeError(OomtraceError):
 
 class SinkError(OomtraceError):
     """The output can't be opened or written."""
+
+
+class StateError(OomtraceError):
+    """The folder for what is to outlive us can't be used."""

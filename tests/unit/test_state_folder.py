@@ -1,0 +1,231 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is to outlive us lies in a folder that nobody else writes to, whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import resource
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ooMtrace.errors import StateError
+from ooMtrace.state_folder import LIMIT, StateFolder
+
+HOLD = """
+import sys
+from pathlib import Path
+from ooMtrace.state_folder import StateFolder
+folder = StateFolder(Path(sys.argv[1]))
+print("taken", flush=True)
+sys.stdin.read()
+"""
+NOBODY = 65534
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to somebody else")
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state"
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(StateError) as caught:
+        StateFolder(path)
+    assert caught.value.exit_code == 1
+    return str(caught.value)
+
+
+def names(path: Path) -> list[str]:
+    return sorted(one.name for one in path.iterdir())
+
+
+def open_files() -> set[str]:
+    return {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
+
+
+def test_what_is_written_is_read_by_the_next_one(path):
+    with StateFolder(path) as folder:
+        folder.write("kills", b"1")
+        folder.write("kills", b"22")
+        folder.write("boot", b"")
+
+    with StateFolder(path) as folder:
+        assert [folder.read(name) for name in ("kills", "boot", "other")] == [b"22", b"", None]
+    assert names(path) == ["boot", "kills", "lock"]
+
+
+def test_nobody_else_can_look(path):
+    before = os.umask(0)
+    try:
+        with StateFolder(path) as folder:
+            folder.write("kills", b"1")
+    finally:
+        os.umask(before)
+
+    modes = {one.name: stat.S_IMODE(one.stat().st_mode) for one in (path, *path.iterdir())}
+    assert modes == {"state": 0o700, "kills": 0o600, "lock": 0o600}
+
+
+def test_a_folder_above_is_not_made(path):
+    assert refusal(path / "deep") == (
+        f"{path / 'deep'}: No such file or directory; make the folder above it, or choose another --state"
+    )
+    assert not path.exists()
+
+
+def test_a_symbolic_link_is_no_folder(path, tmp_path):
+    (tmp_path / "real").mkdir()
+    path.symlink_to("real")
+
+    assert refusal(path) == f"{path}: Not a directory; name a folder, and no symbolic link to one, with --state"
+    assert names(tmp_path / "real") == []
+
+
+@as_root
+def test_somebody_elses_folder_is_refused(path):
+    path.mkdir()
+    os.chown(path, NOBODY, 0)
+
+    assert refusal(path) == f"{path} belongs to user 65534; chown it to user 0, or choose another --state"
+
+
+@pytest.mark.parametrize("mode", [0o770, 0o720, 0o702, 0o1777])
+def test_a_folder_that_others_may_write_to_is_refused(path, mode):
+    path.mkdir()
+    path.chmod(mode)
+
+    assert refusal(path) == f"{path} may be written by others; chmod go-w it, or choose another --state"
+
+
+def test_a_refused_folder_is_not_kept_open(path):
+    path.mkdir()
+    path.chmod(0o777)
+
+    refusal(path)
+
+    assert not {name for name in open_files() if name.startswith(str(path))}
+
+
+def test_a_second_process_is_told_who_has_it_and_gets_it_when_the_first_is_killed(path):
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as first:
+        assert first.stdout
+        assert first.stdout.readline() == b"taken\n"
+        assert refusal(path) == (
+            f"{path} is used by another oomtrace (pid {first.pid}); stop it, or choose another --state"
+        )
+        first.kill()
+
+    with StateFolder(path):
+        assert (path / "lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_one_process_can_have_it_twice_only_one_after_the_other(path):
+    with StateFolder(path):
+        refusal(path)
+    StateFolder(path).close()
+
+
+def test_a_link_in_the_place_of_a_file_is_not_followed(path, tmp_path):
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret")
+    with StateFolder(path) as folder:
+        (path / "kills").symlink_to(secret)
+        with pytest.raises(StateError, match=r"/kills: Too many levels of symbolic links; choose another --state$"):
+            folder.read("kills")
+        folder.write("kills", b"1")
+
+        assert folder.read("kills") == b"1"
+    assert secret.read_bytes() == b"secret"
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(path, tmp_path):
+    path.mkdir(0o700)
+    (path / "lock").symlink_to(tmp_path / "made")
+
+    assert "/lock: Too many levels of symbolic links; " in refusal(path)
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(path):
+    with StateFolder(path) as folder:
+        os.mkfifo(path / "kills", 0o600)
+        with pytest.raises(StateError, match=r"/kills is not a regular file; take it away$"):
+            folder.read("kills")
+
+
+@as_root
+def test_somebody_elses_file_is_not_believed(path):
+    with StateFolder(path) as folder:
+        folder.write("kills", b"1")
+        os.chown(path / "kills", NOBODY, 0)
+        with pytest.raises(StateError, match=r"/kills belongs to user 65534; "):
+            folder.read("kills")
+
+
+def test_a_file_that_others_may_write_is_not_believed(path):
+    with StateFolder(path) as folder:
+        folder.write("kills", b"1")
+        (path / "kills").chmod(0o620)
+        with pytest.raises(StateError, match=r"/kills may be written by others; "):
+            folder.read("kills")
+
+
+@pytest.mark.parametrize(("size", "read"), [(LIMIT, LIMIT), (LIMIT + 1, 0)])
+def test_a_file_that_is_too_long_is_as_good_as_empty(path, size, read):
+    with StateFolder(path) as folder:
+        folder.write("kills", bytes(size))
+
+        data = folder.read("kills")
+    assert data is not None
+    assert len(data) == read
+
+
+def test_a_folder_that_was_moved_away_is_still_the_one(path, tmp_path):
+    with StateFolder(path) as folder:
+        path.rename(tmp_path / "moved")
+        path.mkdir()
+        folder.write("kills", b"1")
+
+    assert (tmp_path / "moved/kills").read_bytes() == b"1"
+    assert names(path) == []
+
+
+def test_what_was_left_half_written_is_taken_away(path):
+    path.mkdir(0o700)
+    (path / "kills").write_bytes(b"1")
+    (path / "kills.new").write_bytes(b"ha")
+
+    StateFolder(path).close()
+
+    assert names(path) == ["kills", "lock"]
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
+    with StateFolder(path) as folder:
+        folder.write("kills", b"old")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # Python ignores SIGXFSZ
+        try:
+            with pytest.raises(StateError, match=r"/kills: File too large; free space there, or choose another"):
+                folder.write("kills", bytes(8192))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+        assert folder.read("kills") == b"old"
+    assert names(path) == ["kills", "lock"]
+
+
+def test_ten_thousand_writes_leave_no_file_open(path):
+    with StateFolder(path) as folder:
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        for number in range(10_000):
+            folder.write("kills", b"%d" % number)
+
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        assert folder.read("kills") == b"9999"
