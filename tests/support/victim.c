@@ -121,6 +121,39 @@ static void crowd(void)
 	pause();
 }
 
+static void write_to(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (write(fd, text, strlen(text)) < 0)
+		_exit(1);
+	close(fd);
+}
+
+/*
+ * As many kills as it is told, one after the other or some at once; the pid of each as soon as it is dead. The children
+ * move into the cgroup themselves, for in there the kernel would take their parent one day.
+ */
+static void storm(size_t kills, const char *procs, size_t at_once)
+{
+	size_t started = 0;
+	int status;
+
+	megabytes = 256;
+	for (size_t dead = 0; dead < kills; dead++) {
+		for (; started < kills && started < dead + at_once; started++)
+			if (!fork()) {
+				write_to(procs, "0");
+				hog(MAP_PRIVATE);
+				_exit(0);
+			}
+		printf("%d\n", wait(&status));
+		fflush(stdout);
+		if (!WIFSIGNALED(status))
+			exit(1);
+	}
+}
+
 /* With a child of its own memory, that the kernel ends together with the first process of a pid namespace. */
 static void first(void)
 {
@@ -232,6 +265,8 @@ int main(int argc, char **argv)
 		with_child(0);
 	else if (!strcmp(mode, "crowd"))
 		crowd();
+	else if (!strcmp(mode, "storm"))
+		storm(megabytes, argv[3], strtoul(argv[4], NULL, 10));
 	else if (!strcmp(mode, "first"))
 		first();
 	else if (!strcmp(mode, "leaderless"))

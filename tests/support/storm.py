@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Many kills, as fast as they come."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from ooMtrace.scratch import ScratchCgroup
+
+LIMIT_MEGABYTES = 2
+"""The smaller, the faster."""
+
+
+class Storm:
+    """Kills in the background, all in one cgroup. Use it as a context manager: at its end nothing is left of it.
+
+    Args:
+        kills: How many; it waits after some ten thousand for somebody to take the pids.
+        at_once: How many victims there are at any time.
+    """
+
+    def __init__(self, program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1) -> None:
+        self._left = kills
+        self._command = [program, "storm", str(kills), cgroup.folder / "cgroup.procs", str(at_once)]
+        cgroup.limit(LIMIT_MEGABYTES << 20)
+
+    def __enter__(self) -> Storm:
+        self._parent = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._parent.stdin
+        self._parent.stdin.write("!")
+        self._parent.stdin.flush()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._parent.kill()
+        self._parent.communicate()
+
+    def take(self, count: int) -> list[int]:
+        """Wait until so many more are dead, and return their pids."""
+        assert self._parent.stdout
+        self._left -= count
+        return [int(self._parent.stdout.readline()) for _ in range(count)]
+
+    def rest(self) -> list[int]:
+        """Wait until it is over, and return the pids that `take` has not."""
+        pids = self.take(self._left)
+        assert self._parent.wait(60) == 0
+        return pids
+
+
+def storm(program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1) -> list[int]:
+    """Kill so many, and return their pids."""
+    with Storm(program, cgroup, kills, at_once) as one:
+        return one.rest()
