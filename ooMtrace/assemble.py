@@ -12,7 +12,7 @@ from ooMtrace import record
 from ooMtrace.compose import Case, compose, compose_exit, unique
 from ooMtrace.judge import UNKNOWN_RSS, Symbols, in_stack, judge
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Context, Exit, Kind, Ranking, Record, Sighting
+from ooMtrace.sighting import Context, Exit, Kind, Piece, Ranking, Sighting
 
 SHARER_WAIT_NS = 20_000_000
 """A process that shares a victim's memory may be marked itself a moment later, as a member of the same group: its
@@ -134,7 +134,7 @@ class Assembler:
         # How this kernel weighs; a guess (get_mm_rss_sum() is of 2026) until it has confirmed one reading.
         self._summed = int((host.kernel or "0").partition(".")[0]) >= SUMS_SINCE
 
-    def add(self, seen: Record, now: Now) -> Iterator[record.OomKill]:
+    def add(self, seen: Piece, now: Now) -> Iterator[record.OomKill]:
         """Take in one record, in the order of the kernel's clock; yield the kills that it completes."""
         if isinstance(seen, Ranking):
             _keep(self._rankings, seen.ktime, seen, RANKINGS_KEPT)

@@ -23,7 +23,7 @@ EVERY_NS = 1_000_000_000
 """From one look to the next while something dies."""
 
 MOST_LOOKS = 60
-"""So often a difference may wait for a calm moment: the kernel log is long, and reading it takes time from the kills."""
+"""So often a difference waits for a calm moment: the kernel log is long, and while it is read nothing else is."""
 
 ATTEMPTS, BETWEEN_S = 50, 0.001
 """The kernel counts a moment before the probes do: two readings that agree are believed."""

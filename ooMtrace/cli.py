@@ -59,6 +59,13 @@ def parse(argv: list[str] | None = None) -> Options:
     )
     parser.add_argument("--version", action="version", version=f"oomtrace {__version__}")
     parser.add_argument("--output", type=Path, metavar="FILE", help="append the lines to FILE instead of stdout")
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        default=_state_directory(),
+        help="keep there what is told; the next run tells what died since (default: $STATE_DIRECTORY, if set)",
+    )
     parser.add_argument("--pretty", action="store_true", help="spread a line over several lines, for people")
     parser.add_argument("--all", action="store_true", help="also report processes that were already dying")
     parser.add_argument("--lifecycle", action="store_true", help="also report when a victim is gone")
@@ -95,6 +102,12 @@ def parse(argv: list[str] | None = None) -> Options:
     for several in {"env", "service", "files"} & parsed.keys():
         parsed[several] = tuple(parsed[several])
     return Options(**parsed)
+
+
+def _state_directory() -> Path | None:
+    """Return the folder that systemd has made for us (StateDirectory= in a unit), of several the first."""
+    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(folder) if folder else None
 
 
 def _factor(text: str) -> float:

@@ -105,8 +105,8 @@ class Oom:
 
     incident: str = always("The same for all lines of one out-of-memory situation")
     number: int | None = optional(
-        "The how-manieth kill since boot: what the kernel's own count (oom_kill in /proc/vmstat) says with it. It counts"
-        " the first victim of a group kill twice, and no process that only shared memory"
+        "The how-manieth kill since boot: what the kernel's own count (oom_kill in /proc/vmstat) says with it. That"
+        " counts the first victim of a group kill twice, and no process that only shared memory"
     )
     verdict: Verdict | None = optional(
         "`killed`: chosen by the kernel. `group_member`: killed because it belongs to a memory.oom.group."

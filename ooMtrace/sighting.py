@@ -238,5 +238,8 @@ class Again:
     counted: int
 
 
-Record = Sighting | Ranking | Context | Exit | Again
+Piece = Sighting | Ranking | Context | Exit
+"""What a line is made of."""
+
+Record = Piece | Again
 """What comes from the kernel side; each has a `ktime`."""

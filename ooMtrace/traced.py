@@ -12,7 +12,7 @@ from ooMtrace.kernel.now import Now
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
-from ooMtrace.sighting import Again, Kind, Record, Sighting
+from ooMtrace.sighting import Again, Kind, Piece, Record, Sighting
 from ooMtrace.source import Arrivals
 
 
@@ -41,7 +41,10 @@ class Traced:
         if records:  # what was written to one CPU's buffer before may have been passed over
             records += self._probe.read()
         for seen in sorted(self._decoded(records), key=lambda seen: seen.ktime):
-            yield from self._assembler.add(_numbered(seen, arrivals), moment)
+            if isinstance(seen, Again):
+                arrivals.arrived(seen.counted, None)
+            else:
+                yield from self._assembler.add(_numbered(seen, arrivals), moment)
         yield from self._assembler.due(moment.monotonic)
 
     def rest(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
@@ -63,10 +66,8 @@ class Traced:
                 self._warn(str(error))
 
 
-def _numbered(seen: Record, arrivals: Arrivals) -> Record:
+def _numbered(seen: Piece, arrivals: Arrivals) -> Piece:
     """Note a kill's arrival, and turn its number since the start into the kernel's."""
-    if isinstance(seen, Again):
-        arrivals.arrived(seen.counted, None)
     if not isinstance(seen, Sighting) or seen.counted is None:
         return seen
     if seen.kind is Kind.KILLED:

@@ -12,6 +12,7 @@ from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import LEVELS, Wishes, plan
 from ooMtrace.pipeline import Settings, Tracer
+from ooMtrace.state import State
 
 Say = Callable[[str], None]
 """Takes one line for the operator."""
@@ -23,6 +24,7 @@ class Options:
 
     command: str = "trace"
     output: Path | None = None
+    state: Path | None = None
     ready_file: Path | None = None
     level: str = "full"
     require: str = ""
@@ -40,20 +42,20 @@ class Options:
 
 
 @contextmanager
-def attached(options: Options, say: Say) -> Iterator[Tracer]:
+def attached(options: Options, say: Say, since: State | None = None) -> Iterator[Tracer]:
     """Trace at the highest level that works, and say which one that is.
 
     Raises:
         CannotTraceError: No level can be reached, or none as high as required.
     """
-    tracer = _attach(options, say)
+    tracer = _attach(options, say, since)
     try:
         yield tracer
     finally:
         tracer.close()
 
 
-def _attach(options: Options, say: Say) -> Tracer:
+def _attach(options: Options, say: Say, since: State | None) -> Tracer:
     """The kernel has the last word: what looked possible may be refused, and then the next level is tried."""
     features = observe()
     wishes = Wishes(environment=bool(options.env), lifecycle=options.lifecycle)
@@ -65,19 +67,21 @@ def _attach(options: Options, say: Say) -> Tracer:
         network=options.network,
         services=dict(options.service),
         patience=options.patience,
+        since=since,
     )
     highest = options.level
     while True:
         chosen = plan(features, highest, options.require, wishes)
         try:
             tracer = Tracer(chosen, features, say, settings)
-        except ProbeError as error:
+        except (ProbeError, CannotTraceError) as error:
             if options.verbose and error.detail:
                 say(error.detail)
             if chosen.level in (LEVELS[0], options.require):
                 raise CannotTraceError(error.fact, error.hint) from error
             say(str(error))
-            highest = LEVELS[LEVELS.index(chosen.level) - 1]
+            without_bcc = isinstance(error, CannotTraceError)
+            highest = LEVELS[0] if without_bcc else LEVELS[LEVELS.index(chosen.level) - 1]
         else:
             say(_started(chosen.level, [obstacle.fact for obstacle in chosen.obstacles]))
             return tracer

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from ooMtrace.commands import Options, Say, attached
 from ooMtrace.encode import encode
 from ooMtrace.errors import OomtraceError
+from ooMtrace.record import OomKill
 from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
 from ooMtrace.sinks.stream import StreamSink
 from ooMtrace.waiting import Waiter
@@ -38,7 +39,7 @@ def run(options: Options, say: Say) -> int:
             deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline and not waiter.stopped:
                 for kill in tracer.kills():
-                    if pid in (kill.process.pid, kill.process.tid):
+                    if isinstance(kill, OomKill) and pid in (kill.process.pid, kill.process.tid):
                         StreamSink(options.output).write(encode(kill, pretty=options.pretty))
                         return 0
                 waiter.wait(1000)

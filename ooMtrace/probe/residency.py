@@ -7,9 +7,9 @@ import ctypes
 import re
 from pathlib import Path
 
-MADV_PAGEOUT = 21  # Linux 5.4, include/uapi/asm-generic/mman-common.h
+MADV_DONTNEED, MADV_PAGEOUT = 4, 21  # the latter since Linux 5.4, include/uapi/asm-generic/mman-common.h
 COMPILER = re.compile(
-    r"^(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) .*/lib(?:LLVM|clang|bcc|bpf)[^/]*$",
+    r"^(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) (?P<mode>\S+) .*/lib(?:LLVM|clang|bcc|bpf)[^/]*$",
     re.MULTILINE,
 )
 
@@ -25,4 +25,9 @@ def give_back_compiler(maps: Path = Path("/proc/self/maps")) -> None:
         libc.malloc_trim(0)
     for found in COMPILER.finditer(maps.read_text(errors="replace")):
         start, end = int(found["start"], 16), int(found["end"], 16)
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_PAGEOUT)
+        place = ctypes.c_void_p(start), ctypes.c_size_t(end - start)
+        libc.madvise(*place, MADV_PAGEOUT)
+        if found["mode"].startswith("r-x"):
+            # The former leaves what somebody else has mapped, too, such as another oomtrace. Code is never written to,
+            # so it may be forgotten: what is touched again comes from the file.
+            libc.madvise(*place, MADV_DONTNEED)
