@@ -198,3 +198,15 @@ def kill(**changes: Any) -> record.OomKill:
         process=record.Process(pid=100, comm="worker"),
     )
     return replace(whole, **changes)
+
+
+def lost(count: int = 3) -> record.OomLost:
+    return record.OomLost(
+        id=f"12345678-lost-17-{count}",
+        seq=2,
+        observed="2023-11-14T22:13:20.000000Z",
+        message=f"{count} kills could not be seen",
+        source="full",
+        host=HOST,
+        lost=record.Lost(count=count, from_="2023-11-14T22:13:19.000001Z", to="2023-11-14T22:13:20.000000Z"),
+    )

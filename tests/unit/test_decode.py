@@ -281,7 +281,7 @@ def numbers_and_texts(part: Any) -> list[object]:
 
 
 @given(
-    kind=st.sampled_from((0, 1, 2, 3, 7)),
+    kind=st.sampled_from((0, 1, 2, 3, 8)),
     noise=st.binary(min_size=64, max_size=64),
     lengths=st.tuples(*[st.integers(-2, 12)] * 3),
     strings=st.binary(max_size=32),

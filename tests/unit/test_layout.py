@@ -33,6 +33,7 @@ TASK_START_BOOTTIME task_struct.start_boottime 1560 8
 SIGNAL_THREAD_HEAD signal_struct.thread_head 16 16
 SIGNAL_OOM_SCORE_ADJ signal_struct.oom_score_adj 1058 2
 SIGNAL_NR_THREADS signal_struct.nr_threads 8 4
+SIGNAL_OOM_MM signal_struct.oom_mm 1064 8
 CRED_UID cred.uid 8 4
 MM_RSS_STAT mm_struct.rss_stat 960 160
 MM_PGTABLES_BYTES mm_struct.pgtables_bytes 168 8
@@ -356,7 +357,7 @@ def test_a_kernel_without_memory_cgroups_has_no_place_for_them():
 
 OURS = re.compile(
     r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|WITH)_[A-Z0-9_]+\b"
-    r"|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE|OOM_KILL_PROCESS|OOM_KILL_PROCESS_SIZE|ENVIRONMENT)\b"
+    r"|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE|OOM_KILL_(?:PROCESS|ONE)(?:_SIZE)?|ENVIRONMENT)\b"
 )
 
 
@@ -385,8 +386,8 @@ def test_every_macro_of_the_probes_is_provided_and_none_for_nothing():
     all_ = Wishes(environment=True, lifecycle=True)
     either = provided(all_, kprobes=True) | provided(all_, kprobes=False)
 
-    assert asked_for("oomtrace.bpf.c", "ranking.h", "context.h", "events.h", "kernel.h") == either
+    assert asked_for("oomtrace.bpf.c", "ranking.h", "context.h", "count.h", "events.h", "kernel.h") == either
 
 
 def test_every_macro_of_the_level_without_type_information_is_provided_and_none_for_nothing():
-    assert asked_for("record.bpf.c", "kernel.h") == provided(layout=None, btf_error="none")
+    assert asked_for("record.bpf.c", "count.h", "kernel.h") == provided(layout=None, btf_error="none")

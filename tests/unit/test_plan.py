@@ -148,6 +148,8 @@ def test_the_plan_of_a_full_kernel_is_this():
             "MARK_VICTIM_TASK": 1,
             "OOM_KILL_PROCESS": 18446744071584707344,
             "OOM_KILL_PROCESS_SIZE": 400,
+            "OOM_KILL_ONE": 18446744071584706560,
+            "OOM_KILL_ONE_SIZE": 720,
             "WITH_KPROBE": 1,
         },
         hooks=("kprobe:oom_kill_process", *RAW),
@@ -182,6 +184,10 @@ def test_the_number_of_cpus_that_are_walked_is_bounded():
 def test_without_type_information_the_offsets_are_those_of_the_tracepoints_records():
     assert plan(features("no-btf")).macros == {
         "PAGE_SIZE": 4096,
+        "OOM_KILL_PROCESS": 18446744071584707344,
+        "OOM_KILL_PROCESS_SIZE": 400,
+        "OOM_KILL_ONE": 0,
+        "OOM_KILL_ONE_SIZE": 0,
         "MARK_VICTIM_PID": 8,
         "MARK_VICTIM_COMM": 12,
         "MARK_VICTIM_TOTAL_VM": 16,

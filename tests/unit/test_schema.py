@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sightings import kill
+from sightings import kill, lost
 
 from ooMtrace import cli, record
 from ooMtrace.encode import encode
@@ -56,22 +56,22 @@ def test_every_part_of_the_record_is_known_by_the_record_itself():
 def test_every_field_is_in_the_schema_with_its_sentence():
     described = dict(objects(json_schema()))
 
-    assert set(described[""]["properties"]) == {one.name for one in fields(record.OomKill)}
+    of_any = {one.name for event in (record.OomKill, record.OomLost) for one in fields(event)}
+    assert set(described[""]["properties"]) == of_any
+    assert set(described["lost"]["properties"]) == {"count", "from", "to"}
     assert set(described["oom.points"]["properties"]) == {one.name for one in fields(record.Points)}
     for part in described.values():
         assert all(one["description"] for one in part["properties"].values())
     ends = 2  # an Endpoint is described at both ends of a Connection
-    assert len(described) == len(PARTS) - 1 + ends
+    events = 2  # in one object
+    assert len(described) == len(PARTS) - 1 + ends - events + 1
 
 
 def test_these_names_are_in_every_line():
     required = {name: part["required"] for name, part in objects(json_schema()) if part["required"]}
 
     assert required == {
-        "": [
-            *("schema", "event", "id", "seq", "observed", "severity", "message"),
-            *("source", "derived", "missing", "host", "oom", "process"),
-        ],
+        "": ["schema", "event", "id", "seq", "observed", "severity", "message", "source", "host"],
         "oom": ["incident"],
         "oom.gfp_mask": ["raw"],
         "oom.candidates[]": ["points"],
@@ -81,7 +81,24 @@ def test_these_names_are_in_every_line():
         "process.connections[]": ["fd", "transport"],
         "job": ["system"],
         "exit": ["kill", "after_us"],
+        "lost": ["count", "from", "to"],
     }
+    assert [(kind["properties"]["event"]["enum"], kind["required"]) for kind in json_schema()["anyOf"]] == [
+        (
+            ["oom_kill", "oom_dying", "oom_exit"],
+            [*required[""][:8], "derived", "missing", "host", "oom", "process"],
+        ),
+        (["oom_lost"], [*required[""], "lost"]),
+    ]
+
+
+def test_a_loss_fits_and_a_kill_without_its_victim_does_not(validate):
+    told = json.loads(encode(lost()))
+    validate(told)
+    assert told["lost"] == {"count": 3, "from": "2023-11-14T22:13:19.000001Z", "to": "2023-11-14T22:13:20.000000Z"}
+    for wrong in ({**told, "event": "oom_kill"}, {**told, "lost": {"count": 3}}, {**told, "event": "oom_found"}):
+        with pytest.raises(jsonschema.ValidationError):
+            validate(wrong)
 
 
 def test_types_are_these():
@@ -93,7 +110,7 @@ def test_types_are_these():
         "items": {"type": "string"},
         "description": "Facts that could not be had",
     }
-    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit"]
+    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost"]
     assert properties["source"]["enum"] == ["full", "victim", "record", "kmsg"]
     oom = properties["oom"]["properties"]
     assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]

@@ -27,11 +27,12 @@ STRUCTURES = {
     "socket": wire.Socket,
     "context": wire.Context,
     "exit": wire.Exit,
+    "again": wire.Again,
 }
 WITH_STRINGS = ("sighting", "ranking", "context")
 CONSTANTS = (
     *("LEVELS", "FRAMES", "BEST", "KINDS", "SOCKETS", "UNIX_SOCKETS", "UNKNOWN", "KIND_DYING", "KIND_KILLED"),
-    *("KIND_SHARER", "KIND_RANKING", "KIND_CONTEXT", "KIND_EXIT"),
+    *("KIND_SHARER", "KIND_RANKING", "KIND_CONTEXT", "KIND_EXIT", "KIND_AGAIN"),
 )
 
 
