@@ -56,15 +56,24 @@ class Waiter:
     def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
         self._hangup = True
 
-    def wait(self, timeout_ms: int | None) -> None:
-        """Sleep until a file descriptor is readable, a signal comes or the time is over (None: never)."""
+    def wait(self, timeout_ms: int | None, blocked: int | None = None) -> None:
+        """Sleep until a file descriptor is readable, a signal comes or the time is over (None: never).
+
+        This time also until `blocked` is writable.
+        """
         if self.stopped:
             return
+        if blocked is not None:
+            self._poll.register(blocked, select.POLLOUT)
         for fd, events in self._poll.poll(timeout_ms):
             if fd == self._wakeup:
                 os.read(fd, 4096)
             elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
                 self.unread = True
+        if blocked == self._output and blocked is not None:
+            self._poll.modify(blocked, 0)
+        elif blocked is not None:
+            self._poll.unregister(blocked)
 
     def take_hangup(self) -> bool:
         """Say whether SIGHUP has come since the last call."""
