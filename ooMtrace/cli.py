@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from ooMtrace import __version__
@@ -34,6 +36,7 @@ exit codes:
 
 HIGHEST_PORT = 65535
 MOST_PATIENCE = 100
+SAY_MS = 100
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -161,7 +164,12 @@ def _open_standard_fds() -> list[int]:
 
 
 def _say(line: str) -> None:
-    print(f"oomtrace: {line}", file=sys.stderr, flush=True)
+    stderr = select.poll()
+    stderr.register(2, select.POLLOUT)
+    # Whoever does not read our messages keeps us neither from tracing nor from the end.
+    if stderr.poll(SAY_MS):
+        with suppress(OSError):
+            print(f"oomtrace: {line}", file=sys.stderr, flush=True)
 
 
 def _print(text: bytes, exit_code: int) -> int:

@@ -128,22 +128,22 @@ class Tracer:
         yield from self._finished(self._source.kills(now(), self._books), self._enrichers)
 
     def rest(self) -> Iterator[Line]:
-        """Yield all that has arrived, all that still waits and what is missing: nothing more will come."""
-        reading = self._books.read()
+        """Yield all that has arrived and all that still waits: nothing more will come."""
         yield from self._finished(self._source.rest(now(), self._books), self._enrichers)
-        if reading:
-            yield from self._finished(self._books.look(reading, final=True), self._made_up)
 
     def earlier(self) -> Iterator[Line]:
         """Yield the kills since the earlier run."""
         yield from self._finished(self._books.earlier(), self._made_up)
 
-    def look(self) -> Iterator[Line]:
-        """Hold what has arrived against the kernel's counter; yield what is made up for and what is lost."""
+    def look(self, *, final: bool = False) -> Iterator[Line]:
+        """Hold what has arrived against the kernel's counter; yield what is made up for and what is lost.
+
+        A difference may wait for a calmer moment, but not if this is the `final` look.
+        """
         reading = self._books.read()
-        yield from self.kills()
+        yield from self.rest() if final else self.kills()
         if reading:
-            yield from self._finished(self._books.look(reading), self._made_up)
+            yield from self._finished(self._books.look(reading, final=final), self._made_up)
 
     def settled(self) -> State | None:
         """Return up to where all is told; None if that can't be said now."""

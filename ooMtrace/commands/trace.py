@@ -49,35 +49,57 @@ def run(options: Options, say: Say) -> int:
                 if waiter.take_hangup():
                     _reopen(outbox, say)
                 outbox.flush()
-                desk.write(tracer.look() if desk.look_is_due() else tracer.kills())
-            desk.write(tracer.rest())
-            outbox.drain(PATIENCE_S)
-            desk.keep()
+                if desk.look_is_due():
+                    desk.look()
+                else:
+                    desk.write(tracer.kills())
+            desk.finish()
         except ClosedPipeError:
             return 0
         finally:
             outbox.close()
-    if outbox.held:
-        raise SinkError(f"{outbox.held} lines could not be written", "see that the output is read and has room")
+    if unwritten := desk.refused + outbox.held:
+        raise SinkError(f"{unwritten} lines could not be written", "see that the output is read and has room")
     return 0
 
 
 class _Desk:
-    """Lines go out here, and what has gone out is kept in mind."""
+    """Lines go out here, and what has gone out is kept in mind.
+
+    Attributes:
+        refused: How many lines found no room, and are neither made up for nor announced yet.
+    """
 
     def __init__(self, tracer: Tracer, outbox: Outbox, kept: _Kept, *, pretty: bool) -> None:
         self._tracer = tracer
         self._outbox = outbox
         self._kept = kept
         self._pretty = pretty
+        self.refused = 0
 
     def write(self, lines: Iterable[Line]) -> None:
         """Put lines out as far as that is possible now; what finds no room is missing, and will be said to be."""
         for line in lines:
             if not self._outbox.put(encode(line, pretty=self._pretty)):
+                self.refused += 1
                 self._tracer.refused(line)
             self._outbox.flush()
         self.keep()
+
+    def look(self) -> None:
+        """Hold what has arrived against the kernel's count, and what has been refused with it."""
+        self.refused = 0
+        self.write(self._tracer.look())
+
+    def finish(self) -> None:
+        """Put out all that is left; what nobody takes for a while stays."""
+        self.write(self._tracer.rest())
+        self._outbox.drain(PATIENCE_S)
+        if self._outbox.empty:
+            self.refused = 0
+            self.write(self._tracer.look(final=True))
+            self._outbox.drain(PATIENCE_S)
+            self.keep()
 
     def keep(self) -> None:
         """Note what the next run need not tell again."""

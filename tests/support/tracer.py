@@ -18,15 +18,26 @@ Line = dict[str, Any]
 
 
 class RunningTracer:
-    """Use it as a context manager: on entry the probes are attached."""
+    """Use it as a context manager: on entry the probes are attached.
 
-    def __init__(self, folder: Path, *options: str) -> None:
-        self.output, self._ready, self._messages = folder / "lines", folder / "ready", folder / "messages"
-        self._command = [COMMAND, "--output", self.output, "--ready-file", self._ready, *options]
+    Args:
+        output: The file for the lines, if not one in the folder.
+        stdout: Where they go instead.
+
+    Attributes:
+        exit_code: That with which it must end.
+    """
+
+    def __init__(self, folder: Path, *options: str, output: Path | None = None, stdout: int | None = None) -> None:
+        self.output = output or folder / "lines"
+        self.exit_code = 0
+        self._ready, self._messages, self._stdout = folder / "ready", folder / "messages", stdout
+        to_file = ("--output", self.output) if stdout is None else ()
+        self._command = [COMMAND, *to_file, "--ready-file", self._ready, *options]
 
     def __enter__(self) -> RunningTracer:
         with self._messages.open("ab") as messages:
-            self.process = subprocess.Popen(self._command, stderr=messages)
+            self.process = subprocess.Popen(self._command, stdout=self._stdout, stderr=messages)
         try:
             self._wait_until_ready()
         except BaseException:  # Ctrl-C, too
@@ -43,7 +54,7 @@ class RunningTracer:
             time.sleep(0.01)
 
     def __exit__(self, *_: object) -> None:
-        assert self.stop() == 0, self.messages()
+        assert self.stop() == self.exit_code, self.messages()
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop it, let it drain, and return its exit code."""

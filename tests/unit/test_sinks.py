@@ -120,6 +120,19 @@ def test_lines_are_appended_to_what_is_there(tmp_path):
     assert path.read_bytes() == b"before\n" + LINE
 
 
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_a_line_that_was_never_finished_is_not_continued_by_another(tmp_path, end):
+    path = tmp_path / "lines"
+    path.write_bytes(b'{"a":1}\n{"b"' + end)
+    sink = StreamSink(path)
+
+    sink.write(LINE)
+    sink.write(LINE)
+    sink.close()
+
+    assert path.read_bytes() == b'{"a":1}\n{"b"\n' + LINE * 2
+
+
 def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
     sink = StreamSink(tmp_path / "lines")
 
@@ -142,7 +155,7 @@ def test_a_new_file_is_not_for_everybody(tmp_path):
 def test_a_child_does_not_inherit_the_file(tmp_path):
     sink = StreamSink(tmp_path / "lines")
 
-    assert os.get_inheritable(sink._fd) is False
+    assert os.get_inheritable(sink.fd) is False
     sink.close()
 
 

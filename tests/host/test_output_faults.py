@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An output that fails costs no line, or says how many: lines + announced == kills, always."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.dialogue import wait_until
+from support.storm import Storm, storm
+from support.tracer import RunningTracer
+from support.witness import oom_kill_count
+
+PROMISED_S = 5
+"""A reader has so long at the end."""
+
+QUEUE = 4 << 20
+SLACK = 8 << 20
+PIPE = 64 << 10
+BLOCKED_S = 60
+
+
+def pids(lines: bytes, killed: Collection[int]) -> list[int]:
+    """Return who of these died, in order; what is after the last newline is not a line."""
+    found = [json.loads(line)["process"].get("pid") for line in lines.split(b"\n")[:-1]]
+    return [pid for pid in found if pid in killed]
+
+
+class Account:
+    """Lines + announced == kills. Others may die on the machine meanwhile, and be announced, too."""
+
+    def __init__(self) -> None:
+        self._before = oom_kill_count()
+
+    def settle(self, tracer: RunningTracer, killed: list[int], lines: bytes) -> str:
+        """Compare; return the figures."""
+        written = pids(lines, killed)
+        assert written == [pid for pid in killed if pid in written]
+        found = re.findall(r"^oomtrace: (\d+) lines could not be written;", tracer.messages(), re.MULTILINE)
+        announced, lost = sum(map(int, found)), len(killed) - len(written)
+        others = oom_kill_count() - self._before - len(killed)
+        assert lost <= announced <= lost + others
+        return f"{len(killed)} kills, {len(written)} lines, {announced} announced, {others} of others"
+
+
+class Disk:
+    """A small file system that may be full."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._ballast = folder / "ballast"
+
+    def fill(self, but: int) -> None:
+        there = os.statvfs(self.folder)
+        self._ballast.write_bytes(bytes(there.f_bavail * there.f_frsize - but))
+
+    def free(self) -> None:
+        self._ballast.unlink()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "oomtrace-test", folder], check=True)
+    yield Disk(folder)
+    subprocess.run(["umount", folder], check=True)
+
+
+class Pipe:
+    """A pipe that nobody reads until `collect`."""
+
+    def __init__(self) -> None:
+        self.read, self.write = os.pipe()
+
+    def close_write(self) -> None:
+        os.close(self.write)
+
+    def collect(self) -> Callable[[], bytes]:
+        """Read to the end in the background; what is returned waits for that."""
+        got = bytearray()
+        reader = threading.Thread(target=self._read, args=(got,), daemon=True)
+        reader.start()
+
+        def result() -> bytes:
+            reader.join(60)
+            assert not reader.is_alive()
+            return bytes(got)
+
+        return result
+
+    def _read(self, got: bytearray) -> None:
+        while piece := os.read(self.read, 1 << 16):
+            got += piece
+
+
+@contextmanager
+def piped(folder: Path) -> Iterator[tuple[RunningTracer, Pipe]]:
+    pipe = Pipe()
+    try:
+        with RunningTracer(folder, stdout=pipe.write) as tracer:
+            pipe.close_write()
+            yield tracer, pipe
+    finally:
+        os.close(pipe.read)
+
+
+def test_a_full_disk_costs_no_line_and_no_half_line_is_followed_by_another(tmp_path, cgroup, program, disk):
+    with RunningTracer(tmp_path, output=disk.folder / "lines") as tracer:
+        disk.fill(but=20 << 10)
+        killed = storm(program, cgroup(), 100)
+        wait_until(lambda: "No space left" in tracer.messages())
+        time.sleep(2.5)  # two attempts
+        full = tracer.output.read_bytes()
+        assert 0 < len(full) <= 20 << 10
+        assert not full.endswith(b"\n")
+
+        disk.free()
+        tracer.lines_of(killed)
+
+    assert pids(tracer.output.read_bytes(), killed) == killed
+    assert tracer.messages().splitlines()[1:] == [
+        f"oomtrace: {tracer.output}: No space left on device; lines are kept in memory until that works",
+        f"oomtrace: {tracer.output}: works again",
+    ]
+
+
+def test_the_end_with_a_full_disk_says_what_is_lost_and_the_next_begins_a_line_of_its_own(
+    tmp_path, cgroup, program, disk
+):
+    limited, account = cgroup(), Account()
+    with RunningTracer(tmp_path, output=disk.folder / "lines") as first:
+        disk.fill(but=20 << 10)
+        killed = storm(program, limited, 30)
+        wait_until(lambda: "No space left" in first.messages())
+        first.exit_code = 1
+    before = first.output.read_bytes()
+    account.settle(first, killed, before)
+    assert not before.endswith(b"\n")
+
+    disk.free()
+    with RunningTracer(tmp_path, output=first.output) as second:
+        after = storm(program, limited, 3)
+
+    added = second.output.read_bytes()[len(before) :]
+    assert added.startswith(b"\n{")
+    assert pids(added[1:], after) == after
+
+
+def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_says_what_did_not_fit(tmp_path, cgroup, program):
+    account, begin = Account(), time.monotonic()
+    with piped(tmp_path) as (tracer, pipe):
+        limited = cgroup()
+        killed = storm(program, limited, 50)
+        before = resident(tracer)
+        killed += storm(program, limited, 2000)
+        time.sleep(2)
+        idle, kills = switches(tracer), oom_kill_count()
+        time.sleep(max(1, begin + BLOCKED_S - time.monotonic()))
+        assert switches(tracer) - idle <= 10 * (oom_kill_count() - kills)  # nothing wakes it up but a kill
+        grown = resident(tracer) - before
+
+        collect = pipe.collect()
+        tracer.exit_code = 1
+        tracer.stop()
+        got = collect()
+
+    print(f"\nblocked: {grown >> 10} KiB more resident, {account.settle(tracer, killed, got)}")
+    assert grown <= QUEUE + SLACK
+    assert got.endswith(b"\n")
+    assert QUEUE - 10_000 < len(got) <= QUEUE + PIPE + 10_000
+    assert len(pids(got, killed)) < len(killed)
+
+
+def resident(tracer: RunningTracer) -> int:
+    """Return bytes."""
+    status = Path(f"/proc/{tracer.process.pid}/status").read_text()
+    return int(re.findall(r"VmRSS:\s+(\d+) kB", status)[0]) << 10
+
+
+def switches(tracer: RunningTracer) -> int:
+    """Return how often it has slept and woken up again."""
+    return int(re.findall(r"\nvoluntary_\w+:\s+(\d+)", Path(f"/proc/{tracer.process.pid}/status").read_text())[0])
+
+
+def test_a_reader_that_wakes_up_gets_every_line_in_order(tmp_path, cgroup, program):
+    with piped(tmp_path) as (tracer, pipe):
+        limited = cgroup()
+        killed = storm(program, limited, 300)
+        collect = pipe.collect()
+        killed += storm(program, limited, 100)
+        tracer.stop()
+        got = collect()
+
+    assert got.endswith(b"\n")
+    assert pids(got, killed) == killed
+
+
+def test_the_end_does_not_wait_for_a_reader_that_sleeps(tmp_path, cgroup, program):
+    account = Account()
+    with piped(tmp_path) as (tracer, pipe):
+        killed = storm(program, cgroup(), 100)
+        tracer.exit_code = 1
+        begin = time.monotonic()
+        tracer.stop()
+        took = time.monotonic() - begin
+        got = pipe.collect()()
+
+    print(f"\nend: {took:.1f} s, {account.settle(tracer, killed, got)}")
+    assert PROMISED_S <= took < 10 * PROMISED_S
+    assert len(pids(got, killed)) < len(killed)
+    assert len(tracer.messages().splitlines()) == 2
+
+
+def test_a_removed_file_is_made_anew(tmp_path, cgroup, program):
+    limited = cgroup()
+    with RunningTracer(tmp_path) as tracer:
+        before = storm(program, limited, 20)
+        tracer.lines_of(before)
+        with tracer.output.open("rb") as removed:
+            tracer.output.unlink()
+            after = storm(program, limited, 20)
+            tracer.lines_of(after)
+            assert pids(removed.read(), before) == before
+
+    assert pids(tracer.output.read_bytes(), {*before, *after}) == after
+    assert tracer.messages().count("was removed, and is made anew") == 1
+
+
+def test_lines_wait_for_a_removed_folder(tmp_path, cgroup, program):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    with RunningTracer(tmp_path, output=folder / "lines") as tracer:
+        tracer.output.unlink()
+        folder.rmdir()
+        killed = storm(program, cgroup(), 50)
+        wait_until(lambda: "No such file or directory; lines are kept" in tracer.messages())
+
+        folder.mkdir()
+        wait_until(tracer.output.exists)
+        tracer.lines_of(killed)
+
+    assert pids(tracer.output.read_bytes(), killed) == killed
+    assert tracer.messages().count("works again") == 1
+
+
+def test_files_reopened_in_a_storm_have_each_line_once_and_whole(tmp_path, cgroup, program):
+    killed: list[int] = []
+    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 400) as one:
+        for number in range(10):
+            killed += one.take(30)
+            tracer.output.rename(tmp_path / f"lines.{number}")
+            tracer.process.send_signal(signal.SIGHUP)
+            wait_until(tracer.output.exists)
+        killed += one.rest()
+
+    files = [*(tmp_path / f"lines.{number}" for number in range(10)), tracer.output]
+    assert all(file.read_bytes().endswith(b"\n") for file in files)
+    assert [pid for file in files for pid in pids(file.read_bytes(), killed)] == killed
+    assert len(killed) == 400
+
+
+def test_a_hangup_that_cannot_open_the_file_keeps_the_old_one(tmp_path, cgroup, program):
+    folder, moved = tmp_path / "folder", tmp_path / "moved"
+    folder.mkdir()
+    with RunningTracer(tmp_path, output=folder / "lines") as tracer:
+        folder.rename(moved)
+        tracer.process.send_signal(signal.SIGHUP)
+        wait_until(lambda: "the file that was open before is kept" in tracer.messages())
+        killed = storm(program, cgroup(), 20)
+
+    assert pids((moved / "lines").read_bytes(), killed) == killed
+
+
+def test_the_end_in_the_middle_of_a_storm_has_all_that_died_before(tmp_path, cgroup, program):
+    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 2000, at_once=2) as one:
+        before = one.take(150)
+        assert tracer.stop() == 0
+        assert one.take(1)
+
+    got = tracer.output.read_bytes()
+    assert got.endswith(b"\n")
+    assert sorted(pids(got, before)) == sorted(before)

@@ -1,0 +1,339 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines wait for an output that fails, and come out whole, once and in order."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ooMtrace.errors import SinkError
+from ooMtrace.sinks.outbox import LIMIT, RETRY_MS, Outbox
+from ooMtrace.sinks.stream import ClosedPipeError, LaterError, StreamSink
+
+LINES = [f"{number}:".encode().ljust(6000, b"x") + b"\n" for number in range(50)]
+write_whole = os.write
+
+
+class Disk:
+    """os.write as it is on a disk with so many bytes left; None: enough."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, left: int | None = None, number: int = errno.ENOSPC) -> None:
+        self.left, self.number, self.tried = left, number, 0
+        monkeypatch.setattr(os, "write", self.write)
+
+    def write(self, fd: int, data: bytes) -> int:
+        self.tried += 1
+        if self.left is None:
+            return write_whole(fd, data)
+        if not self.left:
+            raise OSError(self.number, os.strerror(self.number))
+        written = write_whole(fd, data[: self.left])
+        self.left -= written
+        return written
+
+
+class Fifo:
+    """An output that somebody may read."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / "fifo"
+        os.mkfifo(self.path)
+        self.fd = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def read(self) -> bytes:
+        with suppress(BlockingIOError):
+            return os.read(self.fd, 1 << 20)
+        return b""
+
+
+def outbox(path: Path, said: list[str] | None = None, limit: int = LIMIT) -> Outbox:
+    return Outbox(StreamSink(path), [].append if said is None else said.append, limit)
+
+
+def test_lines_are_out_at_once_and_nothing_is_waited_for(tmp_path):
+    said: list[str] = []
+    box = outbox(tmp_path / "lines", said)
+
+    for line in LINES:
+        assert box.put(line)
+        box.flush()
+
+    assert (tmp_path / "lines").read_bytes() == b"".join(LINES)
+    assert (box.empty, box.held, box.blocked_fd(), box.retry_ms(), said) == (True, 0, None, None, [])
+
+
+def test_a_pipe_that_nobody_reads_holds_nobody_up_and_loses_nothing(tmp_path):
+    fifo = Fifo(tmp_path)
+    box = outbox(fifo.path)
+    for line in LINES:
+        assert box.put(line)
+        box.flush()
+    assert box.blocked_fd() is not None
+    assert box.retry_ms() is None
+    assert 0 < box.held < len(LINES)
+
+    got = b""
+    while not box.empty:
+        got += fifo.read()
+        box.flush()
+    got += fifo.read()
+
+    assert got == b"".join(LINES)
+    assert box.blocked_fd() is None
+
+
+def test_a_line_for_which_there_is_no_room_is_refused_and_the_next_is_not_when_there_is(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch, 0)
+    box = outbox(tmp_path / "lines", limit=20_000)
+
+    assert [box.put(line) for line in LINES[:5]] == [True, True, True, False, False]
+    assert box.held == 3
+    disk.left = None
+    box.flush()
+
+    assert [box.put(line) for line in LINES[5:10]] == [True, True, True, False, False]
+    box.flush()
+    assert (tmp_path / "lines").read_bytes() == b"".join(LINES[:3] + LINES[5:8])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS])
+def test_a_full_disk_is_told_once_and_so_is_its_end(tmp_path, monkeypatch, number):
+    disk, said, path = Disk(monkeypatch, 0, number), list[str](), tmp_path / "lines"
+    box = outbox(path, said)
+    for line in LINES:
+        assert box.put(line)
+        box.flush()
+    assert said == [f"{path}: {os.strerror(number)}; lines are kept in memory until that works"]
+    assert (box.held, box.blocked_fd(), box.retry_ms()) == (len(LINES), None, RETRY_MS)
+
+    disk.left = None
+    box.flush()
+
+    assert said[1:] == [f"{path}: works again"]
+    assert path.read_bytes() == b"".join(LINES)
+    assert (box.empty, box.retry_ms()) == (True, None)
+
+
+def test_an_error_that_will_not_pass_is_one(tmp_path, monkeypatch):
+    Disk(monkeypatch, 0, errno.EINVAL)
+    box = outbox(tmp_path / "lines")
+    box.put(LINES[0])
+
+    with pytest.raises(SinkError, match="Invalid argument"):
+        box.flush()
+
+
+def test_a_terminal_that_has_gone_is_no_full_disk(tmp_path, monkeypatch):
+    fifo = Fifo(tmp_path)
+    box = outbox(fifo.path)
+    Disk(monkeypatch, 0, errno.EIO)
+    box.put(LINES[0])
+
+    with pytest.raises(SinkError) as caught:
+        box.flush()
+    assert not isinstance(caught.value, LaterError)
+
+
+def half_a_line(path: Path, disk: Disk) -> Outbox:
+    """Let the disk be full in the middle of the second line."""
+    box = outbox(path)
+    disk.left = 9000
+    for line in LINES:
+        box.put(line)
+        box.flush()
+    assert path.stat().st_size == 9000
+    return box
+
+
+def test_the_rest_of_a_half_written_line_comes_first(tmp_path, monkeypatch):
+    path, disk = tmp_path / "lines", Disk(monkeypatch)
+    box = half_a_line(path, disk)
+
+    disk.left = None
+    box.flush()
+
+    assert path.read_bytes() == b"".join(LINES)
+
+
+def test_a_half_written_line_is_whole_in_the_file_that_comes_after(tmp_path, monkeypatch):
+    path, disk = tmp_path / "lines", Disk(monkeypatch)
+    box = half_a_line(path, disk)
+
+    path.rename(tmp_path / "lines.1")
+    disk.left = None
+    box.reopen()
+    box.flush()
+
+    assert (tmp_path / "lines.1").read_bytes() == b"".join(LINES)[:9000]
+    assert path.read_bytes() == b"".join(LINES[1:])
+
+
+def test_a_half_written_line_goes_on_where_the_same_file_is_opened_anew(tmp_path, monkeypatch):
+    path, disk = tmp_path / "lines", Disk(monkeypatch)
+    box = half_a_line(path, disk)
+
+    disk.left = None
+    box.reopen()
+    box.flush()
+
+    assert path.read_bytes() == b"".join(LINES)
+
+
+def test_a_half_written_line_is_written_again_into_a_file_that_was_emptied(tmp_path, monkeypatch):
+    path, disk = tmp_path / "lines", Disk(monkeypatch)
+    box = half_a_line(path, disk)
+
+    os.truncate(path, 0)
+    disk.left = None
+    box.flush()
+
+    assert path.read_bytes() == b"".join(LINES[1:])
+
+
+def test_a_file_that_was_removed_is_made_anew_and_that_is_told(tmp_path):
+    path, said = tmp_path / "lines", list[str]()
+    box = outbox(path, said)
+    box.put(LINES[0])
+    box.flush()
+    path.unlink()
+
+    for line in LINES[1:3]:
+        box.put(line)
+        box.flush()
+
+    assert path.read_bytes() == b"".join(LINES[1:3])
+    assert said == [f"{path}: was removed, and is made anew"]
+
+
+def test_lines_wait_for_a_folder_that_was_removed(tmp_path):
+    path, said = tmp_path / "folder/lines", list[str]()
+    path.parent.mkdir()
+    box = outbox(path, said)
+    path.unlink()
+    path.parent.rmdir()
+    for line in LINES:
+        box.put(line)
+        box.flush()
+    assert said == [f"{path}: No such file or directory; lines are kept in memory until that works"]
+    assert box.retry_ms() == RETRY_MS
+
+    path.parent.mkdir()
+    box.flush()
+
+    assert path.read_bytes() == b"".join(LINES)
+    assert said[1:] == [f"{path}: was removed, and is made anew", f"{path}: works again"]
+
+
+def test_a_fifo_without_a_reader_keeps_nobody_when_it_is_reopened(tmp_path):
+    fifo = Fifo(tmp_path)
+    box = outbox(fifo.path)
+    fifo.path.unlink()
+    os.mkfifo(fifo.path)
+
+    with pytest.raises(LaterError, match="No such device or address"):
+        box.reopen()
+
+    os.close(fifo.fd)
+
+
+def test_a_reader_that_has_gone_is_the_end_of_the_work(tmp_path):
+    fifo = Fifo(tmp_path)
+    box = outbox(fifo.path)
+    for line in LINES:
+        box.put(line)
+    box.flush()
+    os.close(fifo.fd)
+
+    with pytest.raises(ClosedPipeError):
+        box.flush()
+
+
+def test_the_end_waits_for_a_slow_reader(tmp_path):
+    fifo, got = Fifo(tmp_path), bytearray()
+    box = outbox(fifo.path)
+    for line in LINES:
+        box.put(line)
+
+    def read() -> None:
+        while len(got) < sum(map(len, LINES)):
+            got.extend(fifo.read())
+            time.sleep(0.01)
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    box.drain(60)
+    reader.join(60)
+
+    assert box.empty
+    assert bytes(got) == b"".join(LINES)
+
+
+def test_the_end_gives_up_on_a_reader_that_sleeps(tmp_path):
+    fifo = Fifo(tmp_path)
+    box = outbox(fifo.path)
+    for line in LINES:
+        box.put(line)
+    begin = time.monotonic()
+
+    box.drain(0.3)
+
+    assert 0.3 <= time.monotonic() - begin < 3
+    out = fifo.read()
+    assert out == b"".join(LINES)[: len(out)]
+    assert box.held == len(LINES) - out.count(b"\n")
+
+
+def test_the_end_asks_a_full_disk_again(tmp_path, monkeypatch):
+    disk = Disk(monkeypatch, 0)
+    box = outbox(tmp_path / "lines")
+    box.put(LINES[0])
+    threading.Timer(0.2, setattr, [disk, "left", None]).start()
+
+    box.drain(60)
+
+    assert (tmp_path / "lines").read_bytes() == LINES[0]
+    assert disk.tried <= 3
+
+
+def rename(box: Outbox, path: Path, number: int) -> None:
+    path.rename(path.with_suffix(f".{number}"))
+    box.reopen()
+
+
+def hang_up(box: Outbox, _path: Path, _number: int) -> None:
+    box.reopen()
+
+
+EVENTS = st.one_of(st.integers(0, 40), st.sampled_from([rename, hang_up]))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(EVENTS, max_size=60))
+def test_whatever_happens_no_half_line_is_followed_by_another_and_none_comes_twice(events):
+    """An integer: so much room, and then a line more."""
+    with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
+        path, disk, put = Path(folder, "lines"), Disk(patch), []
+        box = outbox(path)
+        for number, event in enumerate(events):
+            if callable(event):
+                event(box, path, number)
+                continue
+            disk.left = event
+            put.append(b"<%d%s>\n" % (number, b"." * (number % 17)))
+            assert box.put(put[-1])
+            box.flush()
+        disk.left = None
+        box.flush()
+
+        files = sorted(Path(folder).iterdir(), key=lambda p: int(p.suffix[1:] or 1 << 30))
+        whole = [line for file in files for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
+        assert whole == put
