@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,9 @@ from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.layout import NAMES, Layout, layout
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
+
+KMSG = os.makedev(1, 11)
+"""The number of /dev/kmsg (Documentation/admin-guide/devices.txt)."""
 
 HOST_PIDS = "pid:[4026531836]"
 """The first pid namespace's number is fixed (PROC_PID_INIT_INO, since 98f842e675f9 in 3.8)."""
@@ -114,7 +118,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
         possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
-        kmsg_error=_open_error(dev / "kmsg"),
+        kmsg_error=_open_error(dev / "kmsg", device=KMSG),
         dmesg_restrict=_read(proc / "sys/kernel/dmesg_restrict").strip() == b"1",
         tracefs_error=_open_error(sys / "kernel/tracing/events"),
         host_pids=_link(proc / "self/ns/pid") == HOST_PIDS,
@@ -154,13 +158,19 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _open_error(path: Path) -> str:
-    """Ask by opening: permissions, CAP_SYSLOG and a container's list of devices all have their say, and only then."""
+def _open_error(path: Path, *, device: int = 0) -> str:
+    """Ask by opening: permissions, capabilities and a container's list of devices all have their say, and only then.
+
+    A container may have a pipe or a console in the place of a device.
+    """
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return error.strerror or str(error)
-    return ""
+    status = os.fstat(fd)
+    os.close(fd)
+    other = stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev != device)
+    return "something else is in its place" if other else ""
 
 
 def _link(path: Path) -> str:
