@@ -43,6 +43,7 @@ class Settings:
         services: Names of ports, before all others.
         patience: How many times as long as usual a line waits for what belongs to it.
         since: What an earlier run has settled.
+        host_pids: Whether /proc lists processes by the host's numbers.
     """
 
     dying: bool = False
@@ -53,15 +54,19 @@ class Settings:
     services: Mapping[int, str] = field(default_factory=dict)
     patience: float = 1.0
     since: State | None = None
+    host_pids: bool = True
 
 
 def enrichers(settings: Settings) -> tuple[Enricher, ...]:
-    """Return what user space adds, in this order: nothing that privacy has not seen may follow from a command."""
-    looked_up = (network(),) if settings.network else ()
+    """Return what user space adds, in this order: nothing that privacy has not seen may follow from a command.
+
+    Where /proc has other numbers than the host's, a look at a victim's would tell of a stranger.
+    """
+    looked_up = (network(search=settings.host_pids),) if settings.network else ()
     return (
-        process(),
+        *((process(),) if settings.host_pids else ()),
         user_name(),
-        command(),
+        *((command(),) if settings.host_pids else ()),
         service(settings.services),
         privacy(command=settings.command),
         job(),

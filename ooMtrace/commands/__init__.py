@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.kernel.checks import OTHER_PIDS
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import LEVELS, Wishes, plan
 from ooMtrace.pipeline import Settings, Tracer
@@ -68,7 +69,10 @@ def _attach(options: Options, say: Say, since: State | None) -> Tracer:
         services=dict(options.service),
         patience=options.patience,
         since=since,
+        host_pids=features.host_pids,
     )
+    if not features.host_pids:
+        say(f"the pid namespace is {'; '.join(OTHER_PIDS)}")
     highest = options.level
     while True:
         chosen = plan(features, highest, options.require, wishes)

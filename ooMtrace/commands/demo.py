@@ -39,11 +39,19 @@ def run(options: Options, say: Say) -> int:
             deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline and not waiter.stopped:
                 for kill in tracer.kills():
-                    if isinstance(kill, OomKill) and pid in (kill.process.pid, kill.process.tid):
+                    if isinstance(kill, OomKill) and _is_ours(kill, pid, cgroup):
                         StreamSink(options.output).write(encode(kill, pretty=options.pretty))
                         return 0
                 waiter.wait(1000)
     raise OomtraceError("the kill was not seen", "run `oomtrace doctor` and look at the kernel log: dmesg")
+
+
+def _is_ours(kill: OomKill, pid: int, cgroup: ScratchCgroup) -> bool:
+    """Know it by its cgroup, if that is told: a container has other pids than the kernel, and sees less of the path."""
+    memcg = kill.oom.memcg
+    if memcg is not None and memcg.path is not None:
+        return memcg.path.endswith(cgroup.path)
+    return pid in (kill.process.pid, kill.process.tid)
 
 
 @contextmanager

@@ -1,44 +1,75 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`oomtrace doctor`: what this host can do, and what is in the way."""
+"""`oomtrace doctor`: what this host can do, what is in the way, and what to do about it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+import platform
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, replace
+from textwrap import wrap
 
+from ooMtrace import __version__
 from ooMtrace.commands import Options
 from ooMtrace.encode import dump, plain
 from ooMtrace.errors import CannotTraceError
+from ooMtrace.kernel.checks import Check, checks, levels
 from ooMtrace.kernel.features import Features, observe
-from ooMtrace.kernel.plan import LEVELS, Plan, obstacles, plan
+from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.probe.loader import bcc_error, bcc_version
+
+WIDTH = 110
+INDENT = 19
 
 
 def run(options: Options) -> tuple[bytes, int]:
     """Return the report and the exit code: 77 if nothing can be traced at the required level."""
     features = replace(observe(), bcc_error=bcc_error())
-    bcc, chosen, problem = "" if features.bcc_error else bcc_version(), None, None
+    bcc = "" if features.bcc_error else bcc_version()
+    chosen, problem = None, None
     try:
         chosen = plan(features, options.level, options.require)
     except CannotTraceError as error:
         problem = error
-    if options.json:
-        report = {"bcc": bcc, "plan": plain(chosen), "obstacles": plain(obstacles(features)), "features": features}
-        return dump(plain(report)), problem.exit_code if problem else 0
-    lines = list(_lines(features, bcc, chosen))
-    if problem:
-        lines.append(str(problem))
-    return "".join(f"{line}\n" for line in lines).encode(), problem.exit_code if problem else 0
+    report = _json(features, bcc, chosen) if options.json else text(features, bcc, chosen or str(problem))
+    return report, problem.exit_code if problem else 0
 
 
-def _lines(features: Features, bcc: str, chosen: Plan | None) -> Iterator[str]:
-    blocked = {obstacle.level: obstacle for obstacle in obstacles(features)}
-    yield f"kernel   {features.release} {features.machine}"
-    yield f"bcc      {bcc or 'not installed'}"
-    for level in reversed(LEVELS):
-        if level in blocked:
-            yield f"{level:<8} no: {blocked[level].fact}; {blocked[level].hint}"
-        else:
-            yield f"{level:<8} yes"
-    if chosen:
-        yield f"plan     {chosen.level}: {', '.join(chosen.hooks)}"
+def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:
+    return dump(
+        {
+            "kernel": features.release,
+            "checks": [asdict(one) for one in checks(features, bcc)],
+            "levels": [
+                {"level": one.name, "ok": one.ok, "fact": one.fact, "hint": one.hint} for one in levels(features)
+            ],
+            "plan": plain(chosen),
+            "features": plain(features),
+        }
+    )
+
+
+def text(features: Features, bcc: str, result: Plan | str) -> bytes:
+    """Return the report for people; `result` is the plan, or why there is none."""
+    end = f"plan: {result.level}, by {', '.join(result.hooks)}" if isinstance(result, Plan) else result
+    lines = (
+        f"oomtrace {__version__}, Python {platform.python_version()}, Linux {features.release} {features.machine}",
+        "",
+        *_lines(checks(features, bcc)),
+        "",
+        *_lines(levels(features)),
+        "",
+        *wrap(end, WIDTH, subsequent_indent="  "),
+    )
+    return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
+
+
+def _lines(rows: Iterable[Check]) -> Iterator[str]:
+    for row in rows:
+        begin = f"{row.name.replace('_', ' '):<14} {'ok' if row.ok else 'NO':<4}"
+        yield from _wrapped(begin, row.fact)
+        if row.hint:
+            yield from _wrapped(" " * (INDENT - 3) + "-> ", row.hint)
+
+
+def _wrapped(begin: str, words: str) -> list[str]:
+    return wrap(words, WIDTH, initial_indent=begin, subsequent_indent=" " * INDENT, break_on_hyphens=False)

@@ -56,7 +56,11 @@ class _Answer:
 
 
 def network(
-    proc: Path = Path("/proc"), run: Path = Path("/run"), clock: Callable[[], float] = time.monotonic
+    proc: Path = Path("/proc"),
+    run: Path = Path("/run"),
+    clock: Callable[[], float] = time.monotonic,
+    *,
+    search: bool = True,
 ) -> Enricher:
     """Return an enricher that tells the IP addresses in the victim's network namespace.
 
@@ -66,6 +70,7 @@ def network(
         proc: Where processes are found.
         run: Where names of namespaces are found.
         clock: Seconds that only grow.
+        search: Whether processes are looked at; without, the addresses are missing.
     """
     patient = Patient("addresses", ANSWER_S)
     answers: dict[str, _Answer] = {}
@@ -94,7 +99,7 @@ def network(
         own = _identity(proc / "self/ns/net")
         if own is not None and namespace.net == str(own[1]):
             return kill
-        found = None if own is None else addresses(kill, namespace.net, own[0])
+        found = None if own is None or not search else addresses(kill, namespace.net, own[0])
         if found is None:
             return replace(kill, missing=(*kill.missing, "namespace.addresses"))
         return replace(kill, namespace=replace(namespace, addresses=found))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,13 @@ from ooMtrace.kernel import bpf
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.layout import NAMES, Layout, layout
 
-CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 21, 34, 38, 39
+CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
+
+KMSG = os.makedev(1, 11)
+"""The number of /dev/kmsg (Documentation/admin-guide/devices.txt)."""
+
+HOST_PIDS = "pid:[4026531836]"
+"""The first pid namespace's number is fixed (PROC_PID_INIT_INO, since 98f842e675f9 in 3.8)."""
 
 SYMBOLS = (
     "oom_kill_process",
@@ -55,6 +62,11 @@ class Features:
         kmsg_error: Why /dev/kmsg can't be opened for reading; "" if it can.
         dmesg_restrict: Whether the kernel log is for CAP_SYSLOG only.
         bcc_error: Why there is no BCC, which is not the kernel's: filled in by who knows; "" if there is.
+        tracefs_error: Why tracefs can't be read; "" if it can.
+        host_pids: Whether /proc lists processes by the numbers that the kernel side tells: the host's.
+        oom_kill_counter: Whether /proc/vmstat counts the kills.
+        cgroups: Where memory cgroups of version 1, and any of version 2, are mounted: `v1` and `v2`.
+        memory_cgroups: The version that the memory controller is on: `v1`, `v2`, or "" if that can't be seen.
     """
 
     release: str
@@ -73,6 +85,11 @@ class Features:
     kmsg_error: str = ""
     dmesg_restrict: bool = False
     bcc_error: str = ""
+    tracefs_error: str = ""
+    host_pids: bool = True
+    oom_kill_counter: bool = False
+    cgroups: Mapping[str, str] = field(default_factory=dict)
+    memory_cgroups: str = ""
 
     def can_load_bpf(self) -> bool:
         """CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON together since 5.8 (capabilities(7))."""
@@ -87,6 +104,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
     """Look at the running kernel; never fails, a thing that can't be read is a thing not offered."""
     uname = os.uname()
     types = _types(sys / "kernel/btf/vmlinux")
+    cgroups = _cgroups(_read(proc / "self/mounts").decode(errors="replace"))
     return Features(
         release=uname.release,
         machine=uname.machine,
@@ -101,8 +119,13 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
         possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
-        kmsg_error=_open_error(dev / "kmsg"),
+        kmsg_error=_open_error(dev / "kmsg", device=KMSG),
         dmesg_restrict=_read(proc / "sys/kernel/dmesg_restrict").strip() == b"1",
+        tracefs_error=_open_error(sys / "kernel/tracing/events"),
+        host_pids=_link(proc / "self/ns/pid") == HOST_PIDS,
+        oom_kill_counter=b"\noom_kill " in _read(proc / "vmstat"),
+        cgroups=cgroups,
+        memory_cgroups=_memory_cgroups(cgroups),
     )
 
 
@@ -136,13 +159,43 @@ def _read(path: Path) -> bytes:
         return b""
 
 
-def _open_error(path: Path) -> str:
-    """Ask by opening: permissions, CAP_SYSLOG and a container's list of devices all have their say, and only then."""
+def _open_error(path: Path, *, device: int = 0) -> str:
+    """Ask by opening: permissions, capabilities and a container's list of devices all have their say, and only then.
+
+    A container may have a pipe or a console in the place of a device.
+    """
     try:
-        os.close(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC))
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         return error.strerror or str(error)
-    return ""
+    status = os.fstat(fd)
+    os.close(fd)
+    other = stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev != device)
+    return "something else is in its place" if other else ""
+
+
+def _link(path: Path) -> str:
+    try:
+        return str(path.readlink())
+    except OSError:  # not even we are listed in this /proc
+        return ""
+
+
+def _cgroups(mounts: str) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for line in mounts.splitlines():
+        _, mount, kind, options, *_ = [*line.split(" "), "", "", "", ""]
+        if kind == "cgroup" and "memory" in options.split(","):
+            found.setdefault("v1", mount)
+        elif kind == "cgroup2":
+            found.setdefault("v2", mount)
+    return found
+
+
+def _memory_cgroups(cgroups: Mapping[str, str]) -> str:
+    if "v1" in cgroups or "v2" not in cgroups:
+        return "v1" if "v1" in cgroups else ""
+    return "v2" if b"memory" in _read(Path(cgroups["v2"]) / "cgroup.controllers").split() else ""
 
 
 def _capabilities(proc: Path) -> int:

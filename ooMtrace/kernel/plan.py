@@ -36,6 +36,10 @@ KMSG_HOOKS = ("kmsg:/dev/kmsg",)
 STAGES = ("stage_walk", "stage_describe")
 
 
+Reason = tuple[str, str]
+"""What is so, and what would help."""
+
+
 @dataclass(frozen=True, slots=True)
 class Obstacle:
     """What keeps this host from a level, and what would help."""
@@ -116,50 +120,62 @@ def obstacles(features: Features) -> tuple[Obstacle, ...]:
     """Return at most one obstacle for each level; what keeps from one mostly keeps from those above it, too."""
     record = _record_obstacle(features)
     victim = record if record and record[0] != NO_TRACEFS else None
-    victim = victim or _victim_obstacle(features)
-    full = victim or _full_obstacle(features)
-    levels = (("kmsg", _kmsg_obstacle(features)), ("record", record), ("victim", victim), ("full", full))
+    victim = victim or types_obstacle(features)
+    full = victim or decision_obstacle(features)
+    levels = (("kmsg", kmsg_obstacle(features)), ("record", record), ("victim", victim), ("full", full))
     return tuple(Obstacle(level, *found) for level, found in levels if found)
 
 
-NO_TRACEFS = "tracefs can't be read"
-RUN_AS_ROOT = "run it as root: sudo oomtrace"
-INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
+DENIED = "Permission denied"
+RUN_AS_ROOT = "run it as root: sudo oomtrace (a container: privileged)"
 GIVE_KMSG = "give the container the host's: --device /dev/kmsg"
+INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
+NO_CAPABILITY = ("loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", RUN_AS_ROOT)
+CONFIDENTIAL = ("kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host")
+NO_TRACEFS = "tracefs can't be read"
+NO_TRACEPOINT = ("the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14")
 
 
-def _kmsg_obstacle(features: Features) -> tuple[str, str] | None:
+def kmsg_obstacle(features: Features) -> Reason | None:
+    """Say what keeps from the kernel log."""
     if not features.kmsg_error:
         return None
     if features.dmesg_restrict and not features.has(CAP_SYSLOG):
         return "/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", RUN_AS_ROOT
-    denied = features.kmsg_error == "Permission denied"
-    return f"/dev/kmsg can't be read ({features.kmsg_error})", RUN_AS_ROOT if denied else GIVE_KMSG
+    hint = RUN_AS_ROOT if features.kmsg_error == DENIED else GIVE_KMSG
+    return f"/dev/kmsg can't be read ({features.kmsg_error})", hint
 
 
-def _record_obstacle(features: Features) -> tuple[str, str] | None:
+def _record_obstacle(features: Features) -> Reason | None:
     if not features.can_load_bpf():
-        return "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", RUN_AS_ROOT
+        return NO_CAPABILITY
     if features.lockdown == "confidentiality":
-        return "kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host"
+        return CONFIDENTIAL
     if features.bcc_error:
         return features.bcc_error, INSTALL_BCC
-    if not features.formats.get("oom/mark_victim"):
+    return tracefs_obstacle(features)
+
+
+def tracefs_obstacle(features: Features) -> Reason | None:
+    """Say what keeps from the tracepoints' format."""
+    if features.tracefs_error == DENIED:
+        return NO_TRACEFS, f"{RUN_AS_ROOT}, or with CAP_DAC_READ_SEARCH"
+    if features.tracefs_error:
         return NO_TRACEFS, "mount -t tracefs tracefs /sys/kernel/tracing"
-    return None
+    return None if features.formats.get("oom/mark_victim") else NO_TRACEPOINT
 
 
-def _victim_obstacle(features: Features) -> tuple[str, str] | None:
+def types_obstacle(features: Features) -> Reason | None:
+    """Say what keeps from the kernel's structures."""
     if features.btf_error or features.layout is None:
         return f"no kernel type information ({features.btf_error})", "a kernel with CONFIG_DEBUG_INFO_BTF=y has it"
     if features.layout.lacking:
         return f"this kernel has no {features.layout.lacking[0]}", "please report it, with `oomtrace doctor --json`"
-    if features.mark_victim is None:
-        return "the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14"
-    return None
+    return NO_TRACEPOINT if features.mark_victim is None else None
 
 
-def _full_obstacle(features: Features) -> tuple[str, str] | None:
+def decision_obstacle(features: Features) -> Reason | None:
+    """Say what keeps from the kernel's decision."""
     if "oom_kill_process" not in features.symbols:
         return "oom_kill_process is not in /proc/kallsyms", "the compiler has inlined it, or CONFIG_KALLSYMS is off"
     if not features.kprobes and features.fentry_error:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The README's example is the demo's line: the same facts, with other values."""
+"""The README's examples are what the demo and doctor print: the same facts, with other values."""
 
 from __future__ import annotations
 
@@ -40,6 +40,23 @@ def test_the_example_in_the_readme_is_what_the_demo_prints(validate):
     assert line["derived"] == shown["derived"]
     points = shown["oom"]["points"]
     assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
+
+
+def test_the_report_in_the_readme_is_what_doctor_says():
+    found = re.search(r"```console\n\$ oomtrace doctor\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found
+    done = subprocess.run([COMMAND, "doctor"], capture_output=True, text=True, check=True)
+
+    def names(report: str) -> list[str]:
+        return re.findall(r"^(\S.{13}) (?:ok|NO) ", report, re.MULTILINE)
+
+    def unnumbered(report: str) -> str:
+        return re.sub(r"\d+\.\d+[\w.-]*", "N", report)
+
+    assert names(done.stdout) == names(found[1])
+    assert len(names(done.stdout)) == 15
+    if re.findall(r"^plan: (\w+)", done.stdout, re.MULTILINE) == re.findall(r"^plan: (\w+)", found[1], re.MULTILINE):
+        assert unnumbered(done.stdout) == unnumbered(found[1])
 
 
 def test_the_commands_in_the_readme_exist():

@@ -158,6 +158,7 @@ def test_only_the_command_line_knows_the_commands():
         "encode.py",
         "wording.py",
         "kernel/plan.py",
+        "kernel/checks.py",
         "kernel/gfp.py",
         "kernel/cmdline.py",
         *(name for name in SOURCES if name.startswith("kmsg/")),

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from ooMtrace import __version__, cli, commands
 from ooMtrace.commands import Options, demo, doctor, trace
 from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError, SinkError, UsageError
+from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan, Wishes
 from ooMtrace.pipeline import Settings
 
@@ -248,6 +250,13 @@ def test_a_report_that_does_not_fit_is_one_line_of_error():
     assert done.stderr.count("\n") == 1
 
 
+OTHERS = (
+    "the pid namespace is a container's: nothing of a victim is looked up in /proc, "
+    "which lists others by these numbers; give the container the host's: hostPID: true, or --pid=host"
+)
+
+
+@pytest.mark.parametrize("host_pids", [True, False])
 @pytest.mark.parametrize(
     ("line", "wishes", "settings"),
     [
@@ -261,7 +270,7 @@ def test_a_report_that_does_not_fit_is_one_line_of_error():
         ("--level victim --require record demo", Wishes(), Settings()),
     ],
 )
-def test_what_is_asked_for_reaches_the_plan_and_the_tracer(monkeypatch, line, wishes, settings):
+def test_what_is_asked_for_reaches_the_plan_and_the_tracer(monkeypatch, line, wishes, settings, host_pids):
     asked: list[object] = []
 
     class Tracer:
@@ -275,7 +284,7 @@ def test_what_is_asked_for_reaches_the_plan_and_the_tracer(monkeypatch, line, wi
         asked.append((highest, require, wishes))
         return Plan(highest, "", {}, (), ())
 
-    monkeypatch.setattr(commands, "observe", lambda: None)
+    monkeypatch.setattr(commands, "observe", lambda: Features("", "", 0, host_pids=host_pids))
     monkeypatch.setattr(commands, "plan", choose)
     monkeypatch.setattr(commands, "Tracer", Tracer)
     options = cli.parse(line.split())
@@ -284,5 +293,6 @@ def test_what_is_asked_for_reaches_the_plan_and_the_tracer(monkeypatch, line, wi
     with commands.attached(options, said.append):
         pass
 
+    settings = replace(settings, host_pids=host_pids)
     assert asked == [(options.level, options.require, wishes), settings, "closed"]
-    assert said == [f"tracing at level {options.level}; Ctrl-C ends"]
+    assert said == [*([] if host_pids else [OTHERS]), f"tracing at level {options.level}; Ctrl-C ends"]

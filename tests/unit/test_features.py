@@ -83,6 +83,8 @@ def test_an_empty_tree_offers_nothing_and_raises_nothing(machine):
         possible_cpus=1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
         kmsg_error="No such file or directory",
+        tracefs_error="No such file or directory",
+        host_pids=False,
     )
 
 
@@ -191,9 +193,72 @@ def test_a_kernel_log_that_cannot_be_opened_has_the_kernels_word_for_it(machine)
     assert machine.observed().kmsg_error == "Too many levels of symbolic links"
 
 
+def test_a_pipe_or_another_device_is_not_taken_for_the_kernel_log(machine):
+    machine.dev.mkdir()
+    os.mkfifo(machine.dev / "kmsg")
+    assert machine.observed().kmsg_error == "something else is in its place"
+
+    (machine.dev / "kmsg").unlink()
+    (machine.dev / "kmsg").symlink_to("/dev/null")
+    assert machine.observed().kmsg_error == "something else is in its place"
+
+
 @pytest.mark.parametrize(("content", "restricted"), [(b"0\n", False), (b"1\n", True), (b"", False), (b"?", False)])
 def test_whether_the_kernel_log_is_for_some_only(machine, content, restricted):
     assert machine.put("proc/sys/kernel/dmesg_restrict", content).observed().dmesg_restrict is restricted
+
+
+@pytest.mark.parametrize(
+    ("target", "hosts"),
+    [("pid:[4026531836]", True), ("pid:[4026532179]", False), ("pid:[40265318360]", False), (None, False)],
+)
+def test_the_hosts_pid_namespace_is_known_by_its_number_and_what_cannot_be_read_is_not_it(machine, target, hosts):
+    (machine.proc / "self/ns").mkdir(parents=True)
+    if target:
+        (machine.proc / "self/ns/pid").symlink_to(target)
+
+    assert machine.observed().host_pids is hosts
+
+
+@pytest.mark.parametrize(
+    ("content", "counts"),
+    [(b"pgpgin 1\noom_kill 0\npgpgout 2\n", True), (b"pgpgin 1\nswap_oom_kill 3\noom_kills 3\n", False), (b"", False)],
+)
+def test_whether_the_kernel_counts_its_kills(machine, content, counts):
+    assert machine.put("proc/vmstat", content).observed().oom_kill_counter is counts
+
+
+def test_a_tracefs_that_can_be_read_has_no_error(machine):
+    machine.put("sys/kernel/tracing/events/header_page", b"")
+
+    assert machine.observed().tracefs_error == ""
+
+
+V1 = "cgroup {root}/memory cgroup rw,nosuid,memory 0 0\n"
+CPU = "cgroup {root}/cpu cgroup rw,cpu,cpuacct 0 0\n"
+V2 = "cgroup2 {root}/unified cgroup2 rw,nsdelegate 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "controllers", "where", "memory"),
+    [
+        (V1 + CPU, b"", {"v1": "memory"}, "v1"),
+        (V2, b"cpuset cpu io memory pids\n", {"v2": "unified"}, "v2"),
+        (V2, b"cpuset cpu io pids\n", {"v2": "unified"}, ""),
+        (V2 + V1, b"", {"v1": "memory", "v2": "unified"}, "v1"),
+        (CPU + V2, b"memory\n", {"v2": "unified"}, "v2"),
+        ("tmpfs / tmpfs memory 0 0\n\nbroken\n", b"", {}, ""),
+        ("", b"memory\n", {}, ""),
+    ],
+)
+def test_memory_cgroups_are_found_on_either_version(machine, mounts, controllers, where, memory):
+    machine.put("unified/cgroup.controllers", controllers)
+    root = machine.proc.parent
+
+    seen = machine.put("proc/self/mounts", mounts.format(root=root).encode()).observed()
+
+    assert seen.cgroups == {version: f"{root}/{name}" for version, name in where.items()}
+    assert seen.memory_cgroups == memory
 
 
 def test_type_information_gives_layout_and_arguments(machine):

@@ -375,3 +375,13 @@ def test_pyroute2_is_not_loaded_before_it_is_needed():
     look = "import sys, ooMtrace.enrich.network as n; n.network(); print('pyroute2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_where_processes_have_other_numbers_none_is_looked_at_and_the_addresses_are_missing(host):
+    namespace = host.process(100)
+
+    told = network(host.proc, host.run, lambda: host.time, search=False)(killed_in(namespace))
+
+    assert host.asked == []
+    assert told.namespace.addresses is None
+    assert told.missing == ("namespace.addresses",)

@@ -72,7 +72,7 @@ def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
     assert chosen.program == {"kmsg": "", "record": "record.bpf.c"}.get(level, "oomtrace.bpf.c")
 
 
-AS_ROOT = "run it as root: sudo oomtrace"
+AS_ROOT = "run it as root: sudo oomtrace (a container: privileged)"
 GIVE = "give the container the host's: --device /dev/kmsg"
 NO_CAPABILITY = (
     "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
@@ -256,7 +256,7 @@ def cannot(name: str, highest: str = "full", require: str = "") -> CannotTraceEr
         (
             ("no-capabilities", "full", "record"),
             "level record can't be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
-            "run it as root: sudo oomtrace",
+            f"{AS_ROOT}",
         ),
         (
             ("no-tracefs", "record", "record"),
@@ -282,6 +282,20 @@ def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line
 
     assert str(error) == line
     assert error.exit_code == 77
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        ("No such file or directory", NO_TRACEFS),
+        ("Permission denied", (NO_TRACEFS[0], f"{AS_ROOT}, or with CAP_DAC_READ_SEARCH")),
+        ("", NO_TRACEPOINT),
+    ],
+)
+def test_tracefs_out_of_reach_has_its_reason_and_its_remedy(error, why):
+    found = obstacles(replace(features("no-tracefs"), tracefs_error=error))
+
+    assert found[0] == Obstacle("record", *why)
 
 
 SECRET = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
@@ -325,7 +339,7 @@ def test_without_bcc_there_is_the_kernel_log():
             "full",
             SECRET,
             f"no level can be reached: {NO_CAPABILITY[0]}, and "
-            "/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); run it as root: sudo oomtrace",
+            f"/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); {AS_ROOT}",
         ),
         (
             "no-tracefs-no-btf",

@@ -1,0 +1,263 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What `oomtrace doctor` makes of a host: what is there, what is missing, and what to do about it."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sightings import kill
+from test_plan import AS_ROOT, GIVE, INLINED, LACKING, LOCKED, NO_BCC, NO_BTF, NO_PROBES, NO_TRACEFS, features
+
+from ooMtrace import pipeline, record
+from ooMtrace.commands import Options, demo, doctor
+from ooMtrace.errors import CannotTraceError
+from ooMtrace.kernel.checks import checks, levels
+from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.plan import LEVELS, plan
+from ooMtrace.pipeline import Settings, enrichers
+from ooMtrace.scratch import ScratchCgroup
+
+README = Path(__file__).parent.parent.parent / "README.md"
+HOST = replace(
+    features("kprobes"),
+    oom_kill_counter=True,
+    cgroups={"v1": "/sys/fs/cgroup/memory", "v2": "/sys/fs/cgroup/unified"},
+    memory_cgroups="v1",
+)
+NAMES = (
+    *("bcc", "capabilities", "lockdown", "btf", "probes", "kallsyms"),
+    *("tracefs", "kernel_log", "kill_counter", "cgroups", "pid_namespace"),
+)
+
+
+def test_of_a_host_that_has_all_every_thing_is_told():
+    found = list(checks(HOST, "0.26.0"))
+
+    assert tuple(one.name for one in found) == NAMES
+    assert {(one.ok, one.hint) for one in found} == {(True, "")}
+    assert [one.fact for one in found] == [
+        "0.26.0",
+        "CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYSLOG, CAP_SYS_PTRACE",
+        "none to be seen",
+        "the kernel describes its types",
+        "kprobes, fentry",
+        "addresses are shown",
+        "/sys/kernel/tracing can be read",
+        "/dev/kmsg can be read",
+        "/proc/vmstat counts all kills",
+        "hybrid: memory at /sys/fs/cgroup/memory",
+        "the host's",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "fact", "hint"),
+    [
+        ({"bcc_error": NO_BCC[0]}, "bcc", *NO_BCC),
+        (
+            {"capabilities": 0},
+            "capabilities",
+            "none that matter: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
+            AS_ROOT,
+        ),
+        (
+            {"capabilities": 1 << 39 | 1 << 34},
+            "capabilities",
+            "CAP_BPF, CAP_SYSLOG; not CAP_SYS_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE: "
+            "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
+            AS_ROOT,
+        ),
+        ({"lockdown": "confidentiality"}, "lockdown", *LOCKED),
+        ({"btf_error": "/sys/kernel/btf/vmlinux: No such file or directory"}, "btf", *NO_BTF),
+        ({"layout": features("a-required-member-missing").layout}, "btf", *LACKING),
+        ({"kprobes": False, "fentry_error": "Operation not permitted"}, "probes", *NO_PROBES),
+        ({"symbols": {"out_of_memory": (1, 2)}}, "probes", *INLINED),
+        (
+            {"symbols": {"oom_kill_process": (0, 0)}},
+            "kallsyms",
+            "no addresses: of a kill below level full the kind (oom.scope) and of a group's the verdict can't be told",
+            "CAP_SYSLOG shows them, unless kernel.kptr_restrict=2",
+        ),
+        ({"tracefs_error": "No such file or directory"}, "tracefs", *NO_TRACEFS),
+        (
+            {"kmsg_error": "Operation not permitted"},
+            "kernel_log",
+            "/dev/kmsg can't be read (Operation not permitted)",
+            GIVE,
+        ),
+        (
+            {"oom_kill_counter": False},
+            "kill_counter",
+            "/proc/vmstat has no oom_kill: that no kill was missed can't be proven",
+            "kernels from 4.13 on count",
+        ),
+        (
+            {"memory_cgroups": ""},
+            "cgroups",
+            "no memory cgroups are mounted here",
+            "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
+        ),
+        (
+            {"host_pids": False},
+            "pid_namespace",
+            "a container's: nothing of a victim is looked up in /proc, which lists others by these numbers",
+            "give the container the host's: hostPID: true, or --pid=host",
+        ),
+    ],
+)
+def test_what_is_missing_is_told_with_what_to_do_and_nothing_else_is(changes, name, fact, hint):
+    bad = [one for one in checks(replace(HOST, **changes), "0.26.0") if not one.ok]
+
+    assert [(one.name, one.fact, one.hint) for one in bad] == [(name, fact, hint)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "fact"),
+    [
+        (
+            {"capabilities": 1 << 38 | 1 << 39},
+            "capabilities",
+            "CAP_BPF, CAP_PERFMON; not CAP_SYS_ADMIN, CAP_SYSLOG, CAP_SYS_PTRACE",
+        ),
+        ({"lockdown": "integrity"}, "lockdown", "integrity"),
+        ({"kprobes": False}, "probes", "fentry"),
+        ({"fentry_error": "Invalid argument"}, "probes", "kprobes"),
+        ({"cgroups": {"v1": "/a"}}, "cgroups", "v1: memory at /a"),
+        ({"cgroups": {"v2": "/b"}, "memory_cgroups": "v2"}, "cgroups", "v2: memory at /b"),
+    ],
+)
+def test_what_will_do_is_told_as_it_is(changes, name, fact):
+    found = {one.name: one for one in checks(replace(HOST, **changes), "0.26.0")}
+
+    assert all(one.ok for one in found.values())
+    assert found[name].fact == fact
+
+
+def test_several_things_are_missing_at_once_and_all_are_told():
+    bare = Features(
+        "1.0", "x86_64", 0, "confidentiality", btf_error="x", fentry_error="y", kmsg_error="z", host_pids=False
+    )
+    bare = replace(bare, bcc_error="w", tracefs_error="v")
+
+    assert [one.name for one in checks(bare, "") if one.ok] == []
+    assert [(one.name, one.ok) for one in levels(bare)] == [(level, False) for level in reversed(LEVELS)]
+
+
+def test_each_level_is_told_with_what_it_gives_or_what_is_in_the_way():
+    found = list(levels(features("no-btf")))
+
+    assert [(one.name, one.ok, one.hint) for one in found] == [
+        ("full", False, NO_BTF[1]),
+        ("victim", False, NO_BTF[1]),
+        ("record", True, ""),
+        ("kmsg", True, ""),
+    ]
+    assert found[0].fact == NO_BTF[0]
+    assert found[2].fact == "what the tracepoint says, and what /proc still has"
+
+
+def run_on(monkeypatch: pytest.MonkeyPatch, host: Features, options: Options) -> tuple[str, int]:
+    monkeypatch.setattr(doctor, "observe", lambda: host)
+    monkeypatch.setattr(doctor, "bcc_error", lambda: host.bcc_error)
+    monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
+    report, code = doctor.run(options)
+    return report.decode(), code
+
+
+def test_as_json_it_is_one_object_of_a_stable_shape(monkeypatch):
+    report, code = run_on(monkeypatch, replace(HOST, fentry_error="no"), Options(json=True))
+
+    told = json.loads(report)
+    assert code == 0
+    assert list(told) == ["kernel", "checks", "levels", "plan", "features"]
+    assert told["kernel"] == "6.12.0"
+    assert [list(one) for one in told["checks"]] == [["name", "ok", "fact", "hint"]] * len(NAMES)
+    assert [list(one) for one in told["levels"]] == [["level", "ok", "fact", "hint"]] * len(LEVELS)
+    assert [one["level"] for one in told["levels"]] == ["full", "victim", "record", "kmsg"]
+    assert (told["plan"]["level"], told["plan"]["hooks"][0]) == ("full", "kprobe:oom_kill_process")
+    assert (told["features"]["fentry_error"], told["features"]["layout"]["macros"]["OFF_TASK_PID"]) == ("no", 1264)
+
+
+@pytest.mark.parametrize("json_", [True, False])
+@pytest.mark.parametrize(
+    ("host", "options", "code"),
+    [
+        (HOST, {"require": "full"}, 0),
+        (replace(HOST, capabilities=0), {}, 0),
+        (replace(HOST, capabilities=0), {"require": "record"}, 77),
+        (HOST, {"level": "record", "require": "victim"}, 77),
+        (replace(HOST, capabilities=0, kmsg_error="Permission denied"), {}, 77),
+    ],
+)
+def test_the_exit_code_says_whether_this_host_will_do(monkeypatch, host, options, code, json_):
+    report, found = run_on(monkeypatch, host, Options(json=json_, **options))
+
+    assert found == code
+    if json_:
+        assert (json.loads(report)["plan"] is None) is bool(code)
+    else:
+        assert ("\nplan: " in report) is not bool(code)
+
+
+def test_without_a_plan_the_report_ends_with_the_reason(monkeypatch):
+    host = replace(HOST, capabilities=0)
+
+    report, _ = run_on(monkeypatch, host, Options(require="record"))
+
+    with pytest.raises(CannotTraceError) as caught:
+        plan(host, require="record")
+    assert " ".join(report.partition("\n\n")[2].split()).endswith(str(caught.value))
+
+
+def test_the_report_is_never_too_wide_and_no_word_of_it_is_lost():
+    bare = Features("1.0", "x86_64", 0, btf_error="b" * 40 + " x" * 60, kmsg_error="Permission denied", host_pids=False)
+    lines = doctor.text(bare, "0.26.0", "no level").decode().split("\n")
+
+    assert max(map(len, lines)) <= 110
+    assert " ".join(" ".join(lines).split()).count("x x x") > 0
+    for one in checks(bare, "0.26.0"):
+        assert f"{one.fact} {'-> ' if one.hint else ''}{one.hint}".strip() in " ".join(" ".join(lines).split())
+
+
+def test_the_example_in_the_readme_is_what_is_said_of_such_a_host(monkeypatch):
+    found = re.search(r"```console\n\$ oomtrace doctor\n(.*?)```", README.read_text(), re.DOTALL)
+    assert found
+    host = replace(HOST, kprobes=False, fentry_error="Operation not permitted")
+
+    report, _ = run_on(monkeypatch, host, Options())
+
+    assert report.partition("\n")[2] == found[1].partition("\n")[2]
+
+
+def test_with_other_pids_nobody_looks_into_proc_for_a_victim(monkeypatch):
+    asked: list[object] = []
+    for name in ("process", "command"):
+        monkeypatch.setattr(pipeline, name, lambda name=name: asked.append(name))
+    monkeypatch.setattr(pipeline, "network", lambda *, search: asked.append(("network", search)))
+
+    enrichers(Settings(host_pids=False))
+    assert asked == [("network", False)]
+
+    enrichers(Settings())
+    assert set(asked[1:]) == {"process", "command", ("network", True)}
+
+
+@pytest.mark.parametrize(
+    ("path", "pid", "ours"),
+    [
+        ("/oomtrace-demo-1", 5000, True),
+        ("/docker/0123/oomtrace-demo-1", 5000, True),
+        ("/oomtrace-demo-2", 7, False),
+        (None, 7, True),
+        (None, 5000, False),
+    ],
+)
+def test_the_demo_knows_its_victim_by_its_cgroup_first(path, pid, ours):
+    memcg = record.Memcg(path=path) if path else None
+    one = kill(process=record.Process(pid=pid, tid=pid), oom=record.Oom(incident="", memcg=memcg))
+
+    assert demo._is_ours(one, 7, ScratchCgroup(Path("/x"), "/oomtrace-demo-1", 1)) is ours
