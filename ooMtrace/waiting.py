@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import select
 import signal
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from types import FrameType, TracebackType
 
 STOP = (signal.SIGINT, signal.SIGTERM)
@@ -15,19 +16,23 @@ STOP = (signal.SIGINT, signal.SIGTERM)
 class Waiter:
     """Sleeps without any wake-up while nothing happens. Use it as a context manager in the main thread.
 
+    Args:
+        fds: Says which file descriptors become readable when something happens.
+        output: Where lines go, if that may be a pipe.
+
     Attributes:
         stopped: SIGINT or SIGTERM has come.
         unread: The reader of our output has gone.
     """
 
-    def __init__(self, fds: Iterable[int], output: int | None = None) -> None:
+    def __init__(self, fds: Callable[[], Iterable[int]], output: int | None = None) -> None:
         self.stopped = False
         self.unread = False
+        self._fds = fds
+        self._watched: set[int] = set()
         self._output = output
         self._hangup = False
         self._poll = select.poll()
-        for fd in fds:
-            self._poll.register(fd, select.POLLIN)
         if output is not None:
             self._poll.register(output, 0)  # a pipe without a reader reports POLLERR unasked
 
@@ -63,6 +68,7 @@ class Waiter:
         """
         if self.stopped:
             return
+        self._watch()
         if blocked is not None:
             self._poll.register(blocked, select.POLLOUT)
         for fd, events in self._poll.poll(timeout_ms):
@@ -70,10 +76,22 @@ class Waiter:
                 os.read(fd, 4096)
             elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
                 self.unread = True
+            elif fd in self._watched and events & ~select.POLLIN:  # of a CPU that has gone: it would wake us for ever
+                self._poll.unregister(fd)
         if blocked == self._output and blocked is not None:
             self._poll.modify(blocked, 0)
         elif blocked is not None:
             self._poll.unregister(blocked)
+
+    def _watch(self) -> None:
+        """Watch what there is now: CPUs come and go."""
+        there = set(self._fds())
+        for fd in self._watched - there:
+            with suppress(KeyError):
+                self._poll.unregister(fd)
+        for fd in there - self._watched:
+            self._poll.register(fd, select.POLLIN)
+        self._watched = there
 
     def take_hangup(self) -> bool:
         """Say whether SIGHUP has come since the last call."""

@@ -31,7 +31,7 @@ def run(options: Options, say: Say) -> int:
     """
     with (
         attached(options, say) as tracer,
-        Waiter(tracer.fds()) as waiter,
+        Waiter(tracer.fds) as waiter,
         scratch_cgroup(f"oomtrace-demo-{os.getpid()}") as cgroup,
     ):
         say(f"killing a process of our own in {cgroup.folder}, limit {LIMIT >> 20} MiB")

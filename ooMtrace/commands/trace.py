@@ -38,7 +38,7 @@ def run(options: Options, say: Say) -> int:
     with (
         _kept(options.state, say) as kept,
         attached(options, say, kept.state) as tracer,
-        Waiter(tracer.fds(), output) as waiter,
+        Waiter(tracer.fds, output) as waiter,
         _ready(options.ready_file),
     ):
         desk = _Desk(tracer, outbox, kept, pretty=options.pretty)

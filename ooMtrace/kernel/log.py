@@ -43,10 +43,6 @@ class KernelLog:
                 return
             yield record
 
-    def rewind(self) -> None:
-        """Go back to the oldest record that is left."""
-        os.lseek(self.fd, 0, os.SEEK_SET)
-
     def close(self) -> None:
         """Close it."""
         os.close(self.fd)

@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.kernel.hotplug import Hotplug
 from ooMtrace.kernel.plan import INSTALL_BCC, Plan
 from ooMtrace.probe.headers import header_tree, sources
 from ooMtrace.probe.residency import give_back_compiler
@@ -66,7 +67,7 @@ class Probe:
         self._lost = 0
         self._bpf: Any = None
         self._lib: Any = None
-        self._readers: list[int] = []
+        self._hotplug = Hotplug()
         bcc = _import_bcc()
         with _captured_output() as log:
             try:
@@ -84,9 +85,9 @@ class Probe:
     def close(self) -> None:
         """Detach everything; harmless when done twice."""
         if self._bpf is not None:
-            self._readers = []
             self._bpf.cleanup()
             self._bpf = None
+        self._hotplug.close()
 
     def _load(self, bcc: Any) -> None:  # noqa: ANN401 (BCC has no types)
         folder = sources()
@@ -101,7 +102,6 @@ class Probe:
             self._attach(hook)
         self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=buffer_pages(), lost_cb=self._lose)
         self._lib = bcc.lib
-        self._readers = list(self._bpf.perf_buffers.values())
 
     def _attach(self, hook: str) -> None:
         kind, _, name = hook.partition(":")
@@ -125,8 +125,9 @@ class Probe:
         self._lost += count
 
     def fds(self) -> list[int]:
-        """Return the file descriptors to wait on: readable means that `read` has something."""
-        return [self._lib.perf_reader_fd(reader) for reader in self._readers]
+        """Return the file descriptors to wait on: readable means that `read` has something. CPUs may come."""
+        readers = map(self._lib.perf_reader_fd, self._bpf.perf_buffers.values())
+        return [*readers, *self._hotplug.fds()]
 
     def read(self) -> list[bytes]:
         """Return the records that have arrived since the last call, without waiting.
@@ -134,14 +135,33 @@ class Probe:
         BCC's own perf_buffer_poll() polls, and poll(2) on a perf buffer says only once that it is readable: who has
         waited on `fds` must not be asked to wait again. (BCC 0.18 has no perf_buffer_consume().)
         """
-        for reader in self._readers:
+        for reader in self._bpf.perf_buffers.values():
             self._lib.perf_reader_event_read(ctypes.c_void_p(reader))
+        for cpu in self._hotplug.came():
+            with suppress(ProbeError):  # gone again: what dies there is missing from the books, and will be said to be
+                self._renew(cpu)
         records, self._records = self._records, []
         return records
 
     def counted(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached, whether told of or lost."""
         return int(self._bpf["tally"][0].kills)
+
+    def _renew(self, cpu: int) -> None:
+        """Open the buffer of a CPU that has come: it was not there at start, or has been away and its buffer is dead.
+
+        BCC's open_perf_buffer() opens those of all CPUs. What dies there before we get here is lost, but counted.
+        """
+        table, buffers = self._bpf["sightings"], self._bpf.perf_buffers
+        old = buffers.pop((id(table), cpu), None)
+        wakeup = (1,) if "wakeup_events" in table._open_perf_buffer.__code__.co_varnames else ()  # since BCC 0.21
+        try:
+            table._open_perf_buffer(cpu, self._receive, buffer_pages(), self._lose, *wakeup)
+        except Exception as error:  # BCC raises nothing narrower
+            raise ProbeError(f"no buffer can be opened for CPU {cpu}: {error}") from error
+        finally:
+            if old:  # only now: two have never the same file descriptor
+                self._lib.perf_reader_free(ctypes.c_void_p(old))
 
     def take_lost(self) -> int:
         """Return how many records were lost since the last call: the buffer was full."""

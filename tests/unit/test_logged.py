@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The kernel log as a source: reports while they are printed, each kill once and with its number."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sightings import HOST, NOW
+
+from ooMtrace.kernel.log import KernelLog
+from ooMtrace.kmsg.compose import Origin
+from ooMtrace.kmsg.history import history
+from ooMtrace.logged import QUIET_NS, Logged
+
+FIXTURES = Path(__file__).parent.parent / "fixtures/kmsg"
+BOTH = (FIXTURES / "format-kmsg.log").read_bytes().splitlines(keepends=True)
+REPORT = BOTH[2:102]
+"""The second of its two kills, with what the kernel printed before it."""
+
+LATER = 1 << 62
+
+
+class Arrivals:
+    base: int | None = 40
+
+    def __init__(self) -> None:
+        self.noted: list[tuple[int, int | None]] = []
+
+    def arrived(self, counted: int, tid: int | None) -> None:
+        self.noted.append((counted, tid))
+
+
+class FakeLog:
+    """A kernel log that others append to: /dev/kmsg gives one record for each read."""
+
+    def __init__(self) -> None:
+        self.fd, self.gaps = 99, 0
+        self.fresh: list[bytes] = []
+
+    def records(self) -> Iterator[bytes]:
+        while self.fresh:
+            yield self.fresh.pop(0)
+
+    def close(self) -> None:
+        self.fd = -1
+
+
+@pytest.fixture
+def log() -> FakeLog:
+    return FakeLog()
+
+
+@pytest.fixture
+def source(log: FakeLog) -> Logged:
+    return Logged(log, HOST)  # type: ignore[arg-type]
+
+
+def at(ktime: int):
+    return replace(NOW, monotonic=ktime)
+
+
+def test_a_report_is_told_when_it_is_over_and_not_before(source, log):
+    arrivals = Arrivals()
+    before = time.monotonic_ns()
+    for line in REPORT:
+        log.fresh.append(line)
+        assert list(source.kills(at(before), arrivals)) == []
+    due = source.next_due()
+    assert due is not None
+    assert due >= before + QUIET_NS
+    (kill,) = source.kills(at(due), arrivals)
+
+    assert kill.source == "kmsg"
+    assert kill.oom.number == 41
+    assert kill.id == f"12345678-41-{kill.process.tid}"
+    assert kill.host == HOST
+    assert arrivals.noted == [(1, kill.process.tid)]
+    assert source.next_due() is None
+    assert list(source.kills(at(LATER), arrivals)) == []
+
+
+def test_half_a_report_waits_for_its_kill(source, log):
+    log.fresh += REPORT[: len(REPORT) // 2]
+    assert list(source.kills(at(LATER), Arrivals())) == []
+    assert source.next_due() is None
+    log.fresh += REPORT[len(REPORT) // 2 :]
+    (kill,) = source.kills(at(LATER), Arrivals())
+
+    assert kill.oom.trigger is not None
+    assert kill.oom.constraint is not None
+
+
+def test_at_the_end_nothing_waits(source, log):
+    log.fresh += REPORT
+    (kill,) = source.rest(at(0), Arrivals())
+
+    assert kill.oom.number == 41
+
+
+def test_it_counts_before_it_tells(source, log):
+    assert source.counted() == 0
+    log.fresh += REPORT
+    assert source.counted() == 1
+    assert len(list(source.rest(at(0), Arrivals()))) == 1
+
+
+def test_where_the_kernel_does_not_count_the_ids_are_times(source, log):
+    arrivals = Arrivals()
+    arrivals.base = None
+    log.fresh += REPORT
+    (kill,) = source.rest(at(0), arrivals)
+
+    assert kill.oom.number is None
+    assert kill.id != f"12345678-41-{kill.process.tid}"
+
+
+def test_records_that_were_overwritten_are_said_to_be_lost(source, log):
+    log.gaps = 2
+
+    assert source.take_lost() == 2
+    assert source.take_lost() == 0
+
+
+def test_noise_is_no_kill(source, log):
+    log.fresh += [b"6,1,2,-;eth0: link up\n SUBSYSTEM=net\n", b"13,2,3,-;Killed process 1 (forged)\n", b"damaged\n"]
+    arrivals = Arrivals()
+
+    assert list(source.rest(at(LATER), arrivals)) == []
+    assert arrivals.noted == []
+    assert source.counted() == 0
+
+
+def test_a_history_is_numbered_from_its_end():
+    found = history(REPORT * 3, Origin("2026-11-24T04:00:00.000000Z", HOST), 17)
+
+    assert [kill.oom.number for kill in found.kills] == [15, 16, 17]
+    assert found.before == 14
+    assert found.again == frozenset()
+
+
+def test_a_groups_first_victim_dies_twice_in_the_kernels_count():
+    records = []
+    for place, line in enumerate((FIXTURES / "vm-7.3-group.log").read_bytes().splitlines()):
+        text = line.partition(b"] ")[2]
+        records.append(b"6,%d,%d,-;%s\n" % (place, place, text))
+    found = history(records, Origin("2026-11-24T04:00:00.000000Z", HOST), 100)
+
+    killed = [one for one in records if b"Killed process" in one]
+    assert len(killed) == 9
+    assert found.before == 91
+    assert len(found.kills) == 8
+    assert len(found.again) == 1
+    assert {kill.oom.number for kill in found.kills} | found.again == set(range(92, 101))
+
+
+def test_the_log_itself_is_read_record_by_record_from_where_it_was_opened(tmp_path):
+    file = tmp_path / "kmsg"
+    file.write_bytes(b"before\n")
+    log, late = KernelLog(file), KernelLog(file, at_end=True)
+    with file.open("ab") as more:
+        more.write(b"after\n")
+
+    assert b"".join(log.records()) == b"before\nafter\n"
+    assert b"".join(late.records()) == b"after\n"
+    for one in (log, late):
+        one.close()
+        with pytest.raises(OSError, match="Bad file"):
+            os.fstat(one.fd)

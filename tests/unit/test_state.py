@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What one run leaves to the next, and what is not believed."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ooMtrace.state import State, parse
+
+BOOT = "1cfd1ec5-69f6-4723-812e-ff5c67412017"
+STATE = State(BOOT, 17, "2026-11-24T02:31:33.321081Z")
+
+
+def test_it_is_read_as_it_was_written():
+    assert STATE.dump() == (
+        b"oomtrace-state 1\nboot_id 1cfd1ec5-69f6-4723-812e-ff5c67412017\noom_kill 17\ntime 2026-11-24T02:31:33.321081Z\n"
+    )
+    assert parse(STATE.dump()) == STATE
+
+
+@pytest.mark.parametrize("size", range(len(STATE.dump())))
+def test_a_part_of_it_is_not_believed(size):
+    assert parse(STATE.dump()[:size]) is None
+
+
+@given(st.binary(max_size=200))
+def test_anything_else_is_none(data):
+    assert parse(data) is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new"), [(b"17", b"-17"), (b"17", b"1" * 19), (b"state 1", b"state 2"), (b"T02", b"\xff02"), (b"17", b"")]
+)
+def test_what_no_run_writes_is_none(old, new):
+    assert parse(STATE.dump().replace(old, new)) is None
+
+
+def test_after_another_boot_the_kernel_counts_from_0():
+    assert STATE.settled(BOOT) == 17
+    assert STATE.settled("another") == 0
+    assert STATE.settled(None) == 0
