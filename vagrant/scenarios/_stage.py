@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _checks import at, check_form, check_full, check_level_record, check_level_victim
+from _kmsg import check_log
 from _log import Report, reports
 from _tracers import StandingTracer
 from support.tracer import Line
@@ -136,6 +137,11 @@ class Stage:
         for line in lines:
             print(f"  {line['message']}", flush=True)
 
+    def check_log(self) -> None:
+        """Hold what the log says of the scenario's kills against the lines."""
+        if logged := self.log.kills():
+            print(check_log(self.full.kills(), logged.keys(), self.equal), flush=True)
+
     def _check_counts(self, told: list[Line]) -> None:
         """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""
         logged = [kill.pid for report in self.reports() for kill in report.kills]
@@ -201,6 +207,7 @@ def stage() -> Iterator[Stage]:
     with setting("/proc/sys/vm/overcommit_memory", "1"), ExitStack() as stack:
         one = Stage(stack)
         yield one
+        one.check_log()
     if one.problems:
         sys.exit(f"{len(one.problems)} wrong")
     if SHOW:

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The second source as a witness: what `oomtrace logs` makes of the kernel's own log, held against level `full`."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Collection
+from datetime import datetime
+
+from _checks import CPUS, Equal, at, flat, near, slack
+from _log import PAGE
+from support.tracer import COMMAND, Line
+
+OF_ONE_SOURCE = {
+    "id",  # an instant: that of the mark for one, of a line of the log for the other
+    "oom.incident",  # the same
+    "time",  # the same, and held together below
+    "seq",  # number of the line, among those of one source
+    "observed",  # when it was read
+    "source",
+    "derived",  # what this source could not read
+    "missing",
+    "message",  # made of the facts, of which the log has fewer
+}
+MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
+"""What may change between mark and print while another CPU runs, and how much is a page of it."""
+
+LEAST, LEAST_OF_A_KILL = 30, 10
+"""Facts of a kill that both have: with its report whole, and with nothing but its own line left by the rate limit."""
+
+CLOCKS_APART_S = 0.5
+
+
+def check_log(lines: Collection[Line], logged: Collection[int], equal: Equal) -> str:
+    """Compare every fact that both sources have; return how much that was.
+
+    Args:
+        lines: Of level `full`.
+        logged: The threads that the kernel's log, as far as it is still there, says it has killed.
+    """
+    told = [line for line in _logs() if line["process"]["tid"] in logged]
+    equal("log: one line each", sorted(line["process"]["tid"] for line in told), sorted(logged))
+    full = {line["process"]["tid"]: line for line in lines}
+    pairs = [(line, full[line["process"]["tid"]]) for line in told if line["process"]["tid"] in full]
+    equal("log: kills that were traced, too", len(pairs), len(logged))
+    shared = [_shared(*pair, equal) for pair in pairs]
+    apart = max((abs(_seconds(line, seen)) for line, seen in pairs), default=0)
+    return f"kmsg: {len(pairs)} kills, {sum(shared)} facts, at least {min(shared, default=0)}, times {apart:.6f} s apart"
+
+
+def _logs() -> list[Line]:
+    done = subprocess.run([COMMAND, "logs"], check=True, capture_output=True)
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def _shared(line: Line, full: Line, equal: Equal) -> int:
+    """Compare one kill; return how many facts were equal."""
+    left, right = flat(line), flat(full)
+    names = sorted((left.keys() & right.keys()) - OF_ONE_SOURCE)
+    for name in names:
+        equal(f"log, tid {full['process']['tid']}: {name}", _near(name, left[name], right[name], full), right[name])
+    least = LEAST if at(line, "oom.constraint") else LEAST_OF_A_KILL
+    equal("log: enough facts", len(names) >= least, True)
+    equal("log: time", abs(_seconds(line, full)) < CLOCKS_APART_S, True)
+    return len(names)
+
+
+def _near(name: str, got: object, expected: object, full: Line) -> object:
+    page = next((page for one, page in MOVING.items() if name == one or name.startswith(f"{one}.")), 0)
+    if not page or CPUS == 1 or not isinstance(got, int) or not isinstance(expected, int):
+        return got
+    return near(got, expected, slack(full) * page)
+
+
+def _seconds(line: Line, full: Line) -> float:
+    """How much later the log says that it was."""
+    times = [datetime.fromisoformat(one["time"]) for one in (line, full)]
+    return (times[0] - times[1]).total_seconds()
