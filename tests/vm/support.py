@@ -31,6 +31,10 @@ WORDS = {
     "container": "a process in a podman container",
     "cpuset": "cpuset (two memory nodes)",
     "mempolicy": "memory policy (two memory nodes)",
+    "vanished": "the cgroup removed as soon as it can be",
+    "clock_step": "the clock set while tracing",
+    "no_tracefs": "tracefs unmounted while tracing",
+    "hotplug": "a CPU goes and comes back while tracing",
 }
 HEAD = """\
 # What has been seen to work

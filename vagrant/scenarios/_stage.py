@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _checks import at, check_form, check_full, check_level_record, check_level_victim
-from _kmsg import check_log
+from _kmsg import CLOCKS_APART_S, check_log
 from _log import Report, reports
 from _tracers import StandingTracer
 from support.tracer import Line
@@ -44,6 +44,7 @@ class Stage:
         self._made = 0
         self._title = ""
         self.problems: list[str] = []
+        self.clocks_apart_s = CLOCKS_APART_S
         levels = ("full",) if SHOW else ("full", "victim", "record")
         self.tracers = {level: stack.enter_context(StandingTracer(level)) for level in levels}
         self.full = self.tracers["full"]
@@ -140,7 +141,8 @@ class Stage:
     def check_log(self) -> None:
         """Hold what the log says of the scenario's kills against the lines."""
         if logged := self.log.kills():
-            print(check_log(self.full.kills(), logged.keys(), self.equal), flush=True)
+            lost, apart = self.full.lost(), self.clocks_apart_s
+            print(check_log(self.full.kills(), logged.keys(), lost, apart, self.equal), flush=True)
 
     def _check_counts(self, told: list[Line]) -> None:
         """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""
