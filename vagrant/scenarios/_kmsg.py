@@ -26,7 +26,7 @@ OF_ONE_SOURCE = {
 MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
 """What may change between mark and print while another CPU runs, and how much is a page of it."""
 
-LEAST, LEAST_OF_A_KILL = 30, 10
+LEAST, LEAST_OF_A_KILL = 30, 15
 """Facts of a kill that both have: with its report whole, and with nothing but its own line left by the rate limit."""
 
 CLOCKS_APART_S = 0.5
@@ -51,7 +51,9 @@ def check_log(lines: Collection[Line], logged: Collection[int], lost: int, apart
     times = [_seconds(*pair) for pair in pairs] or [0.0]
     equal("log: times", max(map(abs, times)) < apart, True)
     spread = f"{min(times):+.6f} to {max(times):+.6f} s"
-    return f"kmsg: {len(pairs)} kills, {sum(shared)} facts, at least {min(shared, default=0)} of each, {spread}"
+    return (
+        f"the log agrees: {len(pairs)} kills, {sum(shared)} facts, {min(shared, default=0)} or more of each, {spread}"
+    )
 
 
 def _logs() -> list[Line]:
@@ -64,9 +66,12 @@ def _shared(line: Line, full: Line, equal: Equal) -> int:
     left, right = flat(line), flat(full)
     names = sorted((left.keys() & right.keys()) - OF_ONE_SOURCE)
     for name in names:
-        equal(f"log, tid {full['process']['tid']}: {name}", _near(name, left[name], right[name], full), right[name])
-    least = LEAST if at(line, "oom.constraint") else LEAST_OF_A_KILL
-    equal("log: enough facts", len(names) >= least, True)
+        got, expected = left[name], right[name]
+        if name == "oom.gfp_mask.flags":  # a set: kernels differ in the order in which they print it
+            got, expected = sorted(got), sorted(expected)
+        equal(f"log, tid {full['process']['tid']}: {name}", _near(name, got, expected, full), expected)
+    whole = at(line, "oom.gfp_mask") and at(line, "oom.constraint")
+    equal("log: enough facts", len(names) >= (LEAST if whole else LEAST_OF_A_KILL), True)
     return len(names)
 
 
