@@ -5,10 +5,10 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from _checks import CPUS, Equal, at, flat, near, slack
+from _checks import CPUS, Equal, flat, near, slack
 from _log import PAGE
 from support.tracer import COMMAND, Line
 
@@ -26,19 +26,19 @@ OF_ONE_SOURCE = {
 MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
 """What may change between mark and print while another CPU runs, and how much is a page of it."""
 
-LEAST, LEAST_OF_A_KILL = 30, 15
+LEAST = {True: 30, False: 15}
 """Facts of a kill that both have: with its report whole, and with nothing but its own line left by the rate limit."""
 
 CLOCKS_APART_S = 0.5
 """printk() stamps with local_clock(), which nobody slews and which began a little before CLOCK_MONOTONIC."""
 
 
-def check_log(lines: Collection[Line], logged: Collection[int], lost: int, apart: float, equal: Equal) -> str:
+def check_log(lines: Collection[Line], logged: Mapping[int, bool], lost: int, apart: float, equal: Equal) -> str:
     """Compare every fact that both sources have; return how much that was.
 
     Args:
         lines: Of level `full`.
-        logged: The threads that the kernel's log, as far as it is still there, says it has killed.
+        logged: The threads that the log, as far as it is still there, calls killed; whether with a report of their own.
         lost: How many of them level `full` says that it has not seen.
         apart: Seconds that the times may differ by.
     """
@@ -47,13 +47,14 @@ def check_log(lines: Collection[Line], logged: Collection[int], lost: int, apart
     full = {line["process"]["tid"]: line for line in lines}
     pairs = [(line, full[line["process"]["tid"]]) for line in told if line["process"]["tid"] in full]
     equal("log: kills that were traced, too", len(pairs), len(logged) - lost)
-    shared = [_shared(*pair, equal) for pair in pairs]
+    shared = [_shared(line, seen, equal) for line, seen in pairs]
+    for (line, _), facts in zip(pairs, shared, strict=True):
+        tid = line["process"]["tid"]
+        equal(f"log, tid {tid}: {facts} facts are enough", facts >= LEAST[logged[tid]], True)
     times = [_seconds(*pair) for pair in pairs] or [0.0]
     equal("log: times", max(map(abs, times)) < apart, True)
-    spread = f"{min(times):+.6f} to {max(times):+.6f} s"
-    return (
-        f"the log agrees: {len(pairs)} kills, {sum(shared)} facts, {min(shared, default=0)} or more of each, {spread}"
-    )
+    least, spread = min(shared, default=0), f"{min(times):+.6f} to {max(times):+.6f} s"
+    return f"kernel log: {len(pairs)} kills, {sum(shared)} facts, of each at least {least}, clocks {spread}"
 
 
 def _logs() -> list[Line]:
@@ -70,8 +71,6 @@ def _shared(line: Line, full: Line, equal: Equal) -> int:
         if name == "oom.gfp_mask.flags":  # a set: kernels differ in the order in which they print it
             got, expected = sorted(got), sorted(expected)
         equal(f"log, tid {full['process']['tid']}: {name}", _near(name, got, expected, full), expected)
-    whole = at(line, "oom.gfp_mask") and at(line, "oom.constraint")
-    equal("log: enough facts", len(names) >= (LEAST if whole else LEAST_OF_A_KILL), True)
     return len(names)
 
 

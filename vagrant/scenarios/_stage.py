@@ -140,9 +140,11 @@ class Stage:
 
     def check_log(self) -> None:
         """Hold what the log says of the scenario's kills against the lines."""
-        if logged := self.log.kills():
-            lost, apart = self.full.lost(), self.clocks_apart_s
-            print(check_log(self.full.kills(), logged.keys(), lost, apart, self.equal), flush=True)
+        reported = {report.kills[0].pid for report in self.reports() if report.chosen and report.kills}
+        logged = {tid: tid in reported for tid in self.log.kills()}
+        if logged:
+            said = check_log(self.full.kills(), logged, self.full.lost(), self.clocks_apart_s, self.equal)
+            print(said, flush=True)
 
     def _check_counts(self, told: list[Line]) -> None:
         """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""
