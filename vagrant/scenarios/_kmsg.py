@@ -33,16 +33,19 @@ CLOCKS_APART_S = 0.5
 """printk() stamps with local_clock(), which nobody slews and which began a little before CLOCK_MONOTONIC."""
 
 
-def check_log(lines: Collection[Line], logged: Mapping[int, bool], lost: int, apart: float, equal: Equal) -> str:
+def check_log(
+    told: Collection[Line], lines: Collection[Line], logged: Mapping[int, bool], lost: int, apart: float, equal: Equal
+) -> str:
     """Compare every fact that both sources have; return how much that was.
 
     Args:
+        told: Of level `kmsg`.
         lines: Of level `full`.
         logged: The threads that the log, as far as it is still there, calls killed; whether with a report of their own.
         lost: How many of them level `full` says that it has not seen.
         apart: Seconds that the times may differ by.
     """
-    told = [line for line in _logs() if line["process"]["tid"] in logged]
+    told = [line for line in told if line["process"]["tid"] in logged]
     equal("log: one line each", sorted(line["process"]["tid"] for line in told), sorted(logged))
     full = {line["process"]["tid"]: line for line in lines}
     pairs = [(line, full[line["process"]["tid"]]) for line in told if line["process"]["tid"] in full]
@@ -57,7 +60,8 @@ def check_log(lines: Collection[Line], logged: Mapping[int, bool], lost: int, ap
     return f"kernel log: {len(pairs)} kills, {sum(shared)} facts, of each at least {least}, clocks {spread}"
 
 
-def _logs() -> list[Line]:
+def logs() -> list[Line]:
+    """Return what `oomtrace logs` makes of the log of this boot, as far as it is still there."""
     done = subprocess.run([COMMAND, "logs"], check=True, capture_output=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _checks import at, check_form, check_full, check_level_record, check_level_victim
-from _kmsg import CLOCKS_APART_S, check_log
+from _kmsg import CLOCKS_APART_S, check_log, logs
 from _log import Report, reports
 from _tracers import StandingTracer
 from support.tracer import Line
@@ -143,8 +143,8 @@ class Stage:
         reported = {report.kills[0].pid for report in self.reports() if report.chosen and report.kills}
         logged = {tid: tid in reported for tid in self.log.kills()}
         if logged:
-            said = check_log(self.full.kills(), logged, self.full.lost(), self.clocks_apart_s, self.equal)
-            print(said, flush=True)
+            lost, apart = self.full.lost(), self.clocks_apart_s
+            print(check_log(logs(), self.full.kills(), logged, lost, apart, self.equal), flush=True)
 
     def _check_counts(self, told: list[Line]) -> None:
         """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""

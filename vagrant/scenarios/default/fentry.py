@@ -5,7 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from _kmsg import CLOCKS_APART_S, check_log
+from _kmsg import CLOCKS_APART_S, check_log, logs
 from support.tracer import COMMAND
 
 # A private mount hides the one place where a kernel shows that it has kprobes.
@@ -37,4 +37,4 @@ def same(what: str, got: object, expected: object) -> None:
     assert got == expected, what
 
 
-print(check_log([line], {line["process"]["tid"]: True}, 0, CLOCKS_APART_S, same))
+print(check_log(logs(), [line], {line["process"]["tid"]: True}, 0, CLOCKS_APART_S, same))
