@@ -59,13 +59,14 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
     oom, derived = _oom(report, killed, row, page, verdict, _incident(report, host))
     oom = replace(oom, number=_number(killed, origin))
     time = _time(killed.line, origin)
+    worked_out = time is not None and (killed.line.guessed or killed.line.wall is None)
     return record.OomKill(
         id=_id(killed, host, oom.number),
         time=time,
         observed=origin.observed,
         message=in_words(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
         source="kmsg",
-        derived=(*derived, *(("time",) if killed.line.guessed and time is not None else ())),
+        derived=(*derived, *(("time",) if worked_out else ())),
         host=host,
         oom=oom,
         process=process,
@@ -86,6 +87,7 @@ def _id(killed: Killed, host: record.Host, number: int | None) -> str:
 
 
 def _time(line: Line, origin: Origin) -> str | None:
+    """Tell when it was. The kernel's own clock is worked out: nobody sets that one right (local_clock())."""
     wall = line.wall
     if wall is None and line.ktime is not None and origin.booted is not None:
         wall = origin.booted + line.ktime

@@ -15,7 +15,8 @@ STATE = State(BOOT, 17, "2026-11-24T02:31:33.321081Z")
 
 def test_it_is_read_as_it_was_written():
     assert STATE.dump() == (
-        b"oomtrace-state 1\nboot_id 1cfd1ec5-69f6-4723-812e-ff5c67412017\noom_kill 17\ntime 2026-11-24T02:31:33.321081Z\n"
+        b"oomtrace-state 1\nboot_id 1cfd1ec5-69f6-4723-812e-ff5c67412017\noom_kill 17\n"
+        b"time 2026-11-24T02:31:33.321081Z\n"
     )
     assert parse(STATE.dump()) == STATE
 

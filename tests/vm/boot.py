@@ -19,8 +19,8 @@ END_MARKER = re.compile(r"^VM-END status=(\d+)", re.MULTILINE)
 # What a dying kernel says first; the earliest match in the console is the cause, the rest follows.
 DEATHS = re.compile(r"Kernel panic - not syncing: .*|Oops: .*|BUG: .*|general protection fault.*")
 OUT_DISK_MB = 256
-# One virtual CPU: with two, QEMU's multi-threaded emulation makes kernel 7.3 oops on its own
-# live-patched code now and then. An oops is made a panic, so that a broken guest ends at once;
+# One virtual CPU unless a machine asks for more: with two, QEMU's multi-threaded emulation makes kernel 7.3 oops on its
+# own live-patched code now and then. An oops is made a panic, so that a broken guest ends at once;
 # `quiet` keeps the OOM reports off the slow emulated serial line (they are in dmesg.txt).
 COMMAND_LINE = f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init console=ttyS0 quiet oops=panic panic=-1"
 
@@ -44,6 +44,7 @@ def boot(
     out: Path,
     *,
     memory_mb: int = 1024,
+    cpus: int = 1,
     numa_nodes: int = 1,
     cmdline_extra: Sequence[str] = (),
     time_limit_s: float,
@@ -62,7 +63,7 @@ def boot(
     command = [
         # whatever ends this process, a guest must not outlive it
         *("setpriv", "--pdeathsig", "KILL"),
-        *_machine(memory_mb, numa_nodes),
+        *_machine(memory_mb, cpus, numa_nodes),
         *("-kernel", str(kernel), "-append", " ".join([COMMAND_LINE, *cmdline_extra])),
         *_disk("root", image, "snapshot=on"),
         *_disk("payload", payload_tar, "readonly=on"),
@@ -79,8 +80,8 @@ def boot(
     return result
 
 
-def _machine(memory_mb: int, numa_nodes: int) -> list[str]:
-    command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", "1"]
+def _machine(memory_mb: int, cpus: int, numa_nodes: int) -> list[str]:
+    command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", str(cpus)]
     command += ["-m", str(memory_mb), "-nodefaults", "-display", "none", "-no-reboot"]
     if numa_nodes > 1:
         for node in range(numa_nodes):

@@ -54,6 +54,7 @@ class Machine:
     memory_mb: int
     time_limit_s: int
     scenario_limit_s: int = 120
+    cpus: int = 1
     numa_nodes: int = 1
     cmdline: tuple[str, ...] = ()
     kernels: tuple[str, ...] = ()

@@ -149,6 +149,7 @@ def _boot(cell: Cell, prepared: Prepared, options: argparse.Namespace, out: Path
             folder,
             out,
             memory_mb=machine.memory_mb,
+            cpus=machine.cpus,
             numa_nodes=machine.numa_nodes,
             cmdline_extra=(
                 f"oomtrace.machine={machine.name}",

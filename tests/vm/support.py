@@ -31,13 +31,18 @@ WORDS = {
     "container": "a process in a podman container",
     "cpuset": "cpuset (two memory nodes)",
     "mempolicy": "memory policy (two memory nodes)",
+    "vanished": "the cgroup removed as soon as it can be",
+    "clock_step": "the clock set while tracing",
+    "no_tracefs": "tracefs unmounted while tracing",
+    "hotplug": "a CPU goes and comes back while tracing",
 }
 HEAD = """\
 # What has been seen to work
 
 Written by `make support-table` from the last `make test-vm`, which boots these Debian kernels in QEMU. A tracer of
 each level runs during every scenario. `yes`: the lines of all three levels were right, `full` to the page and to the
-kilobyte of the kernel's own log, `victim` and `record` in all that they can know. `-`: this kernel cannot do that.
+kilobyte of the kernel's own log, `victim` and `record` in all that they can know, and `oomtrace logs` in all that the
+log has of the same kills. `-`: this kernel cannot do that.
 BCC is 0.26 (Debian 12, Python 3.11) or, in the columns marked trixie, 0.31 (Debian 13, Python 3.13).
 
 """

@@ -166,8 +166,8 @@ CLOCK_ERROR_S = 0.1
 def check_level_victim(line: Line, full: Line, equal: Equal) -> None:
     """Level `victim` must come to the same but for the decision's own words."""
     equal("source", line["source"], "victim")
-    left, right = _flat(line), _flat(full)
-    times = [datetime.fromisoformat(flat.pop("process.creation.time")) for flat in (left, right)]
+    left, right = flat(line), flat(full)
+    times = [datetime.fromisoformat(facts.pop("process.creation.time")) for facts in (left, right)]
     equal("creation", abs((times[0] - times[1]).total_seconds()) < CLOCK_ERROR_S, True)
     # with several memory nodes it can't tell a cpuset or a policy from the whole machine, and must say so
     unknown = {name for name in ("oom.scope", "oom.limit_bytes") if name in line["missing"] and NODES > 1}
@@ -176,10 +176,11 @@ def check_level_victim(line: Line, full: Line, equal: Equal) -> None:
             equal(name, left.get(name), right.get(name))
 
 
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """Return all facts of a line, by their dotted names."""
     if not isinstance(value, dict):
         return {prefix: value}
-    return {k: v for key, part in value.items() for k, v in _flat(part, f"{prefix}.{key}" if prefix else key).items()}
+    return {k: v for key, part in value.items() for k, v in flat(part, f"{prefix}.{key}" if prefix else key).items()}
 
 
 def check_level_record(line: Line, full: Line, equal: Equal) -> None:

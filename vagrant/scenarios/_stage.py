@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from _checks import at, check_form, check_full, check_level_record, check_level_victim
+from _kmsg import CLOCKS_APART_S, check_log, logs
 from _log import Report, reports
 from _tracers import StandingTracer
 from support.tracer import Line
@@ -43,6 +44,7 @@ class Stage:
         self._made = 0
         self._title = ""
         self.problems: list[str] = []
+        self.clocks_apart_s = CLOCKS_APART_S
         levels = ("full",) if SHOW else ("full", "victim", "record")
         self.tracers = {level: stack.enter_context(StandingTracer(level)) for level in levels}
         self.full = self.tracers["full"]
@@ -136,6 +138,14 @@ class Stage:
         for line in lines:
             print(f"  {line['message']}", flush=True)
 
+    def check_log(self) -> None:
+        """Hold what the log says of the scenario's kills against the lines."""
+        reported = {report.kills[0].pid for report in self.reports() if report.chosen and report.kills}
+        logged = {tid: tid in reported for tid in self.log.kills()}
+        if logged:
+            lost, apart = self.full.lost(), self.clocks_apart_s
+            print(check_log(logs(), self.full.kills(), logged, lost, apart, self.equal), flush=True)
+
     def _check_counts(self, told: list[Line]) -> None:
         """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""
         logged = [kill.pid for report in self.reports() for kill in report.kills]
@@ -201,6 +211,7 @@ def stage() -> Iterator[Stage]:
     with setting("/proc/sys/vm/overcommit_memory", "1"), ExitStack() as stack:
         one = Stage(stack)
         yield one
+        one.check_log()
     if one.problems:
         sys.exit(f"{len(one.problems)} wrong")
     if SHOW:

@@ -59,6 +59,10 @@ class StandingTracer(RunningTracer):
     def kills(self) -> list[Line]:
         return [line for line in self.lines() if line["event"] == "oom_kill"]
 
+    def lost(self) -> int:
+        """Return how many kills it says that it has not seen."""
+        return sum(line["lost"]["count"] for line in self.lines() if line["event"] == "oom_lost")
+
     def wait(self, enough: Callable[[list[Line]], bool]) -> list[Line]:
         """Wait for lines, but not for ever, and return the kills: what is missing, the checks will say."""
         deadline = time.monotonic() + PATIENCE_S

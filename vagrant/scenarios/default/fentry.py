@@ -5,6 +5,7 @@ import json
 import subprocess
 from pathlib import Path
 
+from _kmsg import CLOCKS_APART_S, check_log, logs
 from support.tracer import COMMAND
 
 # A private mount hides the one place where a kernel shows that it has kprobes.
@@ -30,3 +31,10 @@ assert line["derived"] == [], line
 # 5.10's compiler has split oom_badness(), and fexit can be had only on what type information names
 if "oom_badness.part.0" not in Path("/proc/kallsyms").read_text():
     assert line["oom"]["candidates"][0]["pid"] == line["process"]["pid"], line
+
+
+def same(what: str, got: object, expected: object) -> None:
+    assert got == expected, what
+
+
+print(check_log(logs(), [line], {line["process"]["tid"]: True}, 0, CLOCKS_APART_S, same))

@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A CPU goes, comes back and goes again while kills are traced: each kill has its line, or is counted as lost."""
+
+import os
+import signal
+from pathlib import Path
+
+from _stage import setting, stage
+from _tracers import StandingTracer
+from support.witness import oom_kill_count
+
+CPU = 1
+ONLINE = Path(f"/sys/devices/system/cpu/cpu{CPU}/online")
+KILLS = 3
+"""On each CPU that is there, each time."""
+
+
+def told(tracer: StandingTracer, kills: int) -> set[int]:
+    """Wait until a tracer has told of so many kills or called them lost; return the threads that it has told of."""
+    lines = tracer.wait(lambda lines: len(lines) + tracer.lost() >= kills)
+    return {line["process"]["tid"] for line in lines}
+
+
+with stage() as on, setting(str(ONLINE), ONLINE.read_text()):
+    limited, before = on.cgroup(24), oom_kill_count()
+    rounds: dict[str, list[int]] = {}
+    for i, there in enumerate("1010"):
+        ONLINE.write_text(there)
+        for cpu in (0, CPU) if there == "1" else (0,):
+            pids = rounds.setdefault(f"{i}: CPU {CPU} online {there}, killed on {cpu}", [])
+            for _ in range(KILLS):
+                one = on.victim("hog", limited)
+                os.sched_setaffinity(one.pid, {cpu})
+                on.equal("status", one.go().end(), -signal.SIGKILL)
+                pids.append(one.pid)
+    killed = oom_kill_count() - before
+    on.equal("kills by the kernel's count", killed, sum(map(len, rounds.values())))
+    for level, tracer in on.tracers.items():
+        tids = told(tracer, killed)
+        for what, pids in rounds.items():
+            print(f"{level}, {what}: {len(tids & set(pids))} of {KILLS}")
+        on.equal(f"level {level}: lines and lost", len(tids) + tracer.lost(), killed)
