@@ -17,8 +17,8 @@ PID, KB = r"\d{1,10}", r"\d{1,15}"
 """No number is longer on any machine; longer ones could not be told in JSON."""
 
 HEADER = re.compile(
-    rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})(?:\((?P<flags>[^)]{{0,1024}})\))?,"
-    r"(?: nodemask=(?P<nodemask>\(null\)|[\d,-]*),)? +order=(?P<order>-?\d{1,4}),"
+    rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})"
+    r"(?:\((?P<flags>[^)]{0,1024})\))?,(?: nodemask=(?P<nodemask>\(null\)|[\d,-]*),)? +order=(?P<order>-?\d{1,4}),"
     r"(?: oom_adj=-?\d+,)? oom_sco\w*_adj=-?\d+ *\Z",
     re.DOTALL,
 )

@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m fuzz TARGET [OPTION...] [FILE...]`: one target without end, by libFuzzer, whose options these are.
+"""`python -m fuzz TARGET [OPTION...] [FILE...]`: a target, or `all`, by libFuzzer, whose options these are.
 
-Runs in `tests`; keeps what it has found in `.fuzz`. A FILE is tried once: so is a crash seen again.
+Runs in `tests`; keeps in `.fuzz` what it goes on with the next time, and each input that broke a promise: given as FILE,
+that one alone is tried.
 """
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -19,13 +21,15 @@ KEPT = Path(__file__).parent.parent.parent / ".fuzz"
 
 def main() -> None:
     name, *options = sys.argv[1:]
+    if name == "all":
+        sys.exit(any([subprocess.call([sys.executable, "-m", "fuzz", one, *options]) for one in TARGETS]))
     target, corpus = TARGETS[name], KEPT / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    given = [f"-max_len={target.longest}", "-timeout=5", f"-artifact_prefix={KEPT}/{name}-", *options]
-    folders = [] if any(not one.startswith("-") for one in options) else [str(corpus)]
-    atheris.Setup([sys.argv[0], *given, *folders], target.run)
+    files = [one for one in options if not one.startswith("-")] or [str(corpus)]
+    limits = [f"-max_len={target.longest}", "-timeout=5", f"-artifact_prefix={KEPT}/{name}-"]
+    atheris.Setup([sys.argv[0], *limits, *(one for one in options if one not in files), *files], target.run)
     atheris.Fuzz()
 
 

@@ -178,7 +178,8 @@ def _logs() -> Iterator[bytes]:
 
 
 TELLING = re.compile(
-    rb"oom|Kill|Task|Mem-Info|[Cc]omm: |mems_allowed=|usage|stats for|pages (?:RAM|res|High)|Total swap|\[ *(?:pid|\d{1,7})"
+    rb"oom|Kill|Task|Mem-Info|[Cc]omm: |mems_allowed=|usage|stats for|pages (?:RAM|res|High)|Total swap"
+    rb"|\[ *(?:pid|\d{1,7})"
 )
 
 

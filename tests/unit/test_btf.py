@@ -286,5 +286,5 @@ def test_types_that_never_come_to_an_end_are_refused():
         inner = types.struct("", 8, [("", inner, 0), ("", inner, 0)])
     types.struct("ring", 8, [("", inner, 0)])
 
-    with pytest.raises(BtfError, match="^type information does not come to an end$"):
+    with pytest.raises(BtfError, match=r"^type information does not come to an end$"):
         look_up_everything(types.blob())
