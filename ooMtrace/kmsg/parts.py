@@ -50,6 +50,7 @@ class Report:
         whole_host: Whether the memory of the machine was printed (Mem-Info), as not for a memory cgroup.
         stats_of: The cgroup whose statistics were printed first: the one that is out of memory.
         last: The last line that belonged to it; `quiet` and `heard`: lines since then, and the clock of the last one.
+        dead: The numbers of those killed.
         stats: Whether `Memory cgroup stats` were spread over lines, as from 5.3 on.
     """
 
@@ -69,6 +70,7 @@ class Report:
     summary: Summary | None = None
     chosen: tuple[int, str] | None = None
     kills: list[Killed] = field(default_factory=list)
+    dead: set[int] = field(default_factory=set)
     group: str | None = None
     suspect: bool = False
     mixed: bool = False

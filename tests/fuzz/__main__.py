@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """`python -m fuzz TARGET [OPTION...] [FILE...]`: a target, or `all`, by libFuzzer, whose options these are.
 
-Runs in `tests`; keeps in `.fuzz` what it goes on with the next time, and each input that broke a promise: given as FILE,
-that one alone is tried.
+Runs in `tests`; keeps in `.fuzz` what it goes on with the next time, and each input that broke a promise: as FILE, that
+one alone is tried.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ KEPT = Path(__file__).parent.parent.parent / ".fuzz"
 def main() -> None:
     name, *options = sys.argv[1:]
     if name == "all":
-        sys.exit(any([subprocess.call([sys.executable, "-m", "fuzz", one, *options]) for one in TARGETS]))
+        failed = [one for one in TARGETS if subprocess.call([sys.executable, "-m", "fuzz", one, *options])]
+        sys.exit(f"broken: {', '.join(failed)}" if failed else 0)
     target, corpus = TARGETS[name], KEPT / name
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):

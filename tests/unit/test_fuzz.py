@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 
 import pytest
 from fuzz.targets import CUT, KILL, TARGETS, check
@@ -16,6 +17,8 @@ from hypothesis import strategies as st
 from ooMtrace import record
 from ooMtrace.encode import plain
 from ooMtrace.kmsg.compose import numbered
+from ooMtrace.kmsg.lines import Line
+from ooMtrace.kmsg.report import Reader
 
 SEEDS = {name: tuple(target.seeds()) for name, target in TARGETS.items()}
 WORDS = (
@@ -126,6 +129,30 @@ def test_no_line_takes_quadratic_time(name):
     TARGETS[target].run(data)
 
     assert time.process_time() - begin < 0.3  # it takes a few milliseconds, and took 0.5 to 12 s
+
+
+def members(count: int) -> Iterator[Line]:
+    for pid in range(1, count + 1):
+        yield Line(KILLED.decode()[:-1].replace("process 9", f"process {pid}"), number=pid)
+        if pid == 1:
+            yield Line("Tasks in /a are going to be killed due to memory.oom.group set")
+
+
+def test_a_large_group_takes_no_quadratic_time():
+    reader = Reader()
+    begin = time.process_time()
+    found = [report for line in members(30_000) for report in reader.feed(line)] + list(reader.rest())
+
+    assert [len(report.kills) for report in found] == [30_000]
+    assert time.process_time() - begin < 5  # it takes 0.3 s, and took 12
+
+
+def test_no_report_grows_without_bound(monkeypatch):
+    monkeypatch.setattr("ooMtrace.kmsg.report.MOST_KILLS", 10)
+    reader = Reader()
+    found = [report for line in members(30) for report in reader.feed(line)] + list(reader.rest())
+
+    assert [len(report.kills) for report in found] == [10] + [1] * 20
 
 
 def test_a_number_beyond_64_bits_is_unknown_and_named_so():
