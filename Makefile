@@ -8,7 +8,7 @@ PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-vm check format venv install uninstall packages tree-packages \
+.PHONY: help demo story test test-unit test-host test-vm fuzz check format venv install uninstall packages tree-packages \
 	test-packages vm-packages support-table vagrant-test vagrant-check vagrant-packages vagrant-check-packages tracefs clean
 
 help: ## list the targets
@@ -33,6 +33,10 @@ test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and make ev
 	rm -rf build dist
 	$(VENV)/bin/pip wheel --quiet --no-deps --wheel-dir dist ./ >&2
 	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
+
+RUNS := 100000
+fuzz: $(VENV)/fuzz ## try the parsers on what nobody would write; RUNS=1000000 for each, TARGET=kmsg for one, FILE=... to see a crash again
+	cd tests && ../$(VENV)/bin/python -m fuzz $(or $(TARGET),all) -print_final_stats=1 $(or $(abspath $(FILE)),-runs=$(RUNS))
 
 support-table: $(VENV)/dev ## write docs/support.md from the last `make test-vm`
 	$(VENV)/bin/python -m tests.vm.support
@@ -105,5 +109,9 @@ $(VENV)/dev: $(VENV)/bin/oomtrace
 	@$(VENV)/bin/pip install --quiet --editable '.[dev]' >&2
 	@touch $@
 
+$(VENV)/fuzz: $(VENV)/dev
+	@$(VENV)/bin/pip install --quiet --editable '.[fuzz]' >&2
+	@touch $@
+
 clean: ## remove what was made here
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

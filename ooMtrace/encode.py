@@ -10,7 +10,7 @@ from typing import Any
 
 import orjson
 
-from ooMtrace.record import Line
+from ooMtrace.record import Line, is_known
 from ooMtrace.record_fields import name_of
 
 LINE_LIMIT = 8000
@@ -70,7 +70,7 @@ def plain(value: Any) -> Any:  # noqa: ANN401
     """Turn dataclasses into dictionaries, without what is None or holds nothing else: unknown is absent."""
     if is_dataclass(value):
         items = ((name_of(one), plain(getattr(value, one.name))) for one in fields(value))
-        return {name: item for name, item in items if item is not None and item != {}}
+        return {name: item for name, item in items if is_known(item) and item != {}}
     if isinstance(value, Mapping):
         return dict(value)
     return [plain(item) for item in value] if isinstance(value, tuple) else value
@@ -79,6 +79,8 @@ def plain(value: Any) -> Any:  # noqa: ANN401
 def _shorten(fact: dict[str, Any]) -> set[str]:
     """Take expendable facts from the line until it is short enough; return their names."""
     cut: set[str] = set()
+    if len(_dump(fact, pretty=False)) + RESERVE <= LINE_LIMIT:
+        return cut
     for name, least in EXPENDABLE:
         while len(_dump(fact, pretty=False)) + RESERVE > LINE_LIMIT and _cut(fact, name, least):
             cut.add(name)

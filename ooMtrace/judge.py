@@ -75,7 +75,7 @@ def _derived_domain(seen: Sighting, symbols: Symbols, now: Now) -> tuple[Scope |
 
 def scope_from_decision(decision: Decision) -> tuple[Scope | None, str | None]:
     """Read struct oom_control: order -1 is what moom_callback() (sysrq-f) asks with."""
-    if decision.constraint is None or decision.constraint >= len(CONSTRAINTS):
+    if decision.constraint is None or not 0 <= decision.constraint < len(CONSTRAINTS):
         return None, None
     constraint = CONSTRAINTS[decision.constraint]
     return ("sysrq" if decision.order == -1 else SCOPES[constraint]), constraint

@@ -63,12 +63,16 @@ __all__ = [
     "User",
     "Verdict",
     "kill_id",
+    "is_known",
     "missing",
 ]
 
 SCHEMA = "oomtrace/1"
 
 Source = Literal["full", "victim", "record", "kmsg"]
+
+WORD = range(-(1 << 63), 1 << 64)
+"""Numbers of 64 bits. The kernel has no others, nor could JSON tell them: what was worked out to more is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,6 +209,11 @@ def kill_id(host: Host, number: int, tid: int | None) -> str:
     return f"{(host.boot_id or host.name or 'host')[:8]}-{number}-{tid}"
 
 
+def is_known(value: Any) -> bool:  # noqa: ANN401 (any fact)
+    """Say whether there is something to tell."""
+    return value is not None and (not isinstance(value, int) or value in WORD)
+
+
 def missing(kill: OomKill) -> Iterator[str]:
     """Yield the dotted names of facts that a kill has, but that are not there."""
     yield from _missing(kill, "")
@@ -217,8 +226,8 @@ def missing(kill: OomKill) -> Iterator[str]:
 def _missing(part: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 (any dataclass of this module)
     for one in fields(part):
         value, name = getattr(part, one.name), prefix + one.name
-        empty = is_dataclass(value) and not any(getattr(value, inner.name) is not None for inner in fields(value))
-        if (value is None or empty) and one.metadata.get("expected"):
+        empty = is_dataclass(value) and not any(is_known(getattr(value, inner.name)) for inner in fields(value))
+        if (empty or not is_known(value)) and one.metadata.get("expected"):
             yield name
         elif is_dataclass(value):
             yield from _missing(value, f"{name}.")

@@ -72,8 +72,8 @@ def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
 
 def _number(text: str | None) -> int | None:
     """Return the last number of a field: NStgid lists the innermost namespace last."""
-    numbers = re.findall(r"\d+", text or "")
-    return int(numbers[-1]) if numbers else None
+    found = re.search(r"(?<![^\t ])[0-9]{1,10}\Z", text or "")
+    return int(found[0]) if found else None
 
 
 def _cgroup(path: Path) -> Cgroup | None:

@@ -28,6 +28,9 @@ ENTRY_TAIL = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, 15: 12, ENUM64: 12}
 DEEPEST = 32
 """Types inside types, as in the kernel's own check (MAX_RESOLVE_DEPTH): more of them go round in a circle."""
 
+MOST_STEPS = 1_000_000
+"""A real kernel takes some ten thousand; unnamed structures, each twice inside the next, would take for ever."""
+
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -75,6 +78,7 @@ class Btf:
         self._data = data
         self._at: list[int] = [0]
         self._named: dict[tuple[int, str], int] = {}
+        self._steps = 0
         self._index(set(names))
 
     @classmethod
@@ -116,9 +120,15 @@ class Btf:
 
     def _type(self, type_id: int) -> tuple[int, int, int, int]:
         """Return (position, kind, info, size or type) of a type."""
+        self._step(1)
         pos = self._at[type_id]
         _, info, value = TYPE.unpack_from(self._data, pos)
         return pos, info >> 24 & 31, info, value
+
+    def _step(self, count: int) -> None:
+        self._steps += count
+        if self._steps > MOST_STEPS:
+            raise BtfError("type information does not come to an end")
 
     def _string(self, offset: int) -> str:
         start = self._strings + offset
@@ -149,6 +159,7 @@ class Btf:
         """Yield the members of a structure, those of unnamed ones inside it as its own."""
         _check_depth(depth)
         pos, _, info, _ = self._type(type_id)
+        self._step(info & 0xFFFF)
         for i in range(info & 0xFFFF):
             name, member_type, bits = TYPE.unpack_from(self._data, pos + 12 + 12 * i)
             offset = (bits & 0xFFFFFF if info >> 31 else bits) // 8

@@ -48,6 +48,8 @@ STAMP = r"\[ *(?P<s>\d{1,10})\.(?P<us>\d{6})\](?: ?\[ *(?P<caller>[TC]\d{1,10})\
 LEVEL = r"(?:(?P<facility>[a-z]+\d?) *:(?P<level>[a-z]+) *: ?)?(?:<(?P<priority>\d{1,3})>)?"
 OLD = r"(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9}))?"
 ISO = r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<isopart>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
+NAME = r"\S{1,255}"
+"""Of a host: NI_MAXHOST, and more than the kernel's own 64."""
 
 KMSG = re.compile(r"^(?P<priority>\d{1,10}),\d+,(?P<us>\d{1,18}),(?P<flags>[^;]*);(?P<text>.*)\Z", re.DOTALL)
 DMESG = re.compile(rf"^{LEVEL}{STAMP} ?(?P<text>.*)\Z", re.DOTALL)
@@ -59,7 +61,7 @@ HUMAN = re.compile(
 DMESG_ISO = re.compile(rf"^{LEVEL}{ISO}(?: ?\[ *(?P<caller>[TC]\d{{1,10}})\])? (?P<text>.*)\Z", re.DOTALL)
 SYSLOG = re.compile(
     rf"^(?:<\d{{1,3}}>)?(?:{OLD}|{ISO}|(?P<unix>\d{{9,11}}\.\d{{6}})|\[ *(?P<mono>\d{{1,10}}\.\d{{6}})\]) "
-    rf"(?P<host>\S+) kernel: ?(?:{STAMP} ?)?(?P<text>.*)\Z",
+    rf"(?P<host>{NAME}) kernel: ?(?:{STAMP} ?)?(?P<text>.*)\Z",
     re.DOTALL,
 )
 ANYBODY = re.compile(
@@ -68,7 +70,9 @@ ANYBODY = re.compile(
 """A line of syslog, whoever's."""
 
 ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
-PAIR = re.compile(r'"((?:[^"\\]|\\.)*)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|\[([\d,\s]*)\]|([\d.]+))', re.DOTALL)
+PAIR = re.compile(r'(?<!\\)"((?:[^"\\]|\\.)*)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|\[([\d,\s]*)\]|([\d.]+))', re.DOTALL)
+"""A quote after a backslash begins nothing: to try there again and again would take quadratic time."""
+
 JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 JSON_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
@@ -115,13 +119,14 @@ def _journal(pairs: dict[str, str]) -> Line | None:
     wall = received
     if received is not None and monotonic is not None and ktime is not None:  # the journal may have come late to it
         wall = received - max(monotonic - ktime, 0)
-    boot = pairs.get("_BOOT_ID", "")
+    host = re.fullmatch(NAME, pairs.get("_HOSTNAME", ""))
+    boot = re.fullmatch(r"(.{8})(.{4})(.{4})(.{4})(.{12})", pairs.get("_BOOT_ID", ""))
     return Line(
         pairs["MESSAGE"],
         ktime=None if ktime is None else ktime * 1000,
         wall=None if wall is None else wall * 1000,
-        host=pairs.get("_HOSTNAME"),
-        boot_id=re.sub(r"^(.{8})(.{4})(.{4})(.{4})(.{12})\Z", r"\1-\2-\3-\4-\5", boot) or None,
+        host=host and host[0],
+        boot_id=boot and "-".join(boot.groups()),
     )
 
 

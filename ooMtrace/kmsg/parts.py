@@ -51,6 +51,7 @@ class Report:
         stats_of: The cgroup whose statistics were printed first: the one that is out of memory.
         again: Which kills of the log came to a victim a second time, as those of a group do to its first.
         last: The last line that belonged to it; `quiet` and `heard`: lines since then, and the clock of the last one.
+        dead: The numbers of those killed.
         stats: Whether `Memory cgroup stats` were spread over lines, as from 5.3 on.
     """
 
@@ -70,6 +71,7 @@ class Report:
     summary: Summary | None = None
     chosen: tuple[int, str] | None = None
     kills: list[Killed] = field(default_factory=list)
+    dead: set[int] = field(default_factory=set)
     group: str | None = None
     again: list[int] = field(default_factory=list)
     suspect: bool = False

@@ -17,8 +17,8 @@ PID, KB = r"\d{1,10}", r"\d{1,15}"
 """No number is longer on any machine; longer ones could not be told in JSON."""
 
 HEADER = re.compile(
-    rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})(?:\((?P<flags>[^)]*)\))?,"
-    r"(?: nodemask=(?P<nodemask>\(null\)|[\d,-]*),)? +order=(?P<order>-?\d{1,4}),"
+    rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})"
+    r"(?:\((?P<flags>[^)]{0,1024})\))?,(?: nodemask=(?P<nodemask>\(null\)|[\d,-]*),)? +order=(?P<order>-?\d{1,4}),"
     r"(?: oom_adj=-?\d+,)? oom_sco\w*_adj=-?\d+ *\Z",
     re.DOTALL,
 )
@@ -28,7 +28,7 @@ CPUSET = re.compile(rf"^(?P<comm>{COMM}) cpuset=(?P<cpuset>.*) mems_allowed=(?P<
 """cpuset_print_current_mems_allowed(), a line of its own until 4.20."""
 
 STACK = re.compile(rf"^(?:CPU: \d+ )?(?:UID: \d+ )?(?:PID|Pid): (?P<pid>{PID}),? [Cc]omm: (?P<comm>{COMM}) ", re.DOTALL)
-RELEASE = re.compile(r"ainted.* (\d\S*) #\d[^#]*\Z", re.DOTALL)
+RELEASE = re.compile(r"ainted.* (\d\S{0,63}) #\d[^#]*\Z", re.DOTALL)
 """dump_stack_print_info(); `UID:` from 6.13 on."""
 
 USAGE = re.compile(rf"^(memory|swap|memory\+swap): usage ({KB})kB, limit (\d{{1,20}})kB, failcnt \d+\Z")
@@ -39,7 +39,7 @@ LIMIT_OF = " killed as a result of limit of "
 """mem_cgroup_print_oom_info() until 4.20: the victim's cgroup, and the one at its limit."""
 
 SUMMARY = re.compile(
-    r"^oom-kill:constraint=(?P<constraint>\w+),nodemask=(?:\(null\)|[\d,-]*),"
+    r"^oom-kill:constraint=(?P<constraint>\w{1,32}),nodemask=(?:\(null\)|[\d,-]*),"
     rf"(?P<paths>.*),pid=(?P<pid>{PID}),uid=(?P<uid>{PID}) *\Z",
     re.DOTALL,
 )

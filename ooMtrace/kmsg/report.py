@@ -30,6 +30,9 @@ CLOCKS_APART_NS = 1_000_000_000
 CALLERS = 64
 """How many reports may be open at once, where the log names who printed a line."""
 
+MOST_KILLS = 100_000
+"""In one report: what goes on is then told by itself, so that no log can make us grow without bound."""
+
 BEFORE_KILLS = ("memory: ", "memory+swap: ", "swap: ", "Memory cgroup stats for ", "Mem-Info:")
 
 STATS = re.compile(r"^Memory cgroup stats for (.*?):((?: \w+:\d+KB)*) *\Z", re.DOTALL)
@@ -185,14 +188,13 @@ def _group(line: Line, path: str, report: Report | None) -> Report | None:
     if report.group is None:
         report.group = path
         return report
-    return Report(
-        report.kills[-1].line, kills=[report.kills.pop()], group=path
-    )  # that was no member, but the next first
+    first = report.kills.pop()  # that was no member, but the next first
+    return Report(first.line, kills=[first], dead={first.number}, group=path)
 
 
 def _choice(line: Line, report: Report | None) -> Report | None:
     if found := patterns.SHARING.match(line.text):
-        if report is None:
+        if report is None or len(report.kills) >= MOST_KILLS:
             report = Report(line)
         report.kills.append(Killed(line, int(found["pid"]), found["comm"], None, {}, None, None, sharing=True))
         return report
@@ -221,19 +223,20 @@ def _kill(line: Line, report: Report | None) -> Report | None:
         None if found["adj"] is None else int(found["adj"]),
     )
     if report is None or not _belongs(killed, report):
-        return Report(line, kills=[killed])
+        return Report(line, kills=[killed], dead={killed.number})
     if killed.why is None and report.chosen and not report.kills:  # until 5.0 the line before has the reason
         killed = replace(killed, why=report.chosen[1])
-    if all(killed.number != other.number for other in report.kills):
-        report.kills.append(killed)
-    else:  # a group's first victim is killed twice
+    if killed.number in report.dead:  # a group's first victim is killed twice
         report.again.append(line.nth)
+    else:
+        report.kills.append(killed)
+        report.dead.add(killed.number)
     return report
 
 
 def _belongs(killed: Killed, report: Report) -> bool:
     """Say whether a report may be about this process; in doubt it is not."""
-    if report.kills and report.group is None:
+    if len(report.kills) >= MOST_KILLS or (report.kills and report.group is None):
         return False
     of_memcg = killed.why is not None and killed.why.startswith("Memory cgroup")
     if report.summary and killed.why and of_memcg != (report.summary.constraint == "CONSTRAINT_MEMCG"):

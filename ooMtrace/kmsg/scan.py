@@ -19,7 +19,7 @@ LONGEST_LINE = 1 << 20
 """Bytes; of a longer line the rest is read as a line of its own, in which no sentence begins at its beginning."""
 
 LONGEST_TEXT = 8192
-"""Characters of one record of the kernel log, and more."""
+"""Characters of one record of the kernel log, and more: what is longer is not the kernel's."""
 
 SAMPLE, SAMPLE_LINES = 1 << 16, 400
 """Bytes and lines that are looked at to find the format."""
@@ -115,7 +115,7 @@ class Scanner:
         if self._held is not None:
             held, self._held = self._held, None
             yield from self._reader.feed(held)
-        if line is not None and (marked or not self._reader.idle):
+        if line is not None and len(line.text) <= LONGEST_TEXT and (marked or not self._reader.idle):
             self._held = replace(line, number=self._number)
             self._indent = len(text) - len(line.text) if text.endswith(line.text) else 0
 

@@ -277,3 +277,14 @@ def test_types_that_refer_to_themselves_are_refused(kind):
 
     with pytest.raises(BtfError):
         look_up_everything(data)
+
+
+def test_types_that_never_come_to_an_end_are_refused():
+    types = BtfBuilder()
+    inner = types.struct("", 8, [])
+    for _ in range(30):
+        inner = types.struct("", 8, [("", inner, 0), ("", inner, 0)])
+    types.struct("ring", 8, [("", inner, 0)])
+
+    with pytest.raises(BtfError, match=r"^type information does not come to an end$"):
+        look_up_everything(types.blob())

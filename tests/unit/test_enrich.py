@@ -195,7 +195,7 @@ def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
 
 def test_a_status_with_gaps_gives_what_it_has(proc):
     (proc.folder / "100").mkdir()
-    (proc.folder / "100/status").write_text("Name:\tworker\nTgid:\t\nThreads\nPPid:\tnobody\n")
+    (proc.folder / "100/status").write_text(f"Name:\tworker\nTgid:\t\nThreads\nPPid:\tnobody\nNStgid:\t{'1' * 5000}\n")
 
     found = process(proc.folder)(VICTIM)
 

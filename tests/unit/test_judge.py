@@ -36,6 +36,7 @@ LONG_MAX = 9223372036854775807
         (0, -1, "sysrq", "CONSTRAINT_NONE"),
         (0, None, "global", "CONSTRAINT_NONE"),
         (4, 0, None, None),
+        (-5, 0, None, None),
         (None, -1, None, None),
     ],
 )

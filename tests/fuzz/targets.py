@@ -1,0 +1,275 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is promised of any bytes at all: each target takes some, and raises only where a promise is broken.
+
+tests/unit/test_fuzz.py tries a few thousand in seconds, `make fuzz` as many millions as one has the time for.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import lzma
+import re
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from ooMtrace import record
+from ooMtrace.assemble import Assembler
+from ooMtrace.encode import LINE_LIMIT, encode
+from ooMtrace.enrich.command import command as proc_command
+from ooMtrace.enrich.job import job
+from ooMtrace.enrich.privacy import privacy
+from ooMtrace.enrich.process import process
+from ooMtrace.enrich.service import service
+from ooMtrace.errors import BtfError, DecodeError
+from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.cmdline import command, environment
+from ooMtrace.kernel.layout import NAMES, layout
+from ooMtrace.kernel.now import Now
+from ooMtrace.kmsg.compose import Origin, numbered
+from ooMtrace.kmsg.lines import formats
+from ooMtrace.kmsg.scan import kills
+from ooMtrace.probe.decode import decode
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())
+SYMBOLS = {name: (start, end) for name, (start, end) in KERNEL["symbols"].items()}
+NOW = Now(**KERNEL["now"])
+HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", kernel=KERNEL["release"])
+ORIGIN = Origin("2026-11-24T04:00:00.000000Z")
+LATEST = datetime(2026, 11, 24, 4, tzinfo=timezone.utc)
+KILL = record.OomKill(
+    id="vm-1",
+    observed=ORIGIN.observed,
+    message="",
+    source="record",
+    host=HOST,
+    oom=record.Oom(incident="vm-1"),
+    process=record.Process(tid=7),
+)
+
+CUT = b"\n-- cut --\n"
+"""Stands between the parts of an input that has several."""
+
+UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def check(kill: record.OomKill) -> None:
+    """Encode a kill: one line of JSON in UTF-8, short enough, without a byte that a terminal or a reader obeys."""
+    line = encode(numbered(kill, 1))
+    text = line.decode()
+    assert len(line) <= LINE_LIMIT, f"{len(line)} bytes"
+    assert text.endswith("}\n")
+    assert not UNSAFE.search(text[:-1])
+    assert json.loads(text)["id"] == kill.id
+
+
+def kmsg(data: bytes) -> None:
+    """Any log."""
+    for kill in kills((data,), ORIGIN, LATEST):
+        check(kill)
+
+
+def lines(data: bytes) -> None:
+    """Any line, in every format: none is told from the others by more than a look."""
+    for form in formats(LATEST):
+        for line in data.split(b"\n"):
+            found = form(line.decode("utf-8", "backslashreplace"))
+            assert found is None or found.text.encode() is not None
+
+
+class Tree:
+    """A folder in memory: as much of a Path as the readers of /proc use."""
+
+    def __init__(self, files: dict[str, bytes], name: str = "") -> None:
+        self._files = files
+        self._name = name
+
+    def __truediv__(self, name: str) -> Tree:
+        return Tree(self._files, f"{self._name}/{name}")
+
+    def read_bytes(self) -> bytes:
+        try:
+            return self._files[self._name.rpartition("/")[2]]
+        except KeyError as error:
+            raise FileNotFoundError from error
+
+    def open(self, _mode: str) -> io.BytesIO:
+        return io.BytesIO(self.read_bytes())
+
+
+def proc(data: bytes) -> None:
+    """Any status, cgroup, cmdline and comm of a process."""
+    parts = data.split(CUT)
+    tree: Any = Tree(dict(zip(("status", "cgroup", "cmdline", "comm"), parts, strict=False)))
+    found = proc_command(tree)(process(tree)(KILL))
+    if found is not KILL:
+        check(job()(privacy()(found)))
+
+
+def cmdline(data: bytes) -> None:
+    """Any memory of a process, from its arguments on."""
+    size, end = struct.unpack("<HB", data[:3].ljust(3, b"\0"))
+    for text in (*command(data[3:], size, end or None)[:2], *environment(data[3:], ("QUEUE", "C*_?")).items()):
+        assert text is None or "\0" not in "".join(text).encode().decode()
+
+
+def commands(data: bytes) -> None:
+    """Any memory of a process, its name, its cgroup and the path of a socket."""
+    header, *parts = data.split(CUT)
+    memory, behind, comm, cgroup, socket = (*parts, *[b""] * 5)[:5]
+    size, end = struct.unpack("<HB", header[:3].ljust(3, b"\0"))
+    said = command(memory, size, end or None)
+    name, path, address = (one.decode("utf-8", "backslashreplace") for one in (comm, cgroup, socket))
+    ends = record.Endpoint(address=address)
+    told = replace(
+        KILL,
+        cgroup=record.Cgroup(path=path),
+        process=record.Process(
+            comm=name,
+            title=said.title,
+            command_args=said.args,
+            working_directory=path,
+            connections=(record.Connection(fd=3, transport="unix", remote=ends),),
+            environment=environment(behind, ("*",)),
+        ),
+    )
+    hidden = privacy()(service()(told))
+    assert privacy()(hidden) == hidden
+    check(job()(hidden))
+
+
+def btf(data: bytes) -> None:
+    """Any type information."""
+    with suppress(BtfError):
+        types = Btf(data, NAMES)
+        layout(types)
+        for name in ("mark_victim", "signal_generate"):
+            types.tracepoint_arguments(name)
+        types.function("oom_kill_process")
+
+
+def records(data: bytes) -> None:
+    """Any record of the kernel side."""
+    with suppress(DecodeError):
+        decode(data)
+
+
+def wire(data: bytes) -> None:
+    """Any records of the kernel side, one after the other."""
+    assembler = Assembler(HOST, SYMBOLS, "full", dying=True, exits=True, environment=("*",))
+    for raw in data.split(CUT):
+        with suppress(DecodeError):
+            for kill in assembler.add(decode(raw), NOW):
+                check(job()(privacy()(kill)))
+    for kill in assembler.due(1 << 64):
+        check(job()(privacy()(kill)))
+
+
+def _logs() -> Iterator[bytes]:
+    for path in sorted(FIXTURES.glob("kmsg/*.log*")):
+        yield {".gz": gzip.decompress, ".xz": lzma.decompress}.get(path.suffix, bytes)(path.read_bytes())
+
+
+TELLING = re.compile(
+    rb"oom|Kill|Task|Mem-Info|[Cc]omm: |mems_allowed=|usage|stats for|pages (?:RAM|res|High)|Total swap"
+    rb"|\[ *(?:pid|\d{1,7})"
+)
+
+
+def _reports() -> Iterator[bytes]:
+    """Logs without what says nothing: the shorter, the more can be tried."""
+    for log in _logs():
+        told = [line for line in log.split(b"\n") if TELLING.search(line)]
+        yield b"\n".join((*told[:12], *told[12:][-12:], b""))
+
+
+def _lines() -> Iterator[bytes]:
+    """One line of each shape."""
+    shapes = {re.sub(rb"[0-9a-f]+", b"0", line)[:60]: line for log in _reports() for line in log.split(b"\n")}
+    yield from shapes.values()
+
+
+def _processes() -> Iterator[bytes]:
+    status = b"Name:\tworker\nTgid:\t7\nPid:\t7\nPPid:\t1\nNStgid:\t7\t1\nThreads:\t4\n"
+    for cgroup in (b"0::/a/b\n", b"0::/a (deleted)\n", b"5:memory:/docker/1\n0::/\n"):
+        yield CUT.join((status, cgroup, b"python3\0-m\0celery\0worker\0", b"worker\n"))
+    yield CUT.join((status.replace(b"worker", b"a\\nb\\\\c"), b"0::/x\n", b"postgres: writer\0\0\0", b"a\nb\n"))
+
+
+def _commands() -> Iterator[bytes]:
+    for memory in (
+        b"mysql\0-psecret\0--password=hunter22\0",
+        b"postgres://user:password@host/db?sslkey=1&token=abcdef0123456789",
+        b"airflow worker -- LocalExecutor: ['airflow', 'tasks', 'run', 'etl', 'load', 'manual__1']",
+        b"python3\0-W\0x\0-m\0celery\0-A\0app\0worker\0-Q\0mail\0-n\0a@%h\0",
+        b"resque-2.6.0: Processing mail since 1 [Mailer]\0\0\0",
+    ):
+        header = struct.pack("<HB", len(memory), 0)
+        parts = (
+            header,
+            memory,
+            b"API_TOKEN=abc\0QUEUE=mail\0",
+            b"ruby",
+            b"/slurm/uid_1/job_2/step_3",
+            b"/run/redis.sock",
+        )
+        yield CUT.join(parts)
+        yield CUT.join((struct.pack("<HB", len(memory), 1), *parts[1:]))
+
+
+def _types() -> Iterator[bytes]:
+    """One structure for each that is looked for, with its first member, that is an array in a typedef."""
+    strings, types = bytearray(1), bytearray()
+
+    def name(text: str) -> int:
+        strings.extend(text.encode() + b"\0")
+        return len(strings) - len(text) - 1
+
+    types += struct.pack("<IIII", name("long"), 1 << 24, 8, 64)
+    types += struct.pack("<IIIIII", 0, 3 << 24, 0, 1, 1, 2)
+    types += struct.pack("<III", name("pair_t"), 8 << 24, 2)
+    for one in ("task_struct.mm", "mm_struct.rss_stat", "cred.uid", "fs_struct.root", "css_set.subsys", "pid.numbers"):
+        owner, member = one.split(".")
+        types += struct.pack("<IIIIII", name(owner), 4 << 24 | 1, 24, name(member), 3, 64)
+    types += struct.pack("<IIIIII", 0, 5 << 24 | 1, 24, name("id"), 1, 0)
+    types += struct.pack("<IIIIII", name("kernfs_node"), 4 << 24 | 1, 24, 0, 10, 64)
+    types += struct.pack("<IIIIi", name("cgroup_subsys_id"), 6 << 24 | 1, 4, name("memory_cgrp_id"), 4)
+    types += struct.pack("<IIIIIII", 0, 13 << 24 | 2, 0, 0, 1, 0, 4)
+    types += struct.pack("<IIIIII", 0, 2 << 24, 13, name("btf_trace_mark_victim"), 8 << 24, 14)
+    header = struct.pack("<HBBIIIII", 0xEB9F, 1, 0, 24, 0, len(types), len(types), len(strings))
+    yield header + bytes(types) + bytes(strings)
+
+
+def _records() -> Iterator[bytes]:
+    """Each one, and what belongs together: a death and what the victim was doing."""
+    found = {path.stem: path.read_bytes() for path in sorted(FIXTURES.glob("records/*.bin"))}
+    yield from found.values()
+    yield CUT.join(raw for name, raw in found.items() if name.startswith("lifecycle-"))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What is called, with what one begins, and how long the inputs of a long run may be."""
+
+    run: Callable[[bytes], None]
+    seeds: Callable[[], Iterator[bytes]]
+    longest: int = 1 << 14
+
+
+TARGETS = {
+    "kmsg": Target(kmsg, _reports, 1 << 17),
+    "lines": Target(lines, _lines, 1 << 12),
+    "proc": Target(proc, _processes),
+    "cmdline": Target(cmdline, _commands),
+    "commands": Target(commands, _commands, 1 << 14),
+    "btf": Target(btf, _types, 1 << 16),
+    "records": Target(records, _records),
+    "wire": Target(wire, _records, 1 << 16),
+}
