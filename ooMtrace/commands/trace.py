@@ -11,7 +11,10 @@ from pathlib import Path
 from ooMtrace.commands import Options, Say, attached
 from ooMtrace.encode import encode
 from ooMtrace.errors import SinkError
+from ooMtrace.pipeline import Tracer
+from ooMtrace.privileges import has_bpf, keep_only, needed
 from ooMtrace.record import OomKill
+from ooMtrace.self_protection import spare_us, stay_resident
 from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
 from ooMtrace.waiting import Waiter
 
@@ -25,7 +28,7 @@ def run(options: Options, say: Say) -> int:
             sink.write(encode(kill, pretty=options.pretty))
 
     output = 1 if options.output is None else None
-    with attached(options, say) as tracer, Waiter(tracer.fds(), output) as waiter, _ready(options.ready_file):
+    with _settled(options, say) as tracer, Waiter(tracer.fds(), output) as waiter, _ready(options.ready_file):
         try:
             while not waiter.stopped and not waiter.unread:
                 waiter.wait(tracer.timeout_ms())
@@ -38,6 +41,17 @@ def run(options: Options, say: Say) -> int:
         finally:
             sink.close()
     return 0
+
+
+@contextmanager
+def _settled(options: Options, say: Say) -> Iterator[Tracer]:
+    """Trace in such a way that we outlive what dies, and with no more power than that takes."""
+    spare_us(say)
+    with attached(options, say) as tracer:
+        stay_resident(say)
+        files = options.output is not None or options.ready_file is not None
+        keep_only(needed(network=options.network, files=files, has_bpf=has_bpf()), say)
+        yield tracer
 
 
 @contextmanager

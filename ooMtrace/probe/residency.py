@@ -5,16 +5,19 @@ from __future__ import annotations
 
 import ctypes
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 MADV_PAGEOUT = 21  # Linux 5.4, include/uapi/asm-generic/mman-common.h
-COMPILER = re.compile(
-    r"^(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) .*/lib(?:LLVM|clang|bcc|bpf)[^/]*$",
+MAPS = Path("/proc/self/maps")
+LIBRARIES = re.compile(
+    r"^(?P<start>[0-9a-f]+)-(?P<end>[0-9a-f]+) .*/lib(?P<name>LLVM|clang|bcc|bpf)[^/]*$",
     re.MULTILINE,
 )
+COMPILER = ("LLVM", "clang")
 
 
-def give_back_compiler(maps: Path = Path("/proc/self/maps")) -> None:
+def give_back_compiler(maps: Path = MAPS) -> None:
     """Return free heap to the kernel, and drop the pages of the compiler's libraries; they come back when touched.
 
     LLVM makes up most of BCC's resident memory, which is the last thing a host short of memory can spare.
@@ -23,6 +26,19 @@ def give_back_compiler(maps: Path = Path("/proc/self/maps")) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
-    for found in COMPILER.finditer(maps.read_text(errors="replace")):
+    for start, size, _ in _libraries(maps):
+        libc.madvise(start, size, MADV_PAGEOUT)
+
+
+def unlock_compiler(maps: Path = MAPS) -> None:
+    """Let its pages go if all memory is locked: those that another process maps, too, are still there."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    for start, size, name in _libraries(maps):
+        if name in COMPILER:
+            libc.munlock(start, size)
+
+
+def _libraries(maps: Path) -> Iterator[tuple[ctypes.c_void_p, ctypes.c_size_t, str]]:
+    for found in LIBRARIES.finditer(maps.read_text(errors="replace")):
         start, end = int(found["start"], 16), int(found["end"], 16)
-        libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(end - start), MADV_PAGEOUT)
+        yield ctypes.c_void_p(start), ctypes.c_size_t(end - start), found["name"]
