@@ -34,7 +34,8 @@ def stay_resident(warn: Callable[[str], None]) -> None:
     """
     unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     if not (unlimited or Capability.IPC_LOCK in effective()):
-        warn("oomtrace may be slow when memory is short, for it can't lock its own; give it CAP_IPC_LOCK")
+        warn("it may be slow when memory is short, for it can't lock its own; give it CAP_IPC_LOCK")
     elif ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT):
-        warn(f"oomtrace may be slow when memory is short (mlockall: {os.strerror(ctypes.get_errno())})")
-    unlock_compiler()
+        warn(f"it may be slow when memory is short (mlockall: {os.strerror(ctypes.get_errno())})")
+    else:
+        unlock_compiler()

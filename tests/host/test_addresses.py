@@ -138,6 +138,7 @@ def test_who_may_not_enter_a_namespace_goes_without_and_says_nothing(namespace):
     done = subprocess.run(
         ["setpriv", "--bounding-set", "-sys_admin", sys.executable, "-c", script],
         cwd=Path(__file__).parent,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
         capture_output=True,
         text=True,
         check=False,
