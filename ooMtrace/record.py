@@ -62,8 +62,8 @@ __all__ = [
     "UnifiedCgroup",
     "User",
     "Verdict",
-    "kill_id",
     "is_known",
+    "kill_id",
     "missing",
 ]
 

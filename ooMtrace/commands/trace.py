@@ -4,27 +4,20 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from ooMtrace.commands import Options, Say, attached
-from ooMtrace.encode import encode
+from ooMtrace.desk import Desk, kept
 from ooMtrace.errors import SinkError
 from ooMtrace.pipeline import Tracer
-from ooMtrace.record import Line
+from ooMtrace.privileges import has_bpf, keep_only, needed
+from ooMtrace.self_protection import spare_us, stay_resident
 from ooMtrace.sinks.outbox import Outbox
 from ooMtrace.sinks.stream import ClosedPipeError, LaterError, StreamSink
-from ooMtrace.state import State, parse
-from ooMtrace.state_folder import StateFolder
+from ooMtrace.state import State
 from ooMtrace.waiting import Waiter
-
-PATIENCE_S = 5
-"""For who reads our output, when we end."""
-
-STATE = "settled"
-"""The file in the state folder."""
 
 
 def run(options: Options, say: Say) -> int:
@@ -36,23 +29,19 @@ def run(options: Options, say: Say) -> int:
     outbox = Outbox(StreamSink(options.output), say)
     output = 1 if options.output is None else None
     with (
-        _kept(options.state, say) as kept,
-        attached(options, say, kept.state) as tracer,
+        kept(options.state, say) as memory,
+        _settled(options, say, memory.state) as tracer,
         Waiter(tracer.fds, output) as waiter,
         _ready(options.ready_file),
     ):
-        desk = _Desk(tracer, outbox, kept, pretty=options.pretty)
+        desk = Desk(tracer, outbox, memory, pretty=options.pretty)
         try:
             desk.write(tracer.earlier())
             while not waiter.stopped and not waiter.unread:
                 waiter.wait(desk.timeout_ms(), outbox.blocked_fd())
                 if waiter.take_hangup():
                     _reopen(outbox, say)
-                outbox.flush()
-                if desk.look_is_due():
-                    desk.look()
-                else:
-                    desk.write(tracer.kills())
+                desk.work()
             desk.finish()
         except ClosedPipeError:
             return 0
@@ -63,62 +52,6 @@ def run(options: Options, say: Say) -> int:
     return 0
 
 
-class _Desk:
-    """Lines go out here, and what has gone out is kept in mind.
-
-    Attributes:
-        refused: How many lines found no room, and are neither made up for nor announced yet.
-    """
-
-    def __init__(self, tracer: Tracer, outbox: Outbox, kept: _Kept, *, pretty: bool) -> None:
-        self._tracer = tracer
-        self._outbox = outbox
-        self._kept = kept
-        self._pretty = pretty
-        self.refused = 0
-
-    def write(self, lines: Iterable[Line]) -> None:
-        """Put lines out as far as that is possible now; what finds no room is missing, and will be said to be."""
-        for line in lines:
-            if not self._outbox.put(encode(line, pretty=self._pretty)):
-                self.refused += 1
-                self._tracer.refused(line)
-            self._outbox.flush()
-        self.keep()
-
-    def look(self) -> None:
-        """Hold what has arrived against the kernel's count, and what has been refused with it."""
-        self.refused = 0
-        self.write(self._tracer.look())
-
-    def finish(self) -> None:
-        """Put out all that is left; what nobody takes for a while stays."""
-        self.write(self._tracer.rest())
-        self._outbox.drain(PATIENCE_S)
-        if self._outbox.empty:
-            self.refused = 0
-            self.write(self._tracer.look(final=True))
-            self._outbox.drain(PATIENCE_S)
-            self.keep()
-
-    def keep(self) -> None:
-        """Note what the next run need not tell again."""
-        if self._outbox.empty:
-            self._kept.keep(self._tracer.settled())
-
-    def look_is_due(self) -> bool:
-        """Say whether to hold what has arrived against the kernel's count; as long as nothing goes out, no."""
-        due = self._tracer.look_due()
-        return due is not None and self._outbox.empty and due <= time.monotonic_ns()
-
-    def timeout_ms(self) -> int | None:
-        """Return how long to wait at most; None: for ever."""
-        look = self._tracer.look_due() if self._outbox.empty else None
-        waits = [-(-(due - time.monotonic_ns()) // 1_000_000) for due in (self._tracer.due(), look) if due is not None]
-        retry = self._outbox.retry_ms()
-        return max(0, min([*waits, *([] if retry is None else [retry])])) if waits or retry is not None else None
-
-
 def _reopen(outbox: Outbox, say: Say) -> None:
     try:
         outbox.reopen()
@@ -126,32 +59,15 @@ def _reopen(outbox: Outbox, say: Say) -> None:
         say(f"{error.fact}; the file that was open before is kept")
 
 
-class _Kept:
-    """What the run before has left, and what this one leaves; without a folder nothing."""
-
-    def __init__(self, folder: StateFolder | None, say: Say) -> None:
-        self._folder = folder
-        text = folder.read(STATE) if folder else None
-        self.state = None if text is None else parse(text)
-        if text is not None and self.state is None:
-            say("what an earlier run has left is damaged; kills since then can't be told: see `oomtrace logs`")
-
-    def keep(self, state: State | None) -> None:
-        """Write it down, if it is news."""
-        if self._folder is None or state is None:
-            return
-        if self.state is None or (state.boot_id, state.oom_kill) != (self.state.boot_id, self.state.oom_kill):
-            self._folder.write(STATE, state.dump())
-            self.state = state
-
-
 @contextmanager
-def _kept(path: Path | None, say: Say) -> Iterator[_Kept]:
-    if path is None:
-        yield _Kept(None, say)
-        return
-    with StateFolder(path) as folder:
-        yield _Kept(folder, say)
+def _settled(options: Options, say: Say, since: State | None) -> Iterator[Tracer]:
+    """Trace in such a way that we outlive what dies, and with no more power than that takes."""
+    spare_us(say)
+    with attached(options, say, since) as tracer:
+        stay_resident(say)
+        files = any(file is not None for file in (options.output, options.ready_file, options.state))
+        keep_only(needed(network=options.network, files=files, has_bpf=has_bpf()), say)
+        yield tracer
 
 
 @contextmanager

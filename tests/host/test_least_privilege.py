@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A tracer has given up what it need not have, and still tells all."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from support.networks import Network
+from support.tracer import RunningTracer
+
+from ooMtrace.privileges import Capability
+
+NOBODY = 65534
+PRIVILEGES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
+
+
+def status(pid: int, *names: str) -> tuple[int, ...]:
+    text = Path(f"/proc/{pid}/status").read_text()
+    found = dict(re.findall(r"^(\w+):\t\s*([0-9a-f]+)(?: kB)?$", text, re.MULTILINE))
+    return tuple(int(found[name], 16 if name.startswith("Cap") else 10) for name in names)
+
+
+def mask(*capabilities: Capability) -> int:
+    return sum(1 << one for one in capabilities)
+
+
+@pytest.fixture
+def network() -> Iterator[Network]:
+    one = Network().connect()
+    try:
+        yield one
+    finally:
+        if (Path("/run/netns") / one.name).exists():
+            one.delete()
+
+
+def test_a_tracer_with_files_and_networks_keeps_five_capabilities(tracer):
+    kept = mask(
+        Capability.BPF, Capability.IPC_LOCK, Capability.SYS_PTRACE, Capability.SYS_ADMIN, Capability.DAC_OVERRIDE
+    )
+
+    assert status(tracer.process.pid, *PRIVILEGES) == (0, kept, kept, kept, 0, 1)
+
+
+def test_a_tracer_that_asks_no_network_keeps_less(tmp_path):
+    with RunningTracer(tmp_path, "--no-network") as tracer:
+        kept = mask(Capability.BPF, Capability.IPC_LOCK, Capability.DAC_OVERRIDE)
+
+        assert status(tracer.process.pid, *PRIVILEGES) == (0, kept, kept, kept, 0, 1)
+
+
+def test_what_is_left_is_enough_for_the_addresses_of_a_victim_of_another_user(tracer, cgroup, victim, network):
+    """Its namespace has lost its name: it is found by way of /proc, and entered."""
+    limited = cgroup(24)
+    dying = victim("hog", limited, uid=NOBODY)
+    staying = victim("hog", cgroup(), wrapper=["ip", "netns", "exec", network.name])
+    joined = victim("hog", limited, wrapper=["nsenter", f"--net=/run/netns/{network.name}"])
+    wait_for_program(joined.pid, staying.pid)
+    network.delete()
+
+    for one in (dying, joined):
+        one.go().end()
+    lines = {line["process"]["pid"]: line for line in tracer.lines_of([dying.pid, joined.pid])}
+
+    assert lines[joined.pid]["namespace"]["addresses"] == ["198.51.100.2", "198.51.100.3", "2001:db8::2"]
+    for line in lines.values():
+        assert line["process"]["command_args"][1:] == ["hog", "256"]
+        assert line["process"]["executable"]["path"].endswith("/victim")
+        assert line["process"]["working_directory"] == str(Path.cwd())
+        assert "namespace.addresses" not in line["missing"]
+    assert lines[dying.pid]["process"]["user"] == {"id": NOBODY, "name": "nobody"}
+
+
+def wait_for_program(*pids: int) -> None:
+    deadline = time.monotonic() + 10
+    for pid in pids:
+        while Path(f"/proc/{pid}/comm").read_text() != "victim\n":
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+
+
+def test_what_is_left_is_enough_to_reopen_a_file_in_a_folder_of_somebody_else(tmp_path, cgroup, victim):
+    os.chown(tmp_path, NOBODY, NOBODY)
+    tmp_path.chmod(0o755)
+    with RunningTracer(tmp_path) as tracer:
+        tracer.output.rename(tmp_path / "lines.1")
+        tracer.process.send_signal(signal.SIGHUP)
+        one = victim("hog", cgroup(24)).go()
+        one.end()
+        deadline = time.monotonic() + 10
+        while not tracer.output.exists():
+            assert time.monotonic() < deadline, tracer.messages()
+            time.sleep(0.01)
+
+        assert [line["process"]["pid"] for line in tracer.lines_of([one.pid])] == [one.pid]
+    assert not (tmp_path / "ready").exists()
+
+
+def test_memory_is_locked_and_does_not_grow_by_it(tracer):
+    locked, resident = status(tracer.process.pid, "VmLck", "VmRSS")
+
+    compiler = sum(size for name, size in mappings(tracer.process.pid) if re.search(r"/lib(LLVM|clang)", name))
+    whole = sum(size for _, size in mappings(tracer.process.pid))
+    assert compiler > 50_000
+    assert 0 < locked <= whole - compiler
+    assert resident < 160_000
+
+
+def mappings(pid: int) -> list[tuple[str, int]]:
+    """Return name and size in KiB of all that is mapped."""
+    found = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ *(.*)$", Path(f"/proc/{pid}/maps").read_text(), re.M)
+    return [(name, (int(end, 16) - int(start, 16)) // 1024) for start, end, name in found]

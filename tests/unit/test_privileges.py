@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is given up is gone, for root as for others, and the documentation says truly what is kept."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import re
+import traceback
+from collections.abc import Callable
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from ooMtrace import privileges
+from ooMtrace.privileges import Capability, effective, has_bpf, keep_only, needed
+
+NOBODY = 65534
+SECURITY = Path(__file__).parent.parent.parent / "docs/security.md"
+SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
+
+
+def in_a_child(work: Callable[[], str]) -> str:
+    """Do something that can't be undone, and return what it says."""
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        try:
+            os.write(write, work().encode())
+        finally:
+            traceback.print_exc()
+            os._exit(0)
+    os.close(write)
+    with os.fdopen(read) as file:
+        said = file.read()
+    os.waitpid(child, 0)
+    return said
+
+
+def sets() -> dict[str, int]:
+    found = re.findall(r"^(\w+):\s+([0-9a-f]+)$", Path("/proc/thread-self/status").read_text(), re.MULTILINE)
+    return {name: int(value, 16) for name, value in found if name in SETS}
+
+
+def kept_by(kept: frozenset[Capability], before: Callable[[], object] = lambda: None) -> str:
+    def work() -> str:
+        before()
+        warnings: list[str] = []
+        keep_only(kept, warnings.append)
+        return repr((sets(), warnings))
+
+    return in_a_child(work)
+
+
+def quietly(mask: int, bounds: int) -> str:
+    return repr(({"CapInh": 0, "CapPrm": mask, "CapEff": mask, "CapBnd": bounds, "CapAmb": 0, "NoNewPrivs": 1}, []))
+
+
+@as_root
+def test_all_sets_hold_what_is_kept_and_nothing_else():
+    mask = 1 << Capability.BPF | 1 << Capability.SYS_PTRACE
+
+    assert kept_by(frozenset({Capability.BPF, Capability.SYS_PTRACE})) == quietly(mask, mask)
+
+
+@as_root
+def test_what_was_not_there_is_not_kept():
+    def lose() -> None:
+        keep_only(frozenset({Capability.BPF}), pytest.fail)
+
+    mask = 1 << Capability.BPF
+    assert kept_by(frozenset({Capability.BPF, Capability.SYS_ADMIN}), lose) == quietly(mask, mask)
+
+
+def test_who_has_none_gives_up_none_and_hears_nothing():
+    bounds = sets()["CapBnd"]
+
+    def become_nobody() -> None:
+        if os.geteuid() == 0:
+            os.setresuid(NOBODY, NOBODY, NOBODY)
+
+    assert kept_by(frozenset(Capability), become_nobody) == quietly(0, bounds)
+
+
+@as_root
+def test_a_thread_that_is_started_later_has_no_more():
+    def work() -> str:
+        import threading
+
+        keep_only(frozenset({Capability.BPF}), pytest.fail)
+        seen: list[int] = []
+        thread = threading.Thread(target=lambda: seen.append(sets()["CapEff"]))
+        thread.start()
+        thread.join()
+        return repr((seen, effective()))
+
+    assert in_a_child(work) == repr(([1 << Capability.BPF], frozenset({Capability.BPF})))
+
+
+def test_a_refusal_is_one_line_and_not_the_end(monkeypatch):
+    class Refusing:
+        capget = staticmethod(lambda *_: 0)
+        prctl = staticmethod(lambda *_: -1)
+
+        @staticmethod
+        def capset(*_: object) -> int:
+            ctypes.set_errno(1)
+            return -1
+
+    monkeypatch.setattr(privileges, "_libc", Refusing)
+    warnings: list[str] = []
+
+    keep_only(frozenset(), warnings.append)
+
+    assert warnings == [
+        "root's privileges are kept (capset: Operation not permitted); "
+        "see whether a seccomp policy forbids to give them up"
+    ]
+
+
+def test_this_kernel_knows_its_own_capabilities():
+    last = int(Path("/proc/sys/kernel/cap_last_cap").read_text())
+
+    assert has_bpf() == (last >= Capability.BPF)
+
+
+def documented(options: set[str]) -> set[str]:
+    """Return the capabilities that docs/security.md says are kept with these options."""
+    rows = re.findall(r"^\| `CAP_(\w+)` \| [^|]+ \| ([^|]+) \|$", SECURITY.read_text(), re.MULTILINE)
+    assert {name for name, _ in rows} == {one.name for one in Capability}
+    return {name for name, when in rows if applies(when, options)}
+
+
+def applies(when: str, options: set[str]) -> bool:
+    named = set(re.findall(r"`(--[a-z-]+)`", when))
+    if when == "always":
+        return True
+    assert named
+    return not named & options if when.startswith("without ") else bool(named & options)
+
+
+@pytest.mark.parametrize(("network", "output", "ready"), list(product([True, False], repeat=3)))
+def test_what_is_documented_is_what_is_kept(network, output, ready):
+    options = {
+        name for name, given in (("--no-network", not network), ("--output", output), ("--ready-file", ready)) if given
+    }
+
+    kept = needed(network=network, files=output or ready, has_bpf=True)
+
+    assert {one.name for one in kept} == documented(options)
+
+
+def test_before_linux_5_8_one_capability_stands_for_bpf():
+    assert needed(network=False, files=False, has_bpf=False) == {Capability.IPC_LOCK, Capability.SYS_ADMIN}

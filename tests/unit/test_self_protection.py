@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recorder asks to be spared, and says so where it may not."""
+
+from __future__ import annotations
+
+import os
+import resource
+from pathlib import Path
+
+import pytest
+
+from ooMtrace import self_protection
+from ooMtrace.self_protection import spare_us, stay_resident
+
+
+def proc(folder: Path, adj: str) -> Path:
+    (folder / "self").mkdir()
+    (folder / "self/oom_score_adj").write_text(adj)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("0\n", "-1000\n"), ("1000\n", "-1000\n"), ("-899\n", "-1000\n"), ("-900\n", "-900\n"), ("-1000\n", "-1000\n")],
+)
+def test_it_asks_to_be_spared_unless_somebody_has_for_it(tmp_path, before, after):
+    spare_us(pytest.fail, proc(tmp_path, before))
+
+    assert (tmp_path / "self/oom_score_adj").read_text() == after
+
+
+def test_where_it_may_not_ask_it_says_how_to(tmp_path, monkeypatch):
+    def refuse(*_: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    proc(tmp_path, "0\n")
+    monkeypatch.setattr(Path, "write_text", refuse)
+    warnings: list[str] = []
+
+    spare_us(warnings.append, tmp_path)
+
+    assert warnings == [
+        "the OOM killer may take oomtrace, too (oom_score_adj: Permission denied); "
+        f"set OOMScoreAdjust=-1000 in its unit, or run: choom -n -1000 -p {os.getpid()}"
+    ]
+
+
+def test_without_the_right_to_lock_nothing_is_locked(monkeypatch):
+    monkeypatch.setattr(self_protection, "effective", frozenset)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (8 << 20, 8 << 20))
+    monkeypatch.setattr(self_protection.ctypes, "CDLL", lambda *_, **__: pytest.fail("locked"))
+    warnings: list[str] = []
+
+    stay_resident(warnings.append)
+
+    assert warnings == ["it may be slow when memory is short, for it can't lock its own; give it CAP_IPC_LOCK"]
