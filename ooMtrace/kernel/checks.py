@@ -88,7 +88,7 @@ def _hidden(features: Features) -> Reason | None:
     if any(start for start, _ in features.symbols.values()):
         return None
     return (
-        "no addresses: of a kill below level full the kind (oom.scope) and of a group's the verdict can't be told",
+        "no addresses: below level full it can't be told whose limit was hit (oom.scope, oom.memcg)",
         "CAP_SYSLOG shows them, unless kernel.kptr_restrict=2",
     )
 

@@ -126,7 +126,7 @@ def obstacles(features: Features) -> tuple[Obstacle, ...]:
     return tuple(Obstacle(level, *found) for level, found in levels if found)
 
 
-DENIED = "Permission denied"
+DENIED, NOT_PERMITTED = "Permission denied", "Operation not permitted"
 RUN_AS_ROOT = "run it as root: sudo oomtrace (a container: privileged)"
 GIVE_KMSG = "give the container the host's: --device /dev/kmsg"
 INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
@@ -140,7 +140,7 @@ def kmsg_obstacle(features: Features) -> Reason | None:
     """Say what keeps from the kernel log."""
     if not features.kmsg_error:
         return None
-    if features.dmesg_restrict and not features.has(CAP_SYSLOG):
+    if features.kmsg_error == NOT_PERMITTED and features.dmesg_restrict and not features.has(CAP_SYSLOG):
         return "/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", RUN_AS_ROOT
     hint = RUN_AS_ROOT if features.kmsg_error == DENIED else GIVE_KMSG
     return f"/dev/kmsg can't be read ({features.kmsg_error})", hint

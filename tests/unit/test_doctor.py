@@ -79,7 +79,7 @@ def test_of_a_host_that_has_all_every_thing_is_told():
         (
             {"symbols": {"oom_kill_process": (0, 0)}},
             "kallsyms",
-            "no addresses: of a kill below level full the kind (oom.scope) and of a group's the verdict can't be told",
+            "no addresses: below level full it can't be told whose limit was hit (oom.scope, oom.memcg)",
             "CAP_SYSLOG shows them, unless kernel.kptr_restrict=2",
         ),
         ({"tracefs_error": "No such file or directory"}, "tracefs", *NO_TRACEFS),

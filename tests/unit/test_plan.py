@@ -309,6 +309,7 @@ NONE = {"kmsg_error": "No such file or directory"}
         ({"kmsg_error": "Operation not permitted"}, ("/dev/kmsg can't be read (Operation not permitted)", GIVE)),
         ({"kmsg_error": "Permission denied"}, ("/dev/kmsg can't be read (Permission denied)", AS_ROOT)),
         (SECRET, ("/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", AS_ROOT)),
+        ({**SECRET, **NONE}, ("/dev/kmsg can't be read (No such file or directory)", GIVE)),
         ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg can't be read (Operation not permitted)", GIVE)),
     ],
 )
