@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ooMtrace.errors import CannotTraceError, ProbeError
@@ -78,14 +78,15 @@ def _attach(options: Options, say: Say, since: State | None) -> Tracer:
         chosen = plan(features, highest, options.require, wishes)
         try:
             tracer = Tracer(chosen, features, say, settings)
-        except (ProbeError, CannotTraceError) as error:
+        except CannotTraceError as error:  # without BCC
+            features = replace(features, bcc_error=error.fact)
+        except ProbeError as error:
             if options.verbose and error.detail:
                 say(error.detail)
             if chosen.level in (LEVELS[0], options.require):
                 raise CannotTraceError(error.fact, error.hint) from error
             say(str(error))
-            without_bcc = isinstance(error, CannotTraceError)
-            highest = LEVELS[0] if without_bcc else LEVELS[LEVELS.index(chosen.level) - 1]
+            highest = LEVELS[LEVELS.index(chosen.level) - 1]
         else:
             say(_started(chosen.level, [obstacle.fact for obstacle in chosen.obstacles]))
             return tracer

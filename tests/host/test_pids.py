@@ -57,7 +57,7 @@ def line_of(tracer: ContainedTracer, tid: int) -> Line:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("level", ["victim", "record"])
+@pytest.mark.parametrize("level", ["victim", "record", "kmsg"])
 def test_a_kill_on_the_host_has_the_hosts_facts_and_none_of_a_stranger(tmp_path, cgroup, victim, level, validate):
     one = victim("hog", cgroup(24))
     with contained(tmp_path, one.pid, "--level", level) as tracer:
@@ -75,6 +75,9 @@ def test_a_kill_on_the_host_has_the_hosts_facts_and_none_of_a_stranger(tmp_path,
         assert line["process"]["parent"]["pid"] == os.getpid()
         assert line["process"]["command_args"][1:3] == ["hog", "256"]
         assert line["cgroup"]["path"].startswith("/oomtrace-test-")
+    elif level == "kmsg":
+        assert line["process"]["pid"] == one.pid
+        assert {"process.parent", "process.threads", "process.command_args"} <= set(line["missing"])
     else:
         assert {"pid", "parent", "threads", "command_args"}.isdisjoint(line["process"])
         assert {"process.pid", "process.parent", "process.threads", "process.command_args"} <= set(line["missing"])
