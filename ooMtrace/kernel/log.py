@@ -17,7 +17,7 @@ class KernelLog:
 
     Attributes:
         fd: Becomes readable when there is more.
-        gaps: How often records were overwritten before they were read.
+        gaps: How often records were overwritten before they were read, other than those at the beginning.
 
     Raises:
         OSError: It is not there, or not ours to read (kernel.dmesg_restrict).
@@ -25,6 +25,7 @@ class KernelLog:
 
     def __init__(self, path: Path = KMSG, *, at_end: bool = False) -> None:
         self.gaps = 0
+        self._begun = at_end
         self.fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         if at_end:
             os.lseek(self.fd, 0, os.SEEK_END)
@@ -35,12 +36,13 @@ class KernelLog:
             try:
                 record = os.read(self.fd, RECORD)
             except BrokenPipeError:  # overwritten: the next read goes on with the oldest that is left
-                self.gaps += 1
+                self.gaps += self._begun
                 continue
             except BlockingIOError:
                 return
             if not record:  # a file that stands in for it
                 return
+            self._begun = True
             yield record
 
     def close(self) -> None:

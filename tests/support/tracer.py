@@ -17,6 +17,12 @@ PATIENCE_S = 30
 Line = dict[str, Any]
 
 
+def victim_of(line: Line) -> int | None:
+    """Return the process; its thread where that is all that is known."""
+    process = line.get("process", {})
+    return process.get("pid", process.get("tid"))  # type: ignore[no-any-return]
+
+
 class RunningTracer:
     """Use it as a context manager: on entry the probes are attached.
 
@@ -76,8 +82,8 @@ class RunningTracer:
         """
         deadline = time.monotonic() + PATIENCE_S
         while True:
-            mine = [line for line in self.lines() if line["process"].get("pid") in pids]
-            if {line["process"]["pid"] for line in mine} == set(pids):
+            mine = [line for line in self.lines() if victim_of(line) in pids]
+            if {victim_of(line) for line in mine} == set(pids):
                 return mine
             assert time.monotonic() < deadline, f"no line for all of {pids}; {self.messages()}"
             time.sleep(0.02)

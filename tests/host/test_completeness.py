@@ -1,0 +1,239 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Never silently zero: every kill that the kernel counts has its line, or is said to be lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from support.storm import Storm, storm
+from support.tracer import Line, RunningTracer
+from support.witness import KernelLog, oom_kill_count
+
+STORM = 3000
+GROWTH_KIB = 16 << 10
+
+
+class Account:
+    """Kills from before a tracer begins until after it has ended, and what it has said of them."""
+
+    def __init__(self) -> None:
+        self._before = oom_kill_count()
+
+    def check(self, tracer: RunningTracer, *, from_the_first: bool = False) -> tuple[list[Line], int]:
+        """Compare with the kernel's counter; return the lines of kills, and how many kills are said to be lost."""
+        after = oom_kill_count()
+        kills = [line for line in tracer.lines() if line["event"] == "oom_kill"]
+        lost = sum(line["lost"]["count"] for line in tracer.lines() if line["event"] == "oom_lost")
+        numbers = [line["oom"]["number"] for line in kills]
+        assert len(set(numbers)) == len(numbers)
+        assert len({line["id"] for line in tracer.lines()}) == len(tracer.lines())
+        assert self._before < min(numbers)
+        assert max(numbers) <= after
+        # The first number is the first kill that it is answerable for: by it the others' kills are told apart.
+        first = self._before + 1 if from_the_first else min(numbers)
+        if not lost:
+            assert sorted(numbers) == list(range(first, max(numbers) + 1))
+        assert len(kills) + lost == after - first + 1
+        return kills, lost
+
+
+def resident_kib(pid: int) -> int:
+    found = re.search(r"^VmRSS:\s*(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found
+    return int(found[1])
+
+
+def wait_for_pause(tracer: RunningTracer) -> None:
+    """Wait until it has nothing more to look for: a second after the last kill, and another to be sure."""
+    while True:
+        size = tracer.output.stat().st_size
+        time.sleep(3)
+        if tracer.output.stat().st_size == size:
+            return
+
+
+def test_3000_kills_as_fast_as_they_come_give_3000_lines(tmp_path, program, cgroup, validate):
+    account = Account()
+    with RunningTracer(tmp_path) as tracer:
+        resident = resident_kib(tracer.process.pid)
+        pids = storm(program, cgroup(), STORM)
+        wait_for_pause(tracer)
+        assert resident_kib(tracer.process.pid) - resident < GROWTH_KIB
+    kills, lost = account.check(tracer)
+
+    assert lost == 0
+    assert {line["source"] for line in kills} == {"victim"}
+    assert Counter(pids) <= Counter(line["process"]["pid"] for line in kills)
+    assert not any("dropped_before" in line for line in kills)
+    for line in kills[::50]:
+        validate(line)
+
+
+def test_with_the_reader_stopped_for_5_s_in_the_middle_lines_and_losses_are_all(tmp_path, program, cgroup, validate):
+    account = Account()
+    with RunningTracer(tmp_path) as tracer:
+        resident = resident_kib(tracer.process.pid)
+        with Storm(program, cgroup(), STORM) as running:
+            running.take(STORM // 3)
+            tracer.process.send_signal(signal.SIGSTOP)
+            time.sleep(5)
+            tracer.process.send_signal(signal.SIGCONT)
+            running.rest()
+        wait_for_pause(tracer)
+        assert resident_kib(tracer.process.pid) - resident < GROWTH_KIB
+    kills, lost = account.check(tracer)
+
+    traced = sum(line["source"] == "victim" for line in kills)
+    assert traced < len(kills) + lost, "nothing was lost: it was not stopped at all"
+    print(f"{traced} traced, {len(kills) - traced} made up for from the kernel log, {lost} lost")
+    for line in tracer.lines():
+        if line.get("source") == "kmsg" or line["event"] == "oom_lost":
+            validate(line)
+
+
+def test_stopped_for_30_s_it_makes_up_for_what_came_meanwhile(tmp_path, program, cgroup):
+    account, log = Account(), KernelLog()
+    with RunningTracer(tmp_path) as tracer:
+        tracer.process.send_signal(signal.SIGSTOP)
+        began = time.monotonic()
+        pids = storm(program, cgroup(), 400)
+        time.sleep(max(0.0, 30 - (time.monotonic() - began)))
+        tracer.process.send_signal(signal.SIGCONT)
+        wait_for_pause(tracer)
+    kills, lost = account.check(tracer)
+
+    # The perf buffer had room for a part, the kernel log for more; what neither has is counted.
+    told = {line["process"]["tid"] for line in kills}
+    assert len(set(pids) - told) <= lost
+    logged = log.kills()
+    for line in kills:
+        if line["source"] == "kmsg" and line["process"]["tid"] in logged:
+            assert line["process"]["memory"]["anon"] == logged[line["process"]["tid"]].anon * 1024
+
+
+def test_killed_and_started_again_it_tells_of_what_it_missed_once(tmp_path, program, cgroup, validate):
+    state, limited = ("--state", str(tmp_path / "state")), cgroup()
+    first = RunningTracer(tmp_path, *state)
+    first.__enter__()
+    seen = storm(program, limited, 2)
+    first.lines_of(seen)
+    time.sleep(0.2)
+    first.process.kill()
+    first.process.wait()
+    first.output.with_name("ready").unlink()
+    missed = storm(program, limited, 5)
+    with RunningTracer(tmp_path, *state) as second:
+        live = storm(program, limited, 3)
+        second.lines_of(live)
+    with RunningTracer(tmp_path, *state) as third:
+        last = storm(program, limited, 1)
+        third.lines_of(last)
+
+    ours = {*seen, *missed, *live, *last}
+    lines = [line for line in third.lines() if line["process"]["tid"] in ours]
+    assert [line["process"]["tid"] for line in lines] == [*seen, *missed, *live, *last]
+    assert [line["source"] for line in lines] == ["victim"] * 2 + ["kmsg"] * 5 + ["victim"] * 4
+    numbers = [line["oom"]["number"] for line in third.lines()]
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
+    assert not [line for line in third.lines() if line["event"] != "oom_kill"]
+    for line in lines:
+        validate(line)
+
+
+def test_systemds_folder_for_state_is_ours_by_default(tmp_path, program, cgroup, monkeypatch):
+    monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
+    with RunningTracer(tmp_path) as tracer:
+        tracer.lines_of(storm(program, cgroup(), 1))
+    text = (tmp_path / "state/settled").read_text()
+
+    assert re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
+    assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
+
+
+def test_two_with_one_state_are_one_too_many(tmp_path):
+    with RunningTracer(tmp_path, "--state", str(tmp_path / "state")):
+        (tmp_path / "other").mkdir()
+        with pytest.raises(AssertionError, match="another oomtrace"):
+            RunningTracer(tmp_path / "other", "--state", str(tmp_path / "state")).__enter__()
+
+
+def test_two_at_once_tell_the_same(tmp_path, program, cgroup):
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    with RunningTracer(folders[0]) as one, RunningTracer(folders[1], "--level", "record") as two:
+        pids = storm(program, cgroup(), 50)
+        lines = [sorted((line["id"], line["oom"]["number"]) for line in who.lines_of(pids)) for who in (one, two)]
+
+    assert len(lines[0]) == 50
+    assert lines[0] == lines[1]
+
+
+def test_the_kernel_log_alone_tells_of_every_kill(tmp_path, program, cgroup, victim, validate):
+    """Level kmsg, beside level victim: the same kills by the same ids, and nothing that contradicts."""
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+    time.sleep(5.1)  # the kernel prints ten whole reports in five seconds
+    with RunningTracer(folders[0], "--level", "kmsg") as kmsg, RunningTracer(folders[1]) as probes:
+        assert "level kmsg" in kmsg.messages()
+        one = victim("mixed", cgroup(24), uid=1000, adj=100).go()
+        one.end()
+        pids = [one.pid, *storm(program, cgroup(), 40)]
+        logged, traced = ({line["id"]: line for line in who.lines_of(pids)} for who in (kmsg, probes))
+
+    assert len(logged) == 41
+    assert logged.keys() == traced.keys()
+    for ident, line in logged.items():
+        validate(line)
+        assert line["source"] == "kmsg"
+        for name in ("anon", "file", "shmem", "page_tables", "total_vm"):
+            if name in line["process"]["memory"]:
+                assert line["process"]["memory"][name] == traced[ident]["process"]["memory"][name], name
+        for name in ("tid", "comm", "oom_score_adj"):
+            assert line["process"][name] == traced[ident]["process"][name]
+        assert line["oom"]["number"] == traced[ident]["oom"]["number"]
+    first = next(line for line in logged.values() if line["process"]["tid"] == one.pid)
+    assert first["oom"]["scope"] == "memcg"
+    assert first["oom"]["memcg"]["limit"] == 24 << 20
+    assert first["process"]["user"]["id"] == 1000
+
+
+def test_nothing_wakes_it_while_nothing_dies(tmp_path, program, cgroup):
+    def switches(pid: int) -> int:
+        found = re.search(r"^voluntary_ctxt_switches:\s*(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+        assert found
+        return int(found[1])
+
+    with RunningTracer(tmp_path) as tracer:
+        tracer.lines_of(storm(program, cgroup(), 1))
+        for _ in range(20):  # others may kill here meanwhile
+            time.sleep(3)
+            before, kills = switches(tracer.process.pid), oom_kill_count()
+            time.sleep(3)
+            if oom_kill_count() == kills:
+                assert switches(tracer.process.pid) == before
+                return
+    pytest.fail("somebody else makes kills all the time")
+
+
+def test_what_dies_on_a_cgroup_that_is_gone_at_once_has_its_path_and_limit(tracer, program, victim):
+    from ooMtrace.scratch import scratch_cgroup
+
+    with scratch_cgroup(f"oomtrace-test-{os.getpid()}-vanishing") as limited:
+        limited.limit(24 << 20)
+        one = victim("hog", limited).go()
+        tracer.process.send_signal(signal.SIGSTOP)
+        one.end()
+    assert not limited.folder.exists()
+    tracer.process.send_signal(signal.SIGCONT)
+
+    (line,) = tracer.lines_of([one.pid])
+    assert line["oom"]["memcg"]["path"] == line["cgroup"]["path"] == limited.path
+    assert line["oom"]["memcg"]["limit"] == 24 << 20
