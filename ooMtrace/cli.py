@@ -9,6 +9,7 @@ import select
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import NoReturn
 
 from ooMtrace import __version__
 from ooMtrace.commands import Options
@@ -17,6 +18,7 @@ from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.kernel.plan import LEVELS
 from ooMtrace.schema import json_schema
 from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
+from ooMtrace.visible import visible
 
 DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it takes."
 EXAMPLES = """\
@@ -48,7 +50,8 @@ def main(argv: list[str] | None = None) -> int:
         return 0
     except OomtraceError as error:
         if options.verbose and error.detail:
-            _say(error.detail)
+            for one in error.detail.splitlines():
+                _say(one)
         _say(str(error))
         return error.exit_code
     except KeyboardInterrupt:  # before the signals are ours, that is during start
@@ -57,7 +60,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def parse(argv: list[str] | None = None) -> Options:
     """Understand the command line; argparse itself exits with 2 when it can't."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="oomtrace", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"oomtrace {__version__}")
@@ -113,6 +116,14 @@ def _state_directory() -> Path | None:
     return Path(folder) if folder else None
 
 
+class _Parser(argparse.ArgumentParser):
+    """Quotes what was typed so that no terminal obeys it: `*` may have found a file with a name like an option."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say it, and exit with 2."""
+        super().error(visible(message))
+
+
 def _factor(text: str) -> float:
     try:
         factor = float(text)
@@ -125,7 +136,7 @@ def _factor(text: str) -> float:
 
 def _service(text: str) -> tuple[int, str]:
     port, equals, name = text.partition("=")
-    if not (equals and name and port.isdecimal() and int(port) <= HIGHEST_PORT):
+    if not (equals and name and name.isprintable() and port.isdecimal() and int(port) <= HIGHEST_PORT):
         raise argparse.ArgumentTypeError(f"{text!r} is not PORT=NAME, such as 7000=redis")
     return int(port), name
 
@@ -169,7 +180,7 @@ def _say(line: str) -> None:
     # Whoever does not read our messages keeps us neither from tracing nor from the end.
     if stderr.poll(SAY_MS):
         with suppress(OSError):
-            print(f"oomtrace: {line}", file=sys.stderr, flush=True)
+            print(f"oomtrace: {visible(line)}", file=sys.stderr, flush=True)
 
 
 def _print(text: bytes, exit_code: int) -> int:

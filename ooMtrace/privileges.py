@@ -23,7 +23,13 @@ class Capability(IntEnum):
     IPC_LOCK = 14
     SYS_PTRACE = 19
     SYS_ADMIN = 21
+    SYSLOG = 34
+    PERFMON = 38
     BPF = 39
+
+
+BPF_ITSELF = (Capability.BPF, Capability.PERFMON)
+"""Since Linux 5.8; before, CAP_SYS_ADMIN stands for both."""
 
 
 class _Header(ctypes.Structure):
@@ -40,9 +46,9 @@ def needed(*, network: bool, files: bool, has_bpf: bool) -> frozenset[Capability
     Args:
         network: Other network namespaces are found and entered.
         files: There are files to open anew or to take away, in folders that may be somebody else's.
-        has_bpf: The kernel knows CAP_BPF (Linux 5.8); CAP_SYS_ADMIN stands for it in those before.
+        has_bpf: The kernel knows CAP_BPF and CAP_PERFMON.
     """
-    kept = {Capability.IPC_LOCK, Capability.BPF if has_bpf else Capability.SYS_ADMIN}
+    kept = {Capability.IPC_LOCK, Capability.SYSLOG, *(BPF_ITSELF if has_bpf else (Capability.SYS_ADMIN,))}
     if network:
         kept |= {Capability.SYS_PTRACE, Capability.SYS_ADMIN}
     if files:
@@ -58,7 +64,7 @@ def effective() -> frozenset[Capability]:
 
 
 def has_bpf() -> bool:
-    """Tell whether this kernel knows CAP_BPF."""
+    """Tell whether this kernel knows CAP_BPF, and so CAP_PERFMON."""
     return _prctl(PR_CAPBSET_READ, Capability.BPF) >= 0
 
 

@@ -82,7 +82,8 @@ def _attach(options: Options, say: Say, since: State | None) -> Tracer:
             features = replace(features, bcc_error=error.fact)
         except ProbeError as error:
             if options.verbose and error.detail:
-                say(error.detail)
+                for one in error.detail.splitlines():
+                    say(one)
             if chosen.level in (LEVELS[0], options.require):
                 raise CannotTraceError(error.fact, error.hint) from error
             say(str(error))

@@ -26,6 +26,7 @@ from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.scan import kills
 from ooMtrace.record import OomKill
 from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
+from ooMtrace.visible import visible
 
 STDIN = "-"
 BLOCK = 1 << 20
@@ -152,7 +153,7 @@ class _Bar:
     """How far a file is read, on stderr, for people only: if that is a terminal, and the size is known."""
 
     def __init__(self, name: str, file: io.BufferedReader) -> None:
-        self._name = name
+        self._name = visible(name)
         self._file = file
         self._size = os.fstat(file.fileno()).st_size if os.isatty(2) else 0
         self._shown = time.monotonic()

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ooMtrace.commands import Options, Say, attached
@@ -62,8 +62,8 @@ def _reopen(outbox: Outbox, say: Say) -> None:
 @contextmanager
 def _settled(options: Options, say: Say, since: State | None) -> Iterator[Tracer]:
     """Trace in such a way that we outlive what dies, and with no more power than that takes."""
-    spare_us(say)
     with attached(options, say, since) as tracer:
+        spare_us(say)
         stay_resident(say)
         files = any(file is not None for file in (options.output, options.ready_file, options.state))
         keep_only(needed(network=options.network, files=files, has_bpf=has_bpf()), say)
@@ -77,10 +77,22 @@ def _ready(path: Path | None) -> Iterator[None]:
         yield
         return
     try:
-        path.write_text(f"{os.getpid()}\n")
+        _put(path, f"{os.getpid()}\n".encode())
     except OSError as error:
         raise SinkError(f"{path}: {error.strerror}", "choose another --ready-file") from error
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink()
+
+
+def _put(path: Path, text: bytes) -> None:
+    """Write a new file, in place of one that was left: what a link leads to is never touched."""
+    if path.is_symlink() or path.is_file():
+        path.unlink()
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(file, text)
+    finally:
+        os.close(file)

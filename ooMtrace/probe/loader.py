@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -200,8 +199,8 @@ def _set_environment(values: dict[str, str | None]) -> None:
 
 @contextmanager
 def _captured_output() -> Iterator[int]:
-    """Send what C code prints on stdout and stderr to a file: stdout is for records only."""
-    with tempfile.TemporaryFile() as log:
+    """Send what C code prints on stdout and stderr to a file without a name: stdout is for records only."""
+    with os.fdopen(os.memfd_create("oomtrace"), "w+b") as log:
         saved = [(fd, os.dup(fd)) for fd in (1, 2)]
         try:
             for fd, _ in saved:

@@ -17,6 +17,7 @@ from support.tracer import RunningTracer
 from ooMtrace.privileges import Capability
 
 NOBODY = 65534
+ALWAYS = (Capability.BPF, Capability.PERFMON, Capability.IPC_LOCK, Capability.SYSLOG)
 PRIVILEGES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
 
 
@@ -40,17 +41,15 @@ def network() -> Iterator[Network]:
             one.delete()
 
 
-def test_a_tracer_with_files_and_networks_keeps_five_capabilities(tracer):
-    kept = mask(
-        Capability.BPF, Capability.IPC_LOCK, Capability.SYS_PTRACE, Capability.SYS_ADMIN, Capability.DAC_OVERRIDE
-    )
+def test_a_tracer_with_files_and_networks_keeps_seven_capabilities(tracer):
+    kept = mask(*ALWAYS, Capability.SYS_PTRACE, Capability.SYS_ADMIN, Capability.DAC_OVERRIDE)
 
     assert status(tracer.process.pid, *PRIVILEGES) == (0, kept, kept, kept, 0, 1)
 
 
 def test_a_tracer_that_asks_no_network_keeps_less(tmp_path):
     with RunningTracer(tmp_path, "--no-network") as tracer:
-        kept = mask(Capability.BPF, Capability.IPC_LOCK, Capability.DAC_OVERRIDE)
+        kept = mask(*ALWAYS, Capability.DAC_OVERRIDE)
 
         assert status(tracer.process.pid, *PRIVILEGES) == (0, kept, kept, kept, 0, 1)
 

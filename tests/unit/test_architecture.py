@@ -157,6 +157,7 @@ def test_only_the_command_line_knows_the_commands():
         "judge.py",
         "encode.py",
         "wording.py",
+        "visible.py",
         "kernel/plan.py",
         "kernel/checks.py",
         "kernel/gfp.py",

@@ -182,7 +182,52 @@ def test_the_log_behind_an_error_is_shown_only_to_who_asks(monkeypatch, capsys):
     monkeypatch.setattr(demo, "run", failing(ProbeError("refused", detail="line 1\nline 2")))
 
     assert cli.main(["--verbose", "demo"]) == 1
-    assert capsys.readouterr().err == "oomtrace: line 1\nline 2\noomtrace: refused\n"
+    assert capsys.readouterr().err == "oomtrace: line 1\noomtrace: line 2\noomtrace: refused\n"
+
+
+HOSTILE = "\x1b[2J\n\r\x7f\x9b\u2028\udcff"
+SHOWN = r"\x1b[2J\x0a\x0d\x7f\x9b\u2028\xff"
+
+
+def test_no_terminal_obeys_a_message(monkeypatch, capsys):
+    monkeypatch.setattr(trace, "run", failing(SinkError(f"/{HOSTILE}: gone", "choose another")))
+
+    assert cli.main([]) == 1
+    assert capsys.readouterr().err == f"oomtrace: /{SHOWN}: gone; choose another\n"
+
+
+def test_a_message_is_no_longer_than_2000_characters_and_keeps_its_end(monkeypatch, capsys):
+    monkeypatch.setattr(trace, "run", failing(SinkError("/" + "\x1b" * 4096, "choose another")))
+
+    assert cli.main([]) == 1
+    said = capsys.readouterr().err
+    assert len(said) <= len("oomtrace: \n") + 2000
+    assert said.startswith(r"oomtrace: /\x1b\x1b")
+    assert said.endswith("; choose another\n")
+
+
+def test_no_terminal_obeys_a_file_that_is_called_like_an_option(capsys):
+    with pytest.raises(SystemExit) as caught:
+        cli.main(["logs", f"--{HOSTILE}"])
+
+    assert caught.value.code == 2
+    assert capsys.readouterr().err.splitlines()[-1].endswith(f": --{SHOWN}")
+
+
+@pytest.mark.parametrize("name", [f"/nowhere/{HOSTILE}", "--output=/nowhere/\udcff"])
+def test_a_file_name_that_is_no_text_is_shown(capsys, name):
+    assert cli.main([name, "logs", "/nowhere"] if name.startswith("--") else ["logs", name]) == 1
+
+    said = capsys.readouterr().err
+    assert said.startswith("oomtrace: /nowhere/")
+    assert said.count("\n") == 1
+    assert r"\xff: No such file or directory; " in said
+
+
+@pytest.mark.parametrize("name", ["\udcff", "\x1b", "a\nb"])
+def test_a_service_that_no_line_could_carry_is_refused_at_once(name):
+    with pytest.raises(SystemExit):
+        cli.parse(["--service", f"7000={name}"])
 
 
 def test_an_error_that_nobody_expects_is_not_hidden(monkeypatch):
