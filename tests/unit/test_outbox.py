@@ -7,7 +7,8 @@ import errno
 import os
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -255,6 +256,41 @@ def test_a_reader_that_has_gone_is_the_end_of_the_work(tmp_path):
 
     with pytest.raises(ClosedPipeError):
         box.flush()
+
+
+@contextmanager
+def terminal(*, stdout: bool) -> Iterator[tuple[int, Path | None]]:
+    """Put a terminal where the lines go; its other end and, if that is not stdout, its path."""
+    other, end = os.openpty()
+    saved = os.dup(1)
+    if stdout:
+        os.dup2(end, 1)
+    try:
+        yield other, None if stdout else Path(os.ttyname(end))
+    finally:
+        os.dup2(saved, 1)
+        for fd in (other, end, saved):
+            os.close(fd)
+
+
+@pytest.mark.parametrize("stdout", [True, False])
+def test_a_terminal_that_nobody_reads_holds_nobody_up_and_stays_as_it_is(stdout):
+    got, wanted = b"", b"".join(LINES).replace(b"\n", b"\r\n")
+    with terminal(stdout=stdout) as (other, path):
+        box = Outbox(StreamSink(path), [].append)
+        for line in LINES:
+            box.put(line)
+            box.flush()
+        held, blocking = box.held, os.get_blocking(1)
+
+        while len(got) < len(wanted):
+            got += os.read(other, 1 << 16)
+            box.flush()
+        box.close()
+
+    assert 0 < held < len(LINES)
+    assert blocking
+    assert got == wanted
 
 
 def test_the_end_waits_for_a_slow_reader(tmp_path):
