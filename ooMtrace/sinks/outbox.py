@@ -24,6 +24,7 @@ class Outbox:
     """
 
     def __init__(self, sink: StreamSink, say: Callable[[str], None], limit_bytes: int = LIMIT) -> None:
+        sink.never_wait()
         self._sink = sink
         self._say = say
         self._room = limit_bytes

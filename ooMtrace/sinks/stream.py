@@ -45,6 +45,14 @@ class StreamSink:
         self._waits = not stat.S_ISREG(os.fstat(fd).st_mode)
         self._torn = self._path is not None and _torn(self._path)
 
+    def never_wait(self) -> None:
+        """Let no write wait. O_NONBLOCK is for all who share a descriptor: of stdout we need one of our own."""
+        if self._path is not None:
+            os.set_blocking(self.fd, False)
+        elif self._waits:
+            with suppress(OSError):  # a socket
+                self.fd = os.open(f"/proc/self/fd/{self.fd}", os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+
     def write(self, line: bytes) -> None:
         """Write one line, whole; a signal or a slow pipe may take several calls for it."""
         while line:
@@ -59,7 +67,7 @@ class StreamSink:
                 os.write(self.fd, b"\n")
                 self._torn = False
             return self._write_now(line)
-        except BlockingIOError:  # whoever shares the pipe with us may have made it non-blocking
+        except BlockingIOError:  # a terminal, or a pipe into which others write, too
             return 0
         except ConnectionError as error:
             raise ClosedPipeError("nobody reads the output any more") from error
@@ -70,7 +78,7 @@ class StreamSink:
             raise kind(f"{self.name}: {error.strerror}", "free space there or choose another --output") from error
 
     def _write_now(self, line: bytes) -> int:
-        """O_NONBLOCK would be for all who share the descriptor; a pipe that is writable takes so much at once."""
+        """A pipe or socket that is writable takes so much without waiting."""
         if not self._waits:
             return os.write(self.fd, line)
         return os.write(self.fd, line[: select.PIPE_BUF]) if self.writable(0) else 0
@@ -106,7 +114,7 @@ class StreamSink:
 
     def close(self) -> None:
         """Close the file; stdout belongs to whoever gave it to us."""
-        if self._path is not None:
+        if self.fd != 1:
             os.close(self.fd)
 
 

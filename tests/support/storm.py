@@ -18,11 +18,12 @@ class Storm:
     Args:
         kills: How many; it waits after some ten thousand for somebody to take the pids.
         at_once: How many victims there are at any time.
+        more: Another argument of the victims; a long one makes long lines.
     """
 
-    def __init__(self, program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1) -> None:
+    def __init__(self, program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1, more: str = "") -> None:
         self._left = kills
-        self._command = [program, "storm", str(kills), cgroup.folder / "cgroup.procs", str(at_once)]
+        self._command = [program, "storm", str(kills), cgroup.folder / "cgroup.procs", str(at_once), more]
         cgroup.limit(LIMIT_MEGABYTES << 20)
 
     def __enter__(self) -> Storm:
@@ -49,7 +50,7 @@ class Storm:
         return pids
 
 
-def storm(program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1) -> list[int]:
+def storm(program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1, more: str = "") -> list[int]:
     """Kill so many, and return their pids."""
-    with Storm(program, cgroup, kills, at_once) as one:
+    with Storm(program, cgroup, kills, at_once, more) as one:
         return one.rest()

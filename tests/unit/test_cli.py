@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -253,6 +254,22 @@ def test_what_a_command_says_goes_to_stderr_and_its_code_is_passed_on(monkeypatc
 
     assert cli.main(["--level", "victim"]) == 5
     assert capsys.readouterr() == ("", "oomtrace: level victim\n")
+
+
+def test_messages_that_nobody_reads_keep_nobody():
+    read, write = os.pipe()
+    script = "from ooMtrace.cli import _say\nfor _ in range(3): _say('x' * 4000)\nprint('went on')"
+    os.set_blocking(write, False)
+    with suppress(BlockingIOError):
+        while True:
+            os.write(write, b"x" * 4096)
+    os.set_blocking(write, True)
+
+    done = subprocess.run([sys.executable, "-c", script], stdout=subprocess.PIPE, stderr=write, timeout=60, check=True)
+
+    assert done.stdout == b"went on\n"
+    os.close(read)
+    os.close(write)
 
 
 def test_doctors_report_goes_to_stdout_with_its_code(monkeypatch, capfd):

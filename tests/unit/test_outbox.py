@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import errno
 import os
+import socket
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -71,7 +73,10 @@ def test_lines_are_out_at_once_and_nothing_is_waited_for(tmp_path):
     assert (box.empty, box.held, box.blocked_fd(), box.retry_ms(), said) == (True, 0, None, None, [])
 
 
-def test_a_pipe_that_nobody_reads_holds_nobody_up_and_loses_nothing(tmp_path):
+@pytest.mark.parametrize("own", [True, False])
+def test_a_pipe_that_nobody_reads_holds_nobody_up_and_loses_nothing(tmp_path, monkeypatch, own):
+    if not own:  # where /proc is not mounted
+        monkeypatch.setattr(StreamSink, "never_wait", lambda _sink: None)
     fifo = Fifo(tmp_path)
     box = outbox(fifo.path)
     for line in LINES:
@@ -169,12 +174,13 @@ def test_a_half_written_line_is_whole_in_the_file_that_comes_after(tmp_path, mon
     box = half_a_line(path, disk)
 
     path.rename(tmp_path / "lines.1")
+    path.write_bytes(b"{}\n")
     disk.left = None
     box.reopen()
     box.flush()
 
     assert (tmp_path / "lines.1").read_bytes() == b"".join(LINES)[:9000]
-    assert path.read_bytes() == b"".join(LINES[1:])
+    assert path.read_bytes() == b"{}\n" + b"".join(LINES[1:])
 
 
 def test_a_half_written_line_goes_on_where_the_same_file_is_opened_anew(tmp_path, monkeypatch):
@@ -233,6 +239,24 @@ def test_lines_wait_for_a_folder_that_was_removed(tmp_path):
     assert said[1:] == [f"{path}: was removed, and is made anew", f"{path}: works again"]
 
 
+def test_a_blocked_pipe_that_was_removed_is_not_waited_for(tmp_path):
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    fifo = Fifo(folder)
+    box = outbox(fifo.path)
+    for line in LINES:
+        box.put(line)
+    box.flush()
+    assert box.blocked_fd() is not None
+
+    folder.rename(tmp_path / "gone")
+    (tmp_path / "gone/fifo").unlink()
+    box.flush()
+
+    assert box.blocked_fd() is None
+    assert box.retry_ms() == RETRY_MS
+
+
 def test_a_fifo_without_a_reader_keeps_nobody_when_it_is_reopened(tmp_path):
     fifo = Fifo(tmp_path)
     box = outbox(fifo.path)
@@ -255,6 +279,63 @@ def test_a_reader_that_has_gone_is_the_end_of_the_work(tmp_path):
 
     with pytest.raises(ClosedPipeError):
         box.flush()
+
+
+def ends(kind: str) -> tuple[int, int]:
+    """Open something that others may write into, too: the end to read and the end to write."""
+    if kind == "socket":
+        reader, writer = socket.socketpair()
+        return reader.detach(), writer.detach()
+    return os.openpty() if kind == "terminal" else os.pipe()
+
+
+@contextmanager
+def stdout(fd: int) -> Iterator[None]:
+    """Put it where stdout was."""
+    saved = os.dup(1)
+    os.dup2(fd, 1)
+    try:
+        yield
+    finally:
+        os.dup2(saved, 1)
+        os.close(saved)
+
+
+def held_and_read(box: Outbox, reader: int) -> tuple[int, bytes]:
+    """Put all lines; return how many are held while nobody reads, and what is then read."""
+    for line in LINES:
+        box.put(line)
+        box.flush()
+    held, got = box.held, b""
+    while got.count(b"\n") < len(LINES):
+        got += os.read(reader, 1 << 16)
+        box.flush()
+    box.close()
+    return held, got.replace(b"\r\n", b"\n")
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
+def test_stdout_that_nobody_reads_holds_nobody_up_and_stays_blocking_for_others(kind):
+    reader, writer = ends(kind)
+    with stdout(writer):
+        held, got = held_and_read(Outbox(StreamSink(), [].append), reader)
+
+    assert 0 < held < len(LINES)
+    assert got == b"".join(LINES)
+    assert os.get_blocking(writer)
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_terminal_by_its_path_holds_nobody_up():
+    reader, writer = ends("terminal")
+
+    held, got = held_and_read(outbox(Path(os.ttyname(writer))), reader)
+
+    assert 0 < held < len(LINES)
+    assert got == b"".join(LINES)
+    os.close(reader)
+    os.close(writer)
 
 
 def test_the_end_waits_for_a_slow_reader(tmp_path):
