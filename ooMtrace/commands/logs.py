@@ -41,7 +41,9 @@ HINTS = {
 
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
-BAR = 30
+BAR = LONGEST_NAME = 30
+"""Characters: together with the rest less than the 80 of a small terminal, for only one line can be taken back."""
+
 BAR_EVERY_S = 0.2
 
 
@@ -107,14 +109,12 @@ class _Log:
         """Yield the contents, decompressed if they begin as such."""
         begun = False
         try:
-            with self._opened() as file:
-                bar = _Bar(self.name, file)
+            with self._opened() as file, _Bar(self.name, file) as bar:
                 source = _plain(file)
                 while block := source.read1(BLOCK):
                     begun = True
                     bar.show()
                     yield block
-                bar.clear()
         except DAMAGED as error:
             self._failed(error, begun=begun)
 
@@ -143,7 +143,12 @@ class _Log:
         number = error.errno if isinstance(error, OSError) else None
         fact = error.strerror if isinstance(error, OSError) and error.strerror else f"damaged: {error}"
         hint = "the kills up to there are kept" if begun else HINTS.get(number or 0, "pipe it in: oomtrace logs -")
-        self.error = LogError(f"{self.name}: {fact}", hint)
+        self.error = LogError(f"{_printable(self.name)}: {fact}", hint)
+
+
+def _printable(name: str) -> str:
+    """Replace what a terminal might obey: whoever may write into a folder chooses the names there."""
+    return "".join(one if one.isprintable() else "?" for one in name)
 
 
 def _plain(file: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File:
@@ -160,7 +165,7 @@ class _Bar:
     """How far a file is read, on stderr, for people only: if that is a terminal, and the size is known."""
 
     def __init__(self, name: str, file: io.BufferedReader) -> None:
-        self._name = name
+        self._name = _printable(name)[-LONGEST_NAME:]
         self._file = file
         self._size = os.fstat(file.fileno()).st_size if os.isatty(2) else 0
         self._shown = time.monotonic()
@@ -174,7 +179,11 @@ class _Bar:
         full = int(part * BAR)
         os.write(2, f"\r{self._name} [{'#' * full}{'.' * (BAR - full)}] {part:4.0%}\x1b[K".encode(errors="replace"))
 
-    def clear(self) -> None:
-        """Take it away."""
+    def __enter__(self) -> _Bar:
+        """Begin with nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away, however the reading ended."""
         if self._size:
             os.write(2, b"\r\x1b[K")
