@@ -21,6 +21,8 @@ UNIX_SOCKETS, UNIX_WALKED = 16, 64
 TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite", 255: "raw", 262: "mptcp"}
 """IPPROTO_*, include/uapi/linux/in.h."""
 
+IP_SIZES = (4, 16)
+
 ESTABLISHED, LISTEN = 1, 10
 STATES = (
     "",
@@ -145,12 +147,12 @@ def _state(transport: str, state: int | None) -> str | None:
     """Name a state; the kernel keeps those of TCP for all, but only these two say something elsewhere."""
     if state is None or not (transport in ("tcp", "mptcp") or state in (ESTABLISHED, LISTEN)):
         return None
-    return STATES[state] if state < len(STATES) else str(state)
+    return STATES[state] if 0 <= state < len(STATES) else str(state)
 
 
 def _end(address: bytes | None, port: int | None) -> Endpoint | None:
     """Return one end; None if it is nowhere: no address and no port."""
-    if address is None or not (any(address) or port):
+    if address is None or len(address) not in IP_SIZES or not (any(address) or port):
         return None
     known = ip_address(address)
     if isinstance(known, IPv6Address) and known.ipv4_mapped:

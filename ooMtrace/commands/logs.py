@@ -40,7 +40,9 @@ HINTS = {
 
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
-BAR = 30
+BAR = LONGEST_NAME = 30
+"""Characters: together with the rest less than the 80 of a small terminal, for only one line can be taken back."""
+
 BAR_EVERY_S = 0.2
 
 
@@ -106,14 +108,12 @@ class _Log:
         """Yield the contents, decompressed if they begin as such."""
         begun = False
         try:
-            with self._opened() as file:
-                bar = _Bar(self.name, file)
+            with self._opened() as file, _Bar(self.name, file) as bar:
                 source = _plain(file)
                 while block := source.read1(BLOCK):
                     begun = True
                     bar.show()
                     yield block
-                bar.clear()
         except DAMAGED as error:
             self._failed(error, begun=begun)
 
@@ -153,7 +153,7 @@ class _Bar:
     """How far a file is read, on stderr, for people only: if that is a terminal, and the size is known."""
 
     def __init__(self, name: str, file: io.BufferedReader) -> None:
-        self._name = visible(name)
+        self._name = visible(name)[-LONGEST_NAME:]
         self._file = file
         self._size = os.fstat(file.fileno()).st_size if os.isatty(2) else 0
         self._shown = time.monotonic()
@@ -167,7 +167,11 @@ class _Bar:
         full = int(part * BAR)
         os.write(2, f"\r{self._name} [{'#' * full}{'.' * (BAR - full)}] {part:4.0%}\x1b[K".encode(errors="replace"))
 
-    def clear(self) -> None:
-        """Take it away."""
+    def __enter__(self) -> _Bar:
+        """Begin with nothing."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Take it away, however the reading ended."""
         if self._size:
             os.write(2, b"\r\x1b[K")

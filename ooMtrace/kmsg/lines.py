@@ -178,6 +178,7 @@ class Dated:
 
     def __init__(self, latest: datetime) -> None:
         self._latest = latest
+        self._end = _since_epoch(latest)
 
     def human(self, line: str) -> Line | None:
         """Read a line of `dmesg -T`: dmesg reckons these from the clock of now, so they drift, and lack their zone."""
@@ -218,7 +219,7 @@ class Dated:
         """Take the latest year with which it is not in the future; 29 February may need a look further back."""
         for year in range(self._latest.year, self._latest.year - 9, -1):
             wall = self._local(year, found["month"], found["day"], found["clock"], found["part"] or "")
-            if wall is not None and wall <= _since_epoch(self._latest):
+            if wall is not None and wall <= self._end:
                 return wall
         return None
 

@@ -116,7 +116,8 @@ class Scanner:
             held, self._held = self._held, None
             yield from self._reader.feed(held)
         if line is not None and len(line.text) <= LONGEST_TEXT and (marked or not self._reader.idle):
-            self._held = replace(line, number=self._number)
+            timeless = line.ktime is None and line.wall is None
+            self._held = replace(line, number=self._number) if timeless else line
             self._indent = len(text) - len(line.text) if text.endswith(line.text) else 0
 
 

@@ -9,6 +9,8 @@ import gzip
 import json
 import lzma
 import os
+import pty
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -162,16 +164,50 @@ def test_the_kernels_own_log_may_be_forbidden(tmp_path, monkeypatch):
     assert len(run.said) == 1
 
 
-def test_the_bar_is_for_terminals_and_is_taken_away(tmp_path, monkeypatch):
-    written: list[bytes] = []
-    monkeypatch.setattr(logs.os, "isatty", lambda fd: fd == 2)
+def on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path) -> tuple[Run, bytes]:
+    """Run with stderr on a terminal; return what has come there, too."""
     monkeypatch.setattr(logs, "BAR_EVERY_S", 0.0)
-    write = os.write
-    monkeypatch.setattr(logs.os, "write", lambda fd, data: written.append(data) if fd == 2 else write(fd, data))
+    terminal, ours = pty.openpty()
+    kept = os.dup(2)
+    try:
+        os.dup2(ours, 2)
+        run = Run(tmp_path, file)
+        os.write(2, b"\f")
+        shown = b""
+        while not shown.endswith(b"\f"):
+            shown += os.read(terminal, 65536)
+        return run, shown[:-1]
+    finally:
+        os.dup2(kept, 2)
+        for fd in (kept, terminal, ours):
+            os.close(fd)
+
+
+def test_the_bar_is_for_terminals_and_is_taken_away(tmp_path, monkeypatch):
+    run, shown = on_a_terminal(tmp_path, monkeypatch, LOG)
+
+    assert len(run.lines) == 2
+    assert re.fullmatch(rb"(\r[^\r\n]+ \[#{30}\] 100%\x1b\[K)+\r\x1b\[K", shown)
+    assert all(len(one) < 80 for one in shown.split(b"\r"))
+
+
+def test_without_a_terminal_there_is_no_bar(tmp_path, capfd, monkeypatch):
+    monkeypatch.setattr(logs, "BAR_EVERY_S", 0.0)
     Run(tmp_path, LOG)
 
-    assert b"#" in written[0]
-    assert written[-1] == b"\r\x1b[K"
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("damage", [b"", b"\x1f\x8b"])
+def test_no_name_of_a_file_gives_orders_to_the_terminal(tmp_path, monkeypatch, damage):
+    file = tmp_path / os.fsdecode(b"a\x1b]0;x\x07\n\xc2\x9b\xff.log")
+    file.write_bytes(damage + LOG.read_bytes())
+    run, shown = on_a_terminal(tmp_path, monkeypatch, file)
+
+    assert run.code == (1 if damage else 0)
+    assert shown.endswith(b"\r\x1b[K")
+    assert not re.search(rb"[\x00-\x1f\x80-\xff]", shown.replace(b"\x1b[K", b"").replace(b"\r", b""))
+    assert all(said.isprintable() and "a?]0;x????.log: " in said for said in run.said)
 
 
 def test_where_nobody_reads_it_ends_in_peace(tmp_path):
