@@ -13,8 +13,8 @@ from _log import PAGE
 from support.tracer import COMMAND, Line
 
 OF_ONE_SOURCE = {
-    "id",  # an instant: that of the mark for one, of a line of the log for the other
-    "oom.incident",  # the same
+    "id",  # unless both know the kill's number: an instant, of the mark for one, of a line of the log for the other
+    "oom.incident",  # such an instant
     "time",  # the same, and held together below
     "seq",  # number of the line, among those of one source
     "observed",  # when it was read
@@ -30,7 +30,7 @@ LEAST = {True: 30, False: 15}
 """Facts of a kill that both have: with its report whole, and with nothing but its own line left by the rate limit."""
 
 CLOCKS_APART_S = 0.5
-"""printk() stamps with local_clock(), which nobody slews and which began a little before CLOCK_MONOTONIC."""
+"""printk() stamps with local_clock(), which nobody slews, and whose zero is not quite that of CLOCK_MONOTONIC."""
 
 
 def check_log(
@@ -71,7 +71,8 @@ def logs() -> list[Line]:
 def _shared(line: Line, full: Line, equal: Equal) -> int:
     """Compare one kill; return how many facts were equal."""
     left, right = flat(line), flat(full)
-    names = sorted((left.keys() & right.keys()) - OF_ONE_SOURCE)
+    both = left.keys() & right.keys()
+    names = sorted(both - OF_ONE_SOURCE) + ["id"] * ("oom.number" in both)
     for name in names:
         got, expected = left[name], right[name]
         if name == "oom.gfp_mask.flags":  # a set: kernels differ in the order in which they print it
