@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The second source as a witness: what `oomtrace logs` makes of the kernel's own log, held against level `full`."""
+"""The second source as a witness: what is made of the kernel's own log, held against level `full`."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ import subprocess
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
-from _checks import CPUS, Equal, flat, near, slack
+from _checks import CPUS, Equal, check_form, flat, near, slack
 from _log import PAGE
 from support.tracer import COMMAND, Line
 
 OF_ONE_SOURCE = {
-    "id",  # an instant: that of the mark for one, of a line of the log for the other
-    "oom.incident",  # the same
+    "id",  # unless both know the kill's number: an instant, of the mark for one, of a line of the log for the other
+    "oom.incident",  # such an instant
     "time",  # the same, and held together below
     "seq",  # number of the line, among those of one source
     "observed",  # when it was read
@@ -30,7 +30,7 @@ LEAST = {True: 30, False: 15}
 """Facts of a kill that both have: with its report whole, and with nothing but its own line left by the rate limit."""
 
 CLOCKS_APART_S = 0.5
-"""printk() stamps with local_clock(), which nobody slews and which began a little before CLOCK_MONOTONIC."""
+"""printk() stamps with local_clock(), which nobody slews, and whose zero is not quite that of CLOCK_MONOTONIC."""
 
 
 def check_log(
@@ -39,25 +39,27 @@ def check_log(
     """Compare every fact that both sources have; return how much that was.
 
     Args:
-        told: Of level `kmsg`.
+        told: What was made of the log.
         lines: Of level `full`.
         logged: The threads that the log, as far as it is still there, calls killed; whether with a report of their own.
         lost: How many of them level `full` says that it has not seen.
         apart: Seconds that the times may differ by.
     """
     told = [line for line in told if line["process"]["tid"] in logged]
-    equal("log: one line each", sorted(line["process"]["tid"] for line in told), sorted(logged))
+    for line in told:
+        check_form(line, equal)
+    equal("one line each", sorted(line["process"]["tid"] for line in told), sorted(logged))
     full = {line["process"]["tid"]: line for line in lines}
     pairs = [(line, full[line["process"]["tid"]]) for line in told if line["process"]["tid"] in full]
-    equal("log: kills that were traced, too", len(pairs), len(logged) - lost)
+    equal("kills that were traced, too", len(pairs), len(logged) - lost)
     shared = [_shared(line, seen, equal) for line, seen in pairs]
     for (line, _), facts in zip(pairs, shared, strict=True):
         tid = line["process"]["tid"]
-        equal(f"log, tid {tid}: {facts} facts are enough", facts >= LEAST[logged[tid]], True)
+        equal(f"tid {tid}: {facts} facts are enough", facts >= LEAST[logged[tid]], True)
     times = [_seconds(*pair) for pair in pairs] or [0.0]
-    equal("log: times", max(map(abs, times)) < apart, True)
+    equal("times", max(map(abs, times)) < apart, True)
     least, spread = min(shared, default=0), f"{min(times):+.6f} to {max(times):+.6f} s"
-    return f"kernel log: {len(pairs)} kills, {sum(shared)} facts, of each at least {least}, clocks {spread}"
+    return f"{len(pairs)} kills, {sum(shared)} facts, of each at least {least}, clocks {spread}"
 
 
 def logs() -> list[Line]:
@@ -69,12 +71,13 @@ def logs() -> list[Line]:
 def _shared(line: Line, full: Line, equal: Equal) -> int:
     """Compare one kill; return how many facts were equal."""
     left, right = flat(line), flat(full)
-    names = sorted((left.keys() & right.keys()) - OF_ONE_SOURCE)
+    both = left.keys() & right.keys()
+    names = sorted(both - OF_ONE_SOURCE) + ["id"] * ("oom.number" in both)
     for name in names:
         got, expected = left[name], right[name]
         if name == "oom.gfp_mask.flags":  # a set: kernels differ in the order in which they print it
             got, expected = sorted(got), sorted(expected)
-        equal(f"log, tid {full['process']['tid']}: {name}", _near(name, got, expected, full), expected)
+        equal(f"tid {full['process']['tid']}: {name}", _near(name, got, expected, full), expected)
     return len(names)
 
 

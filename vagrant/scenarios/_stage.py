@@ -25,6 +25,7 @@ from support.tracer import Line
 from support.victims import Victim
 from support.witness import KernelLog, LoggedKill, oom_kill_count
 
+from ooMtrace.kernel.plan import LEVELS
 from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
 
 SHOW = "OOMTRACE_SHOW" in os.environ
@@ -45,7 +46,7 @@ class Stage:
         self._title = ""
         self.problems: list[str] = []
         self.clocks_apart_s = CLOCKS_APART_S
-        levels = ("full",) if SHOW else ("full", "victim", "record")
+        levels = ("full",) if SHOW else LEVELS[::-1]
         self.tracers = {level: stack.enter_context(StandingTracer(level)) for level in levels}
         self.full = self.tracers["full"]
         time.sleep(self._until_the_log_is_whole())
@@ -142,9 +143,17 @@ class Stage:
         """Hold what the log says of the scenario's kills against the lines."""
         reported = {report.kills[0].pid for report in self.reports() if report.chosen and report.kills}
         logged = {tid: tid in reported for tid in self.log.kills()}
-        if logged:
-            lost, apart = self.full.lost(), self.clocks_apart_s
-            print(check_log(logs(), self.full.kills(), logged, lost, apart, self.equal), flush=True)
+        if not logged:
+            return
+        self._compare("oomtrace logs", logs(), logged, self.clocks_apart_s)
+        if live := self.tracers.get("kmsg"):
+            self._compare("level kmsg", live.wait(lambda kills: len(kills) >= len(logged)), logged, CLOCKS_APART_S)
+
+    def _compare(self, what: str, told: list[Line], logged: dict[int, bool], apart: float) -> None:
+        self._title = f"{what}, "
+        said = check_log(told, self.full.kills(), logged, self.full.lost(), apart, self.equal)
+        print(f"{what}: {said}", flush=True)
+        self._title = ""
 
     def _check_counts(self, told: list[Line]) -> None:
         """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""

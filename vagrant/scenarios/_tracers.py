@@ -16,8 +16,8 @@ from support.tracer import Line, RunningTracer
 
 FOLDER = Path(os.environ["TRACERS"])
 PATIENCE_S = 20
-SLOW = ("--patience", "20")
-"""An emulated CPU may need a second for what takes others a millisecond."""
+PATIENCE = {"kmsg": "4"}
+"""--patience: an emulated CPU may need a second for what takes others a millisecond; the log is not that slow."""
 support.tracer.PATIENCE_S = 90  # emulated
 
 
@@ -28,7 +28,8 @@ class StandingTracer(RunningTracer):
         self.level = level
         folder = FOLDER / level
         folder.mkdir(parents=True, exist_ok=True)
-        super().__init__(folder, "--level", level, "--require", level, "--all", "--verbose", *SLOW)
+        patience = PATIENCE.get(level, "20")
+        super().__init__(folder, "--level", level, "--require", level, "--all", "--verbose", "--patience", patience)
         self._before = 0
 
     def __enter__(self) -> StandingTracer:
