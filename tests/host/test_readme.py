@@ -7,10 +7,13 @@ import json
 import re
 import subprocess
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from support.tracer import COMMAND
+
+from ooMtrace.record import OomLost
 
 README = Path(__file__).parent.parent.parent / "README.md"
 
@@ -40,6 +43,13 @@ def test_the_example_in_the_readme_is_what_the_demo_prints(validate):
     assert line["derived"] == shown["derived"]
     points = shown["oom"]["points"]
     assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
+
+
+def test_the_loss_in_the_readme_is_one(validate):
+    (shown,) = re.findall(r"^\{.*oom_lost.*\}$", README.read_text(), re.MULTILINE)
+
+    validate(json.loads(shown))
+    assert list(json.loads(shown)) == [one.name for one in fields(OomLost)]
 
 
 def test_the_report_in_the_readme_is_what_doctor_says():
