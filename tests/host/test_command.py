@@ -174,7 +174,7 @@ def test_without_root_one_line_says_what_to_do():
 )
 def test_without_bcc_one_line_says_what_to_install(tmp_path, content, fact):
     (tmp_path / "bcc.py").write_text(content)
-    done = run(COMMAND, env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    done = run(COMMAND, "--require", "record", env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
     assert done.returncode == 77
     assert_one_line(done.stderr)
