@@ -3,8 +3,7 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -41,8 +40,10 @@ SHORT = 64
 RESERVE = 400
 """Bytes left for `truncated` itself."""
 
-UNSAFE = re.compile("[\x7f-\x9f\u2028\u2029]")
+UNSAFE = (*range(0x7F, 0xA0), 0x2028, 0x2029)
 """What JSON does not escape: control characters that a terminal may obey, and other ends of lines."""
+
+ESCAPES = {one: f"\\u{one:04x}" for one in UNSAFE}
 
 
 def encode(told: Line, *, pretty: bool = False) -> bytes:
@@ -62,8 +63,7 @@ def dump(value: Any) -> bytes:  # noqa: ANN401 (anything that JSON can say)
 
 def _dump(value: Any, *, pretty: bool) -> bytes:  # noqa: ANN401
     options = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if pretty else 0)
-    line = orjson.dumps(value, option=options).decode()
-    return UNSAFE.sub(lambda found: f"\\u{ord(found[0]):04x}", line).encode()
+    return orjson.dumps(value, option=options).decode().translate(ESCAPES).encode()
 
 
 def plain(value: Any) -> Any:  # noqa: ANN401
@@ -84,7 +84,24 @@ def _shorten(fact: dict[str, Any]) -> set[str]:
     for name, least in EXPENDABLE:
         while len(_dump(fact, pretty=False)) + RESERVE > LINE_LIMIT and _cut(fact, name, least):
             cut.add(name)
+    _squeeze(fact, cut)
     return cut
+
+
+def _squeeze(fact: dict[str, Any], cut: set[str]) -> None:
+    """Halve whatever is longest, and note its name, until it fits: no text is worth more than its line."""
+    while len(_dump({**fact, "truncated": [*fact.get("truncated", ()), *cut]}, pretty=False)) > LINE_LIMIT:
+        name, part, key = max(_texts(fact), key=lambda one: len(_dump(one[1][one[2]], pretty=False)))
+        part[key] = _half(part[key])
+        cut.add(name)
+
+
+def _texts(part: dict[str, Any], above: str = "") -> Iterator[tuple[str, dict[str, Any], str]]:
+    for key, value in part.items():
+        if isinstance(value, dict):
+            yield from _texts(value, f"{above}{key}.")
+        elif isinstance(value, (str, list)):
+            yield f"{above}{key}", part, key
 
 
 def _cut(fact: dict[str, Any], name: str, least: int | None) -> bool:

@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shlex
 import signal
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.networks import Network
-from support.tracer import RunningTracer
+from support.tracer import COMMAND, RunningTracer
 
 from ooMtrace.privileges import Capability
 
 NOBODY = 65534
+SECURITY = Path(__file__).parent.parent.parent / "docs/security.md"
 ALWAYS = (Capability.BPF, Capability.PERFMON, Capability.IPC_LOCK, Capability.SYSLOG)
 PRIVILEGES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
 
@@ -44,7 +48,8 @@ def network() -> Iterator[Network]:
 def test_a_tracer_with_files_and_networks_keeps_seven_capabilities(tracer):
     kept = mask(*ALWAYS, Capability.SYS_PTRACE, Capability.SYS_ADMIN, Capability.DAC_OVERRIDE)
 
-    assert status(tracer.process.pid, *PRIVILEGES) == (0, kept, kept, kept, 0, 1)
+    threads = [int(one.name) for one in Path(f"/proc/{tracer.process.pid}/task").iterdir()]
+    assert {status(one, *PRIVILEGES) for one in threads} == {(0, kept, kept, kept, 0, 1)}
 
 
 def test_a_tracer_that_asks_no_network_keeps_less(tmp_path):
@@ -77,11 +82,8 @@ def test_what_is_left_is_enough_for_the_addresses_of_a_victim_of_another_user(tr
 
 
 def wait_for_program(*pids: int) -> None:
-    deadline = time.monotonic() + 10
     for pid in pids:
-        while Path(f"/proc/{pid}/comm").read_text() != "victim\n":
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
+        wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "victim\n")  # noqa: B023 (called at once)
 
 
 def test_what_is_left_is_enough_to_reopen_a_file_in_a_folder_of_somebody_else(tmp_path, cgroup, victim):
@@ -92,13 +94,40 @@ def test_what_is_left_is_enough_to_reopen_a_file_in_a_folder_of_somebody_else(tm
         tracer.process.send_signal(signal.SIGHUP)
         one = victim("hog", cgroup(24)).go()
         one.end()
-        deadline = time.monotonic() + 10
-        while not tracer.output.exists():
-            assert time.monotonic() < deadline, tracer.messages()
-            time.sleep(0.01)
+        wait_until(tracer.output.exists)
 
         assert [line["process"]["pid"] for line in tracer.lines_of([one.pid])] == [one.pid]
     assert not (tmp_path / "ready").exists()
+
+
+def test_an_ordinary_user_with_four_capabilities_has_all_but_the_addresses(tracer, cgroup, victim):
+    """By the command of docs/security.md, beside a tracer of root's."""
+    (block,) = re.findall(r"```sh\n(setpriv .*?)```", SECURITY.read_text(), re.DOTALL)
+    command = [COMMAND if word == "oomtrace" else word for word in shlex.split(block.replace("\\\n", ""))]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as ordinary:
+        assert ordinary.stdout
+        assert ordinary.stderr
+        assert "tracing at level victim" in ordinary.stderr.readline()
+        kept = mask(*ALWAYS)
+        wait_until(lambda: status(ordinary.pid, *PRIVILEGES)[:3] == (0, kept, kept))
+        one = victim("hog", cgroup(24), uid=1000).go()
+        one.end()
+        lines = map(json.loads, ordinary.stdout)
+        line = next(line for line in lines if line["process"]["pid"] == one.pid)
+        ordinary.terminate()
+
+    (of_root,) = tracer.lines_of([one.pid])
+    for told in (line, of_root):  # each has seen it at its own moment
+        del told["oom"]["incident"]
+    facts = ("oom", "process", "namespace", "cgroup", "missing", "derived")
+    assert {name: line[name] for name in facts} == {name: of_root[name] for name in facts}
+
+
+def wait_until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
 
 
 def test_memory_is_locked_and_does_not_grow_by_it(tracer):

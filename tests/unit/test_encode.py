@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import is_dataclass, replace
-from typing import Any, get_args, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 from hypothesis import given, settings
@@ -191,6 +192,46 @@ def test_no_length_around_the_limit_passes_it():
     for size in range(7000, 8200):
         assert len(encode(with_paths(trigger="x" * size))) <= 8000
         assert len(encode(with_paths(memcg="x" * size))) <= 8000
+
+
+OWN_WORDS = {"missing", "derived", "redacted", "truncated"}
+"""Lists of names of facts: no text of others gets there."""
+
+
+def filled(kind: Any, text: str, many: int) -> Any:
+    """Make a record of this type, or whatever else a fact may be, in which every text is this one."""
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        return kind(**{name: () if name in OWN_WORDS else filled(hint, text, many) for name, hint in hints.items()})
+    arguments = [one for one in get_args(kind) if one not in (type(None), Ellipsis)]
+    origin = get_origin(kind)
+    if kind is str or origin is Literal:
+        return text if kind is str else arguments[0]
+    if origin is tuple:
+        return (filled(arguments[0], text, many),) * many
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return {f"{i}{text}": text for i in range(many)}
+    if arguments:
+        return filled(arguments[0], text, many)
+    return {int: (1 << 63) - 1, bool: True}[kind]
+
+
+@pytest.mark.parametrize("many", [0, 1, 5])
+@pytest.mark.parametrize("text", ["x" * 100, "\x01" * 300, "\x9b" * 1500, "\u2028" * 1500, "名" * 1500])
+def test_no_text_of_any_fact_makes_a_line_too_long(text, many):
+    whole = filled(record.OomKill, text, many)
+
+    line = encode(whole)
+
+    assert len(line) <= 8000
+    assert line.count(b"\n") == 1
+    parsed = json.loads(line)
+    assert parsed == json.loads(encode(whole, pretty=True))
+    assert parsed["process"]["pid"] == (1 << 63) - 1
+    assert text.startswith(parsed["process"]["user"]["name"])
+    assert parsed["process"]["user"]["name"]
+    for name in ("process.comm", "message", "process.user.name"):
+        assert (name in parsed.get("truncated", ())) is (len(text) > 100)
 
 
 def test_other_documents_are_indented_and_end_with_a_newline():
