@@ -253,10 +253,15 @@ PIECES = st.sampled_from([
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
 
 
-def test_a_token_that_is_too_long_for_a_password_leaves_nothing_to_find_once_it_is_gone():
-    told = process(title=f"postgres://user:p/postgres://{'x' * 201}@host")
-
-    assert privacy()(told).process.title == f"postgres://user:{MASK}@host"
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        (f"postgres://user:p/postgres://{'x' * 201}@host", f"postgres://user:{MASK}@host"),
+        ("redis://to[ken@host:password@://x", f"redis://{MASK}@host:{MASK}@://x"),
+    ],
+)
+def test_a_token_leaves_nothing_to_find_once_it_is_gone(title, expected):
+    assert privacy()(process(title=title)).process.title == expected
 
 
 @given(title=TEXTS, arguments=st.lists(TEXTS, max_size=4), name=TEXTS, value=TEXTS)
