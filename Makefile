@@ -8,11 +8,11 @@ PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-vm fuzz check format venv install uninstall packages tree-packages \
+.PHONY: help demo story test test-unit test-host test-vm fuzz logs-1g check format venv install uninstall packages tree-packages \
 	test-packages vm-packages support-table vagrant-test vagrant-check vagrant-packages vagrant-check-packages tracefs clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
 
 demo: packages tracefs venv ## (root) install what is missing, make one harmless kill and show its line
 	@if [ -t 1 ]; then $(VENV)/bin/oomtrace --pretty demo; else $(VENV)/bin/oomtrace demo; fi
@@ -35,8 +35,11 @@ test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and make ev
 	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
 
 RUNS := 100000
-fuzz: $(VENV)/fuzz ## try the parsers on what nobody would write; RUNS=1000000 for each, TARGET=kmsg for one, FILE=... to see a crash again
+fuzz: $(VENV)/fuzz ## try the parsers on what nobody would write; RUNS=1000000, TARGET=kmsg, FILE=...
 	cd tests && ../$(VENV)/bin/python -m fuzz $(or $(TARGET),all) -print_final_stats=1 $(or $(abspath $(FILE)),-runs=$(RUNS))
+
+logs-1g: $(VENV)/dev ## time oomtrace logs on a log of 1 GB with 1,000 reports, beside grep
+	cd tests && ../$(VENV)/bin/python -m support.logcost
 
 support-table: $(VENV)/dev ## write docs/support.md from the last `make test-vm`
 	$(VENV)/bin/python -m tests.vm.support

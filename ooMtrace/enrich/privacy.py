@@ -47,10 +47,10 @@ SHAPES = [
         rf"(?P<secret>-----BEGIN [A-Z ]{{0,40}}PRIVATE KEY[^{END}]*?(?:-----END [A-Z ]{{0,40}}-----|(?={END})|\Z))",
         rf"(?<![A-Za-z0-9])(?P<secret>{TOKENS})",
         r"(?<![\w-])(?P<secret>eyJ[\w-]{8,}(?:\.[\w-]*){2,4})",  # JSON Web Token
-        # scheme://user:password@host; a password may hold `@`, and even `/` where no port number can be meant.
-        rf"://[^\s{END}/?#:\[]*:(?!\d{{1,5}}[\"'])(?P<secret>[^\s{END}/?#]+)@",
         # scheme://token@host; a short name without digits is a user.
         rf"://(?P<secret>(?![A-Za-z_.-]{{1,15}}:?@)[^\s{END}/?#:@]+)(?=:?@)",
+        # scheme://user:password@host; a password may hold `@`, and even `/` where no port number can be meant.
+        rf"://[^\s{END}/?#:\[]*:(?!\d{{1,5}}[\"'])(?P<secret>[^\s{END}/?#]+)@",
         rf"://[^\s{END}/?#:@\[]*:(?!\d{{0,5}}[/?#,]|\*{{8}}@)(?P<secret>[^\s{END}]{{1,200}})@",
         rf":(?P<secret>[^\s{END}:]{{1,100}})@(?=(?:tcp|udp|unix)\()",  # Go's way to name a MySQL server
         rf":(?:thin|oci8?):[^\s{END}/:]{{0,60}}/(?P<secret>[^\s{END}@]{{1,100}})@",  # Oracle's JDBC

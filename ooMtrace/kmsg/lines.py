@@ -78,9 +78,14 @@ JSON_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
 class Json:
-    """`journalctl -o json`, and `dmesg --json`, which spreads a record over lines: its time comes before its text."""
+    """`journalctl -o json`, and `dmesg --json`, which spreads a record over lines: its time comes before its text.
+
+    Attributes:
+        spread: Whether such a record was seen: then no line can be passed over.
+    """
 
     def __init__(self) -> None:
+        self.spread = False
         self._time: str | None = None
         self._caller: str | None = None
 
@@ -90,6 +95,7 @@ class Json:
         if "MESSAGE" in pairs:
             return _journal(pairs)
         self._time, self._caller = pairs.get("time", self._time), pairs.get("caller", self._caller)
+        self.spread |= "time" in pairs
         if "msg" not in pairs:
             return None
         time, caller = self._time, self._caller

@@ -76,6 +76,9 @@ MARKS = (b"oom-k", b"Kill", b"f lim", b"j nam")
 `Kill process`, `a result of limit of`, `oom_score_adj name`. Plain bytes, for they are looked for in logs of gigabytes,
 and no more than five: CPython is several times as fast with these (m < 6 in Objects/stringlib/fastsearch.h)."""
 
+JSON_MARKS = (*MARKS, b'E":[', b'E": [', b'" : [')
+"""In the journal's JSON a message that is not UTF-8, as a name may be, is a list of numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Summary:

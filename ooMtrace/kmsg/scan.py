@@ -11,7 +11,7 @@ from itertools import chain
 from ooMtrace.kmsg.compose import Origin, compose
 from ooMtrace.kmsg.lines import Format, Json, Line, detect, formats
 from ooMtrace.kmsg.parts import Report
-from ooMtrace.kmsg.patterns import MARKS
+from ooMtrace.kmsg.patterns import JSON_MARKS, MARKS
 from ooMtrace.kmsg.report import Reader
 from ooMtrace.record import OomKill
 
@@ -51,7 +51,8 @@ class Scanner:
 
     def __init__(self, form: Format) -> None:
         self._form = form
-        self._everything = isinstance(form, Json)
+        self._everything = isinstance(form, Json) and form.spread
+        self._marks = JSON_MARKS if isinstance(form, Json) else MARKS
         self._reader = Reader()
         self._held: Line | None = None
         self._indent = 0
@@ -59,7 +60,7 @@ class Scanner:
 
     def scan(self, block: bytes) -> Iterator[Report]:
         """Yield the reports that end here."""
-        marks = _Marks(block)
+        marks = _Marks(block, self._marks)
         start = 0
         while start < len(block):
             marked = True
@@ -151,7 +152,7 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 def _marked(block: bytes) -> Iterator[tuple[int, int]]:
     """Yield where lines with a mark begin and end."""
-    marks = _Marks(block)
+    marks = _Marks(block, MARKS)
     start = 0
     while (start := marks.after(start)) < len(block):
         end = _end(block, start)
@@ -162,9 +163,9 @@ def _marked(block: bytes) -> Iterator[tuple[int, int]]:
 class _Marks:
     """Where the next mark is: each is looked for once, however often one asks."""
 
-    def __init__(self, block: bytes) -> None:
+    def __init__(self, block: bytes, marks: tuple[bytes, ...]) -> None:
         self._block = block
-        self._next = dict.fromkeys(MARKS, -1)
+        self._next = dict.fromkeys(marks, -1)
 
     def after(self, start: int) -> int:
         """Return the beginning of the first line from `start` on that has a mark; the block's length if none has."""

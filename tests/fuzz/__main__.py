@@ -28,9 +28,10 @@ def main() -> None:
     corpus.mkdir(parents=True, exist_ok=True)
     for number, seed in enumerate(target.seeds()):
         (corpus / f"seed-{number}").write_bytes(seed)
-    files = [one for one in options if not one.startswith("-")] or [str(corpus)]
-    limits = [f"-max_len={target.longest}", "-timeout=5", f"-artifact_prefix={KEPT}/{name}-"]
-    atheris.Setup([sys.argv[0], *limits, *(one for one in options if one not in files), *files], target.run)
+    limits = ["-timeout=5", f"-artifact_prefix={KEPT}/{name}-"]
+    if all(one.startswith("-") for one in options):  # a file is tried as long as it is
+        limits += [f"-max_len={target.longest}", str(corpus)]
+    atheris.Setup([sys.argv[0], *limits, *options], target.run)
     atheris.Fuzz()
 
 

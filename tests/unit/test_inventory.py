@@ -188,8 +188,9 @@ def test_an_end_that_is_nowhere_is_not_told_but_one_on_all_addresses_is(nowhere)
     assert fresh == record.Connection(fd=3, transport="tcp", state="close")
 
 
-def test_an_address_that_could_not_be_read_is_not_told():
-    (one,) = connections(tcp(local=None, remote=None))
+@pytest.mark.parametrize("unread", [None, b"", b"\x7f\0\0", b"\1" * 17])
+def test_an_address_that_could_not_be_read_is_not_told(unread):
+    (one,) = connections(tcp(local=unread, remote=unread))
 
     assert (one.local, one.remote) == (None, None)
 
@@ -237,6 +238,7 @@ STATES = {
     12: "new_syn_recv",
     13: "bound_inactive",
     14: "14",
+    -14: "-14",
     None: None,
 }
 

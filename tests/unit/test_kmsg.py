@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 import re
 import time
 from datetime import datetime, timedelta, timezone
 from itertools import pairwise
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -17,7 +19,7 @@ from hypothesis import strategies as st
 from ooMtrace.encode import encode
 from ooMtrace.kmsg import patterns
 from ooMtrace.kmsg.compose import Origin, numbered
-from ooMtrace.kmsg.lines import Dated, Line, dmesg, kmsg
+from ooMtrace.kmsg.lines import Dated, Json, Line, dmesg, kmsg
 from ooMtrace.kmsg.report import Reader
 from ooMtrace.kmsg.scan import kills
 from ooMtrace.record import Cgroup, OomKill, Trigger
@@ -300,6 +302,30 @@ def noise(size: int) -> bytes:
     ]
     block = "".join(lines).encode()
     return block * (size // len(block) + 1)
+
+
+QUIET = {"_TRANSPORT": "kernel", "MESSAGE": "veth7: link becomes ready", "_SOURCE_MONOTONIC_TIMESTAMP": "9"}
+KILLED = f"Out of memory: Killed process 9 (a\udcff) {KILL}"
+
+
+@pytest.mark.parametrize("gaps", [(",", ":"), (", ", ": "), (", ", " : ")])
+@pytest.mark.parametrize("message", [KILLED.replace("\udcff", "\xff"), [*KILLED.encode(errors="surrogateescape")]])
+def test_of_the_journals_json_most_is_passed_over_but_no_kill(gaps, message):
+    quiet = json.dumps(QUIET, separators=gaps).encode() + b"\n"
+    told = json.dumps({**QUIET, "MESSAGE": message}, separators=gaps, ensure_ascii=False).encode() + b"\n"
+    with mock.patch.object(Json, "__call__", autospec=True, side_effect=Json.__call__) as parse:
+        found = read(quiet * 4000, told, quiet * 4000)
+
+    assert [kill.process.comm for kill in found] == ["a\xff" if isinstance(message, str) else "a\\xff"]
+    assert parse.call_count < 2000
+
+
+def test_of_the_json_of_dmesg_nothing_is_passed_over_for_the_time_comes_first():
+    quiet = '{"dmesg": [' + '{\n"pri": 6,\n"time": 1.000000,\n"msg": "quiet"\n},' * 1000
+    told = '{\n"pri": 6,\n"time": 2.000000,\n"msg": "' + KILLED.replace("\udcff", "") + '"\n}]}\n'
+    (kill,) = read(quiet.encode(), told.encode())
+
+    assert kill.id == f"log-{2_000_000_000:x}-9"
 
 
 def test_a_large_log_is_read_fast():

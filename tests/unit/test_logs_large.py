@@ -17,7 +17,7 @@ from ooMtrace.cli import main
 assert main(["logs", sys.argv[1]]) == 0
 print(re.search(r"VmHWM:\s+(\d+)", open("/proc/self/status").read())[1], file=sys.stderr)
 """
-"""The command, and its peak memory in KiB: getrusage(2) counts what was there before exec."""
+"""The command, and its peak memory in KiB: getrusage(2) counts what was there before exec, too."""
 
 
 def read(folder: Path, megabytes: int) -> tuple[list[int], int]:

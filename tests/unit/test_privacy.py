@@ -253,6 +253,17 @@ PIECES = st.sampled_from([
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
 
 
+@pytest.mark.parametrize(
+    ("title", "expected"),
+    [
+        (f"postgres://user:p/postgres://{'x' * 201}@host", f"postgres://user:{MASK}@host"),
+        ("redis://to[ken@host:password@://x", f"redis://{MASK}@host:{MASK}@://x"),
+    ],
+)
+def test_a_token_leaves_nothing_to_find_once_it_is_gone(title, expected):
+    assert privacy()(process(title=title)).process.title == expected
+
+
 @given(title=TEXTS, arguments=st.lists(TEXTS, max_size=4), name=TEXTS, value=TEXTS)
 def test_no_text_makes_it_fail_and_once_is_enough(title, arguments, name, value):
     connection = Connection(fd=3, transport="unix", local=Endpoint(address=value), remote=Endpoint(address=title))
