@@ -186,7 +186,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def check_level_record(line: Line, full: Line, equal: Equal) -> None:
     """Level `record` has no more than the tracepoint's record and, if it was quick enough, /proc."""
     equal("source", line["source"], "record")
-    for name in ("oom.verdict", "oom.trigger.tid", "process.tid", "process.comm"):
+    for name in ("oom.verdict", "oom.number", "oom.trigger.tid", "process.tid", "process.comm"):
         equal(name, at(line, name), at(full, name))
     for name in ("process.pid", "process.user.id", "process.oom_score_adj", "cgroup.path", "oom.scope"):
         if at(line, name) is not None:
