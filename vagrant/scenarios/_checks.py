@@ -47,6 +47,9 @@ def check_form(line: Line, equal: Equal) -> None:
     """The parts of JSON Schema that the product's own schema uses."""
     for problem in _violations(line, _schema(), "line"):
         equal("schema", problem, None)
+    for kind in _schema()["anyOf"]:
+        if line["event"] in kind["properties"]["event"]["enum"]:
+            equal("all is there that must be", [name for name in kind["required"] if name not in line], [])
     equal("no fact is both there and missing", [name for name in line["missing"] if at(line, name) is not None], [])
 
 
