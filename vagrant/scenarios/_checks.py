@@ -50,6 +50,7 @@ def check_form(line: Line, equal: Equal) -> None:
     for kind in _schema()["anyOf"]:
         if line["event"] in kind["properties"]["event"]["enum"]:
             equal("all is there that must be", [name for name in kind["required"] if name not in line], [])
+    equal(f"seen at {line['observed']}, after {line['time']}", line["observed"] >= line["time"], True)
     equal("no fact is both there and missing", [name for name in line["missing"] if at(line, name) is not None], [])
 
 
