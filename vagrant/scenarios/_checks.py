@@ -47,6 +47,10 @@ def check_form(line: Line, equal: Equal) -> None:
     """The parts of JSON Schema that the product's own schema uses."""
     for problem in _violations(line, _schema(), "line"):
         equal("schema", problem, None)
+    for kind in _schema()["anyOf"]:
+        if line["event"] in kind["properties"]["event"]["enum"]:
+            equal("all is there that must be", [name for name in kind["required"] if name not in line], [])
+    equal(f"seen at {line['observed']}, after {line['time']}", line["observed"] >= line["time"], True)
     equal("no fact is both there and missing", [name for name in line["missing"] if at(line, name) is not None], [])
 
 
@@ -186,7 +190,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def check_level_record(line: Line, full: Line, equal: Equal) -> None:
     """Level `record` has no more than the tracepoint's record and, if it was quick enough, /proc."""
     equal("source", line["source"], "record")
-    for name in ("oom.verdict", "oom.trigger.tid", "process.tid", "process.comm"):
+    for name in ("oom.verdict", "oom.number", "oom.trigger.tid", "process.tid", "process.comm"):
         equal(name, at(line, name), at(full, name))
     for name in ("process.pid", "process.user.id", "process.oom_score_adj", "cgroup.path", "oom.scope"):
         if at(line, name) is not None:

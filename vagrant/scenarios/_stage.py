@@ -160,6 +160,10 @@ class Stage:
         logged = [kill.pid for report in self.reports() for kill in report.kills]
         self.equal("log lines, by the kernel's count", len(logged), oom_kill_count() - self._count)
         self.equal("threads killed", sorted(line["process"]["tid"] for line in told), sorted(set(logged)))
+        numbers: dict[int, int] = {}
+        for number, tid in enumerate(logged, self._count + 1):
+            numbers.setdefault(tid, number)
+        self.equal("numbers", {line["process"]["tid"]: at(line, "oom.number") for line in told}, numbers)
 
     def _check_lines(self, told: list[Line]) -> None:
         found: dict[int, tuple[Report, LoggedKill]] = {}

@@ -23,6 +23,8 @@ with stage() as on:
     lines = on.full.kills_of(pids)
     on.equal("lines", sorted(line["process"]["pid"] for line in lines), sorted(pids))
     on.equal("kills by the kernel's count", oom_kill_count() - before, KILLS)
+    numbers = sorted(at(line, "oom.number") for line in lines)
+    on.equal("numbers", numbers, list(range(before + 1, before + 1 + KILLS)))
     on.equal("incidents", len({at(line, "oom.incident") for line in lines}), KILLS)
     for line in lines:
         check_form(line, on.equal)

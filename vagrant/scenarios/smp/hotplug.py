@@ -3,8 +3,10 @@
 
 import os
 import signal
+from itertools import chain
 from pathlib import Path
 
+from _checks import at
 from _stage import setting, stage
 from _tracers import StandingTracer
 from support.witness import oom_kill_count
@@ -15,10 +17,10 @@ KILLS = 3
 """On each CPU that is there, each time."""
 
 
-def told(tracer: StandingTracer, kills: int) -> set[int]:
-    """Wait until a tracer has told of so many kills or called them lost; return the threads that it has told of."""
+def told(tracer: StandingTracer, kills: int) -> dict[int, int]:
+    """Wait until a tracer has told of so many kills or called them lost; return threads and numbers of those told."""
     lines = tracer.wait(lambda lines: len(lines) + tracer.lost() >= kills)
-    return {line["process"]["tid"] for line in lines}
+    return {line["process"]["tid"]: at(line, "oom.number") for line in lines}
 
 
 with stage() as on, setting(str(ONLINE), ONLINE.read_text()):
@@ -36,7 +38,9 @@ with stage() as on, setting(str(ONLINE), ONLINE.read_text()):
     killed = oom_kill_count() - before
     on.equal("kills by the kernel's count", killed, sum(map(len, rounds.values())))
     for level, tracer in on.tracers.items():
-        tids = told(tracer, killed)
+        numbers = told(tracer, killed)
         for what, pids in rounds.items():
-            print(f"{level}, {what}: {len(tids & set(pids))} of {KILLS}")
-        on.equal(f"level {level}: lines and lost", len(tids) + tracer.lost(), killed)
+            print(f"{level}, {what}: {len(numbers.keys() & set(pids))} of {KILLS}")
+        on.equal(f"level {level}: lines and lost", len(numbers) + tracer.lost(), killed)
+        counted = {pid: before + nth for nth, pid in enumerate(chain(*rounds.values()), 1) if pid in numbers}
+        on.equal(f"level {level}: numbers", numbers, counted)
