@@ -47,6 +47,28 @@ def oom_kills(proc: Path = Path("/proc")) -> int | None:
     return int(found[1]) if found else None
 
 
+def this_boot(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG) -> History | None:
+    """Read the kernel log, and number its kills.
+
+    Returns:
+        None if the kernel does not count, or the log can't be read, or changes under our eyes whenever we look.
+    """
+    moment = now()
+    origin = Origin(rfc3339(moment.realtime), host, moment.realtime - moment.monotonic)
+    for _ in range(ATTEMPTS):
+        counted = oom_kills(proc)
+        if counted is None:
+            return None
+        try:
+            with closing(KernelLog(kmsg)) as log:
+                records = list(log.records())
+        except OSError:
+            return None
+        if counted == oom_kills(proc) and not log.gaps:
+            return history(records, origin, counted)
+    return None
+
+
 class Books:
     """Keeps account of the kills.
 
@@ -156,7 +178,7 @@ class Books:
         self._since = rfc3339(moment.realtime)
 
     def _make_up(self, until: int, missing: int, moment: Now) -> Iterator[Line]:
-        log = self._history(moment)
+        log = this_boot(self._host, self._proc, self._kmsg)
         if log is not None:
             balanced = self._ledger.balanced
             kills = [kill for kill in log.kills if balanced < (kill.oom.number or 0) <= until]
@@ -165,20 +187,6 @@ class Books:
             missing -= len(found) + self._ledger.missing_of(log.again)
         if missing > 0:
             yield self._lost(until, missing, moment)
-
-    def _history(self, moment: Now) -> History | None:
-        """Read the kernel log; None if it can't be read, or changes under our eyes whenever we look."""
-        origin = Origin(rfc3339(moment.realtime), self._host, moment.realtime - moment.monotonic)
-        for _ in range(ATTEMPTS):
-            counted = oom_kills(self._proc)
-            try:
-                with closing(KernelLog(self._kmsg)) as log:
-                    records = list(log.records())
-            except OSError:
-                return None
-            if counted is not None and counted == oom_kills(self._proc) and not log.gaps:
-                return history(records, origin, counted)
-        return None
 
     def _lost(self, until: int, count: int, moment: Now) -> OomLost:
         to = rfc3339(moment.realtime)

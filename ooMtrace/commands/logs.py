@@ -16,6 +16,7 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from ooMtrace.books import this_boot
 from ooMtrace.commands import Options, Say
 from ooMtrace.encode import encode
 from ooMtrace.enrich.host import host
@@ -73,6 +74,8 @@ def run(options: Options, say: Say) -> int:
 def _kills(log: _Log) -> Iterator[OomKill]:
     moment = now()
     if log.name == str(KMSG):  # of this boot: its clock is ours, and so is its host
+        if known := this_boot(host(), kmsg=Path(KMSG)):
+            return iter(known.kills)
         origin = Origin(rfc3339(moment.realtime), host(), moment.realtime - moment.monotonic)
         return kills(log.records(), origin, _latest(moment.realtime))
     return kills(log.blocks(), Origin(rfc3339(moment.realtime)), _latest(log.written(moment.realtime)))

@@ -17,6 +17,7 @@ from typing import Any
 
 import pytest
 
+from ooMtrace import books
 from ooMtrace.commands import logs
 from ooMtrace.visible import visible
 
@@ -136,6 +137,7 @@ def test_without_a_file_the_kernels_own_log_is_read_with_our_host_and_clock(tmp_
     file = tmp_path / "kmsg"
     file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
     monkeypatch.setattr(logs, "KMSG", str(file))
+    monkeypatch.setattr(books, "oom_kills", lambda _: None)  # a kernel that does not count
     reads = iter(file.read_bytes().splitlines(keepends=True))
 
     def record(fd: int, size: int) -> bytes:
@@ -155,6 +157,21 @@ def test_without_a_file_the_kernels_own_log_is_read_with_our_host_and_clock(tmp_
     assert (run.code, run.said) == (0, [])
     assert len(run.lines) == 2
     assert all(line["time"] and line["host"]["name"] and line["id"] for line in run.lines)
+
+
+def test_the_kills_of_the_kernels_own_log_have_the_kernels_numbers(tmp_path, monkeypatch):
+    file = tmp_path / "kmsg"
+    file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
+    monkeypatch.setattr(logs, "KMSG", str(file))
+    monkeypatch.setattr(books, "oom_kills", lambda _: 17)
+    run = Run(tmp_path)
+
+    assert (run.code, run.said) == (0, [])
+    assert [line["oom"]["number"] for line in run.lines] == [16, 17]
+    assert all(line["time"] and line["host"]["name"] for line in run.lines)
+    assert [line["id"].split("-")[1:] for line in run.lines] == [
+        [str(line["oom"]["number"]), str(line["process"]["tid"])] for line in run.lines
+    ]
 
 
 def test_the_kernels_own_log_may_be_forbidden(tmp_path, monkeypatch):
