@@ -65,7 +65,7 @@ def _settled(options: Options, say: Say, since: State | None) -> Iterator[Tracer
     with attached(options, say, since) as tracer:
         spare_us(say)
         stay_resident(say)
-        files = any(file is not None for file in (options.output, options.ready_file, options.state))
+        files = options.output is not None or options.ready_file is not None
         keep_only(needed(network=options.network, files=files, has_bpf=has_bpf()), say)
         yield tracer
 
