@@ -77,7 +77,7 @@ def test_the_commands_in_the_readme_exist():
     options = set(re.findall(r"oomtrace (--[a-z-]+)", readme)) | set(re.findall(r"`(--[a-z-]+)[ `]", readme))
     assert options
     assert options <= set(re.findall(r"--[a-z-]+", usage))
-    targets = set(re.findall(r"make ([a-z-]+)", readme)) - {"one", "test-"}
+    targets = set(re.findall(r"make ([a-z][a-z0-9-]+)", readme)) - {"one"}
     assert targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
