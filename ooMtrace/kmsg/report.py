@@ -236,7 +236,7 @@ def _kill(line: Line, report: Report | None) -> Report | None:
 
 def _belongs(killed: Killed, report: Report) -> bool:
     """Say whether a report may be about this process; in doubt it is not."""
-    if len(report.kills) >= MOST_KILLS or (report.kills and report.group is None):
+    if len(report.kills) + len(report.again) >= MOST_KILLS or (report.kills and report.group is None):
         return False
     of_memcg = killed.why is not None and killed.why.startswith("Memory cgroup")
     if report.summary and killed.why and of_memcg != (report.summary.constraint == "CONSTRAINT_MEMCG"):

@@ -97,10 +97,11 @@ class Probe:
         for place, stage in enumerate(self._plan.stages):
             program = self._bpf.load_func(stage.encode(), bcc.BPF.RAW_TRACEPOINT)
             self._bpf["stages"][ctypes.c_int(place)] = ctypes.c_int(program.fd)
+        self._lib = bcc.lib
+        # Before the first hook: what is counted must find a buffer.
+        self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=buffer_pages(), lost_cb=self._lose)
         for hook in self._plan.hooks:
             self._attach(hook)
-        self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=buffer_pages(), lost_cb=self._lose)
-        self._lib = bcc.lib
 
     def _attach(self, hook: str) -> None:
         kind, _, name = hook.partition(":")

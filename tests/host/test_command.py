@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.tracer import COMMAND, RunningTracer
+from support.tracer import COMMAND, RunningTracer, victim_of
 
 ROOT = Path(__file__).parent.parent.parent
 PATIENCE_S = 60
@@ -62,7 +62,7 @@ def test_ctrl_c_drains_and_exits_0(tmp_path, cgroup, victim):
         tracer.process.send_signal(signal.SIGINT)
         tracer.process.send_signal(signal.SIGCONT)
         assert tracer.process.wait(PATIENCE_S) == 0
-        assert one.pid in {line["process"]["pid"] for line in tracer.lines()}
+        assert one.pid in map(victim_of, tracer.lines())
 
 
 def test_ready_file_is_there_while_the_probes_are(tmp_path):
