@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ooMtrace.kernel.log import KMSG, KernelLog
-from ooMtrace.kernel.now import Now, now, rfc3339
+from ooMtrace.kernel.now import now, rfc3339
 from ooMtrace.kmsg.compose import Origin
 from ooMtrace.kmsg.history import History, history
 from ooMtrace.ledger import Ledger
-from ooMtrace.record import Host, Line, Lost, OomLost
+from ooMtrace.record import Host, Line, Lost, OomKill, OomLost
 from ooMtrace.record import Source as Level
 from ooMtrace.state import State
 
@@ -151,45 +151,52 @@ class Books:
         return reading
 
     def look(self, reading: Reading, *, final: bool = False) -> Iterator[Line]:
-        """Compare; yield what is made up for and what is lost, at a calm moment or if it is the last one."""
+        """Compare; yield what is made up for and what is lost.
+
+        What is missing is looked for in the kernel log at once, for that forgets; and again before it is given up, at a
+        calm moment or if it is the last one.
+        """
         if reading.steady:  # what the probes have missed is behind us
             self.base = reading.kernel - reading.source
-        missing = self._ledger.missing(reading.kernel)
         calm, self._before = reading.kernel == self._before, reading.kernel
         self._due = None if calm else time.monotonic_ns() + EVERY_NS
-        self._looks = self._looks + 1 if missing else 0
-        if missing and not (calm or final or self._looks > MOST_LOOKS):
-            return
-        moment = now()
-        if missing > 0:
-            yield from self._make_up(reading.kernel, missing, moment)
-        self._ledger.balance(reading.kernel)
-        self._since = rfc3339(moment.realtime)
-        self._looks = 0
+        self._looks = self._looks + 1 if self._ledger.missing(reading.kernel) else 0
+        if not self._looks or calm or final or self._looks > MOST_LOOKS:
+            yield from self._settle(reading.kernel)
+        elif self._looks == 1:
+            yield from self._made_up(reading.kernel)
 
     def earlier(self) -> Iterator[Line]:
         """Yield what has died between an earlier run and this one."""
-        if self.base is None:
-            return
-        moment, missing = now(), self._ledger.missing(self.base)
-        if missing > 0:
-            yield from self._make_up(self.base, missing, moment)
-        self._ledger.balance(self.base)
-        self._since = rfc3339(moment.realtime)
+        if self.base is not None:
+            yield from self._settle(self.base)
 
-    def _make_up(self, until: int, missing: int, moment: Now) -> Iterator[Line]:
-        log = this_boot(self._host, self._proc, self._kmsg)
-        if log is not None:
-            balanced = self._ledger.balanced
-            kills = [kill for kill in log.kills if balanced < (kill.oom.number or 0) <= until]
-            found = self._ledger.unseen(kills, whole=log.before <= balanced)[-missing:]
-            yield from found
-            missing -= len(found) + self._ledger.missing_of(log.again)
-        if missing > 0:
-            yield self._lost(until, missing, moment)
+    def _settle(self, until: int) -> list[Line]:
+        """Close the books; return what is made up for and what is lost."""
+        lines: list[Line] = [*self._made_up(until)]
+        moment = rfc3339(time.time_ns())
+        if (count := self._ledger.missing(until)) > 0:
+            lines.append(self._lost(until, count, moment))
+        self._ledger.balance(until)
+        self._since = moment
+        self._looks = 0
+        return lines
 
-    def _lost(self, until: int, count: int, moment: Now) -> OomLost:
-        to = rfc3339(moment.realtime)
+    def _made_up(self, until: int) -> list[OomKill]:
+        """Return the kills that only the kernel log knows, and count them as arrived."""
+        missing, balanced = self._ledger.missing(until), self._ledger.balanced
+        log = this_boot(self._host, self._proc, self._kmsg) if missing > 0 else None
+        if log is None:
+            return []
+        kills = [kill for kill in log.kills if balanced < (kill.oom.number or 0) <= until]
+        found = self._ledger.unseen(kills, whole=log.before <= balanced)[-missing:]
+        for number in log.again:
+            if self._ledger.is_missing(number) and number <= until:
+                self._ledger.arrived(number, None)
+        self._ledger.made_up(kill.process.tid for kill in found)
+        return found
+
+    def _lost(self, until: int, count: int, to: str) -> OomLost:
         kills = "1 kill" if count == 1 else f"{count} kills"
         return OomLost(
             id=f"{(self._host.boot_id or self._host.name or 'host')[:8]}-lost-{until}-{count}",

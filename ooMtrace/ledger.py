@@ -39,9 +39,18 @@ class Ledger:
         """Return how many kills up to this number have not arrived."""
         return until - self.balanced - sum(number <= until for number in self._tids) + self._refused
 
-    def missing_of(self, numbers: Iterable[int]) -> int:
-        """Return how many of these have not arrived."""
-        return sum(number > self.balanced and number not in self._tids for number in numbers)
+    def is_missing(self, number: int) -> bool:
+        """Say whether this kill has not arrived."""
+        return number > self.balanced and number not in self._tids
+
+    def made_up(self, tids: Iterable[int | None]) -> None:
+        """Note kills that have arrived by another way, in place of the first that are missing."""
+        number = self.balanced
+        for tid in tids:
+            number += 1
+            while number in self._tids:
+                number += 1
+            self._tids[number] = tid
 
     def complete(self) -> int:
         """Return the number up to which none is missing."""

@@ -130,19 +130,39 @@ def test_a_log_that_cannot_be_read_leaves_the_loss(host):
     assert told(look(books)) == [2]
 
 
-def test_a_difference_waits_until_nothing_dies_but_not_for_ever(host):
+def test_the_kernel_log_is_asked_at_once_for_it_forgets(host):
     books = host.books()
+    host.die(101)
+    assert told(look(books, times=1)) == [(11, 101, "kmsg")]
+    host.log.clear()
+    host.die(102)
+    books.arrived(2, 102)
+
+    assert look(books) == []
+
+
+def test_a_loss_waits_until_nothing_dies_but_not_for_ever(host):
+    books = host.books()
+    host.kmsg.write_text("")
     found = []
-    for tid in range(101, 170):
-        host.die(tid)
-        reading = books.read()
-        assert reading
-        found += books.look(reading)
+    for count in range(11, 90):
+        host.count(count)
+        host.seen += 1
+        found += look(books, times=1)
         if found:
             break
 
-    assert 160 < tid < 165
-    assert len(found) == tid - 100
+    assert 70 < count < 75
+    assert told(found) == [count - 10]
+
+
+def test_what_is_made_up_for_but_finds_no_room_is_not_forgotten(host):
+    books = host.books()
+    host.die(101, 102)
+    for line in look(books):
+        books.refused(line)
+
+    assert told(look(books)) == [2]
 
 
 def test_the_last_look_does_not_wait(host):

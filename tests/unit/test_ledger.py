@@ -125,3 +125,14 @@ def test_missing_and_arrived_make_the_whole(numbers, until):
     assert one.missing(until) + sum(number <= until for number in numbers) == until
     assert set(range(1, one.complete() + 1)) <= numbers
     assert one.complete() + 1 not in numbers
+
+
+def test_what_is_made_up_for_fills_the_gaps():
+    one = ledger(n12=112, n14=114)
+    one.made_up([111, 113, None])
+
+    assert one.missing(15) == 0
+    assert one.complete() == 15
+    assert one.is_missing(16)
+    assert not one.is_missing(15)
+    assert not one.is_missing(10)
