@@ -44,3 +44,4 @@ with stage() as on, setting(str(ONLINE), ONLINE.read_text()):
         on.equal(f"level {level}: lines and lost", len(lines) + tracer.lost(), killed)
         counted = {pid: before + nth for nth, pid in enumerate(chain(*rounds.values()), 1) if pid in lines}
         on.equal(f"level {level}: numbers", {tid: at(line, "oom.number") for tid, line in lines.items()}, counted)
+    on.show(list(told(on.full, killed).values()))
