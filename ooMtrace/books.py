@@ -189,7 +189,7 @@ class Books:
         if log is None:
             return []
         kills = [kill for kill in log.kills if balanced < (kill.oom.number or 0) <= until]
-        found = self._ledger.unseen(kills, whole=log.before <= balanced)[-missing:]
+        found = self._ledger.unseen(kills, until, whole=log.before <= balanced)[-missing:]
         for number in log.again:
             if self._ledger.is_missing(number) and number <= until:
                 self._ledger.arrived(number, None)

@@ -65,17 +65,18 @@ class Ledger:
         self._tids = {number: tid for number, tid in self._tids.items() if number > until}
         self._refused = 0
 
-    def unseen(self, logged: Iterable[OomKill], *, whole: bool) -> list[OomKill]:
+    def unseen(self, logged: Iterable[OomKill], until: int, *, whole: bool) -> list[OomKill]:
         """Return those of the kernel log's kills that have not arrived.
 
         They are told by their threads, for a number may be off by what the probes have missed.
 
         Args:
-            logged: All that the log has since the last balance.
+            logged: All that the log has since the last balance, up to a number.
+            until: That number.
             whole: Whether it goes back that far. Then all that has arrived must be there, or the two don't belong
                 together, and none is returned.
         """
-        seen = Counter(tid for tid in self._tids.values() if tid is not None)
+        seen = Counter(tid for number, tid in self._tids.items() if tid is not None and number <= until)
         new = []
         for kill in logged:
             if seen[kill.process.tid or 0] > 0:

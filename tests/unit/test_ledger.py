@@ -87,33 +87,33 @@ LOGGED = [logged(number, number + 100) for number in range(11, 16)]
 def test_what_the_log_alone_knows_is_what_has_not_arrived(whole):
     one = ledger(n11=111, n12=112, n14=114)
 
-    assert one.unseen(LOGGED, whole=whole) == [LOGGED[2], LOGGED[4]]
+    assert one.unseen(LOGGED, 15, whole=whole) == [LOGGED[2], LOGGED[4]]
 
 
 def test_a_kill_that_the_probes_have_missed_is_found_though_the_later_ones_have_its_number():
     one = ledger(n11=111, n12=113, n13=114, n14=115)
 
     assert one.missing(15) == 1
-    assert one.unseen(LOGGED, whole=True) == [LOGGED[1]]
+    assert one.unseen(LOGGED, 15, whole=True) == [LOGGED[1]]
 
 
 def test_a_log_that_does_not_have_what_has_arrived_is_another_and_says_nothing():
     one = ledger(n11=111, n12=999)
 
-    assert one.unseen(LOGGED, whole=True) == []
+    assert one.unseen(LOGGED, 15, whole=True) == []
 
 
 def test_of_a_log_that_goes_back_less_far_the_rest_is_believed():
     one = ledger(n11=111, n14=114)
 
-    assert one.unseen(LOGGED[2:], whole=False) == [LOGGED[2], LOGGED[4]]
+    assert one.unseen(LOGGED[2:], 15, whole=False) == [LOGGED[2], LOGGED[4]]
 
 
 def test_a_number_that_is_given_to_another_process_soon_is_counted_twice():
     one = ledger(n11=111, n12=111)
     twice = [logged(11, 111), logged(12, 111), logged(13, 111)]
 
-    assert one.unseen(twice, whole=True) == [twice[2]]
+    assert one.unseen(twice, 13, whole=True) == [twice[2]]
 
 
 @given(st.sets(st.integers(1, 40)), st.integers(0, 40))
@@ -136,3 +136,9 @@ def test_what_is_made_up_for_fills_the_gaps():
     assert one.is_missing(16)
     assert not one.is_missing(15)
     assert not one.is_missing(10)
+
+
+def test_what_came_while_the_log_was_read_does_not_make_it_another():
+    one = ledger(n11=111, n12=112, n14=114, n16=999)
+
+    assert one.unseen(LOGGED[:4], 14, whole=True) == [LOGGED[2]]
