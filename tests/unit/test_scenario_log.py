@@ -81,3 +81,11 @@ def test_memory_that_another_victim_gives_back_between_print_and_mark_is_no_disa
     assert wrong(kmsg, [before, printed], [before, now]) == []
     assert wrong(kmsg, [before, now], [before, printed]) != []
     assert wrong(kmsg, [printed], [now]) != []
+
+
+def test_where_the_kernel_weighed_other_numbers_the_log_is_held_against_those_at_the_mark(kmsg):
+    parts = sum(TRACED[f"oom.points.{name}"] for name in ("rss", "swap", "page_tables", "adj"))
+    now = line(oom__points__exact=False, oom__points__total=parts + 2)
+
+    assert wrong(kmsg, [line(oom__points__total=parts)], [now]) == []
+    assert wrong(kmsg, [line(oom__points__total=parts + 2)], [now]) != []
