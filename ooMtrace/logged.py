@@ -4,10 +4,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ooMtrace.kernel.log import KernelLog
-from ooMtrace.kernel.now import Now, rfc3339
+from ooMtrace.kernel.now import Now, now, rfc3339
 from ooMtrace.kmsg.compose import Origin, compose
 from ooMtrace.kmsg.lines import kmsg
 from ooMtrace.kmsg.parts import Report
@@ -26,9 +26,11 @@ class Logged:
         log: Open, at its end; closed with this.
         host: The machine.
         patience: How many times as long as usual a line waits.
+        clock: Tells the time.
     """
 
-    def __init__(self, log: KernelLog, host: Host, patience: float = 1.0) -> None:
+    def __init__(self, log: KernelLog, host: Host, patience: float = 1.0, clock: Callable[[], Now] = now) -> None:
+        self._clock = clock
         self._log = log
         self._host = host
         self._quiet = int(QUIET_NS * patience)
@@ -47,18 +49,19 @@ class Logged:
         """Return when the present report will be over; None if there is none."""
         return self._last + self._quiet if self._reports or self._scanner.pending else None
 
-    def kills(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
+    def kills(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield the kills of all reports that are over."""
         self._read()
+        moment = self._clock()  # not before: nothing is seen before it was
         if self._last + self._quiet <= moment.monotonic:
             self._reports += self._scanner.settle()
         yield from self._told(moment, arrivals)
 
-    def rest(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
+    def rest(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield all kills so far."""
         self._read()
         self._reports += self._scanner.rest()
-        yield from self._told(moment, arrivals)
+        yield from self._told(self._clock(), arrivals)
 
     def counted(self) -> int:
         """Return how many kills the log has told of since it was opened."""

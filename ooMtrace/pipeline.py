@@ -20,7 +20,6 @@ from ooMtrace.enrich.user import user_name
 from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.log import KMSG, KernelLog
-from ooMtrace.kernel.now import now
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.logged import Logged
 from ooMtrace.probe.loader import Probe
@@ -130,11 +129,11 @@ class Tracer:
 
     def kills(self) -> Iterator[Line]:
         """Yield what has arrived, without waiting."""
-        yield from self._finished(self._source.kills(now(), self._books), self._enrichers)
+        yield from self._finished(self._source.kills(self._books), self._enrichers)
 
     def rest(self) -> Iterator[Line]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
-        yield from self._finished(self._source.rest(now(), self._books), self._enrichers)
+        yield from self._finished(self._source.rest(self._books), self._enrichers)
 
     def earlier(self) -> Iterator[Line]:
         """Yield the kills since the earlier run."""

@@ -6,7 +6,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from ooMtrace.kernel.now import Now
 from ooMtrace.record import OomKill
 
 
@@ -32,10 +31,10 @@ class Source(Protocol):
     def next_due(self) -> int | None:
         """Return when a line has waited long enough (CLOCK_MONOTONIC ns); None if none waits."""
 
-    def kills(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
+    def kills(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield what is ready, without waiting."""
 
-    def rest(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
+    def rest(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
 
     def counted(self) -> int:

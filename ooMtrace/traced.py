@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from ooMtrace.assemble import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.now import now
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
@@ -35,11 +35,12 @@ class Traced:
         self.counted = probe.counted
         self.close = probe.close
 
-    def kills(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
+    def kills(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield what is ready, without waiting."""
         records = self._probe.read()
         if records:  # what was written to one CPU's buffer before may have been passed over
             records += self._probe.read()
+        moment = now()  # not before: nothing is seen before it was
         for seen in sorted(self._decoded(records), key=lambda seen: seen.ktime):
             if isinstance(seen, Again):
                 arrivals.arrived(seen.counted, None)
@@ -47,9 +48,9 @@ class Traced:
                 yield from self._assembler.add(_numbered(seen, arrivals), moment)
         yield from self._assembler.due(moment.monotonic)
 
-    def rest(self, moment: Now, arrivals: Arrivals) -> Iterator[OomKill]:
+    def rest(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield all that has arrived and all that still waits."""
-        yield from self.kills(moment, arrivals)
+        yield from self.kills(arrivals)
         yield from self._assembler.due(1 << 63)
 
     def take_lost(self) -> int:

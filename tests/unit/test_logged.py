@@ -39,7 +39,7 @@ class FakeLog:
     """A kernel log that others append to: /dev/kmsg gives one record for each read."""
 
     def __init__(self) -> None:
-        self.fd, self.gaps = 99, 0
+        self.fd, self.gaps, self.ktime = 99, 0, 0
         self.fresh: list[bytes] = []
 
     def records(self) -> Iterator[bytes]:
@@ -57,23 +57,20 @@ def log() -> FakeLog:
 
 @pytest.fixture
 def source(log: FakeLog) -> Logged:
-    return Logged(log, HOST)  # type: ignore[arg-type]
-
-
-def at(ktime: int):
-    return replace(NOW, monotonic=ktime)
+    return Logged(log, HOST, clock=lambda: replace(NOW, monotonic=log.ktime))  # type: ignore[arg-type]
 
 
 def test_a_report_is_told_when_it_is_over_and_not_before(source, log):
     arrivals = Arrivals()
-    before = time.monotonic_ns()
+    log.ktime = before = time.monotonic_ns()
     for line in REPORT:
         log.fresh.append(line)
-        assert list(source.kills(at(before), arrivals)) == []
+        assert list(source.kills(arrivals)) == []
     due = source.next_due()
     assert due is not None
     assert due >= before + QUIET_NS
-    (kill,) = source.kills(at(due), arrivals)
+    log.ktime = due
+    (kill,) = source.kills(arrivals)
 
     assert kill.source == "kmsg"
     assert kill.oom.number == 41
@@ -81,15 +78,17 @@ def test_a_report_is_told_when_it_is_over_and_not_before(source, log):
     assert kill.host == HOST
     assert arrivals.noted == [(1, kill.process.tid)]
     assert source.next_due() is None
-    assert list(source.kills(at(LATER), arrivals)) == []
+    log.ktime = LATER
+    assert list(source.kills(arrivals)) == []
 
 
 def test_half_a_report_waits_for_its_kill(source, log):
+    log.ktime = LATER
     log.fresh += REPORT[: len(REPORT) // 2]
-    assert list(source.kills(at(LATER), Arrivals())) == []
+    assert list(source.kills(Arrivals())) == []
     assert source.next_due() is None
     log.fresh += REPORT[len(REPORT) // 2 :]
-    (kill,) = source.kills(at(LATER), Arrivals())
+    (kill,) = source.kills(Arrivals())
 
     assert kill.oom.trigger is not None
     assert kill.oom.constraint is not None
@@ -97,7 +96,7 @@ def test_half_a_report_waits_for_its_kill(source, log):
 
 def test_at_the_end_nothing_waits(source, log):
     log.fresh += REPORT
-    (kill,) = source.rest(at(0), Arrivals())
+    (kill,) = source.rest(Arrivals())
 
     assert kill.oom.number == 41
 
@@ -106,14 +105,14 @@ def test_it_counts_before_it_tells(source, log):
     assert source.counted() == 0
     log.fresh += REPORT
     assert source.counted() == 1
-    assert len(list(source.rest(at(0), Arrivals()))) == 1
+    assert len(list(source.rest(Arrivals()))) == 1
 
 
 def test_where_the_kernel_does_not_count_the_ids_are_times(source, log):
     arrivals = Arrivals()
     arrivals.base = None
     log.fresh += REPORT
-    (kill,) = source.rest(at(0), arrivals)
+    (kill,) = source.rest(arrivals)
 
     assert kill.oom.number is None
     assert kill.id != f"12345678-41-{kill.process.tid}"
@@ -130,7 +129,7 @@ def test_noise_is_no_kill(source, log):
     log.fresh += [b"6,1,2,-;eth0: link up\n SUBSYSTEM=net\n", b"13,2,3,-;Killed process 1 (forged)\n", b"damaged\n"]
     arrivals = Arrivals()
 
-    assert list(source.rest(at(LATER), arrivals)) == []
+    assert list(source.rest(arrivals)) == []
     assert arrivals.noted == []
     assert source.counted() == 0
 
