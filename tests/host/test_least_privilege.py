@@ -6,21 +6,22 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support.networks import Network
-from support.tracer import COMMAND, RunningTracer
+from support.tracer import RunningTracer
 
 from ooMtrace.privileges import Capability
 
 NOBODY = 65534
-SECURITY = Path(__file__).parent.parent.parent / "docs/security.md"
+ROOT = Path(__file__).parent.parent.parent
+SECURITY = ROOT / "docs/security.md"
 ALWAYS = (Capability.BPF, Capability.PERFMON, Capability.IPC_LOCK, Capability.SYSLOG)
 PRIVILEGES = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
 
@@ -103,7 +104,11 @@ def test_what_is_left_is_enough_to_reopen_a_file_in_a_folder_of_somebody_else(tm
 def test_an_ordinary_user_with_four_capabilities_has_all_but_the_addresses(tracer, cgroup, victim):
     """By the command of docs/security.md, beside a tracer of root's."""
     (block,) = re.findall(r"```sh\n(setpriv .*?)```", SECURITY.read_text(), re.DOTALL)
-    command = [COMMAND if word == "oomtrace" else word for word in shlex.split(block.replace("\\\n", ""))]
+    python = f"/mnt/{Path(sys.prefix).relative_to(ROOT)}/bin/python -m ooMtrace"
+    as_ordinary = re.sub(r"\boomtrace\b", python, block.replace("\\\n", ""))
+    # the checkout may lie where only root may go
+    script = f"mount --bind {ROOT} /mnt && cd / && PYTHONPATH=/mnt exec {as_ordinary}"
+    command = ["unshare", "--mount", "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as ordinary:
         assert ordinary.stdout
         assert ordinary.stderr
