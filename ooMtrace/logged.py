@@ -55,6 +55,8 @@ class Logged:
         moment = self._clock()  # not before: nothing is seen before it was
         if self._last + self._quiet <= moment.monotonic:
             self._reports += self._scanner.settle()
+        for report in self._scanner.heard():  # told later, but not missing until then
+            _note(report, arrivals)
         yield from self._told(moment, arrivals)
 
     def rest(self, arrivals: Arrivals) -> Iterator[OomKill]:
@@ -89,9 +91,14 @@ class Logged:
             counted=arrivals.base,
         )
         for report in reports:
-            for nth in report.again:
-                arrivals.arrived(nth, None)
-            for killed in report.kills:
-                if killed.line.nth:
-                    arrivals.arrived(killed.line.nth, killed.number)
+            _note(report, arrivals)
             yield from compose(report, origin)
+
+
+def _note(report: Report, arrivals: Arrivals) -> None:
+    """Note the kills of a report that the kernel counts."""
+    for nth in report.again:
+        arrivals.arrived(nth, None)
+    for killed in report.kills:
+        if killed.line.nth:
+            arrivals.arrived(killed.line.nth, killed.number)

@@ -91,6 +91,10 @@ class Reader:
         """Whether a report tells of a kill already, but may go on."""
         return any(report.kills for report in self._open.values())
 
+    def heard(self) -> Iterator[Report]:
+        """Yield what is still open."""
+        yield from self._open.values()
+
     def settle(self) -> Iterator[Report]:
         """Yield the reports that tell of a kill."""
         for caller, report in list(self._open.items()):

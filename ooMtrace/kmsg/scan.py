@@ -85,6 +85,10 @@ class Scanner:
         """Whether `settle` has something."""
         return self._reader.pending
 
+    def heard(self) -> Iterator[Report]:
+        """Yield the reports that may go on."""
+        yield from self._reader.heard()
+
     def settle(self) -> Iterator[Report]:
         """Yield what tells of a kill: nothing has followed for so long that nothing will."""
         yield from self.flush()
