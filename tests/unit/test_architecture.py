@@ -156,6 +156,8 @@ def test_only_the_command_line_knows_the_commands():
         "inventory.py",
         "judge.py",
         "encode.py",
+        "ledger.py",
+        "state.py",
         "wording.py",
         "visible.py",
         "kernel/plan.py",
