@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 from sightings import BOOT_ID, HOST, kill, lost
 
+from ooMtrace import books as books_module
 from ooMtrace import record
-from ooMtrace.books import Books, oom_kills
+from ooMtrace.books import Books, oom_kills, this_boot
+from ooMtrace.kernel.log import KernelLog
 from ooMtrace.state import State
 
 KILLED = (
@@ -284,6 +286,26 @@ def test_a_kernel_that_does_not_count_has_no_books(tmp_path):
     assert books.next_due() is None
     assert books.settled() is None
     assert list(books.earlier()) == []
+
+
+def test_a_log_with_a_gap_is_read_again(host, monkeypatch):
+    """What was overwritten meanwhile would shift the numbers of all before it."""
+    host.die(101, 102)
+    opened = []
+
+    class Log(KernelLog):
+        def records(self):
+            opened.append(self)
+            whole = list(super().records())
+            self.gaps = int(len(opened) < 3)
+            return iter(whole if len(opened) >= 3 else whole[1:])
+
+    monkeypatch.setattr(books_module, "KernelLog", Log)
+    found = this_boot(HOST, host.proc, host.kmsg)
+
+    assert found is not None
+    assert len(opened) == 3
+    assert [kill.oom.number for kill in found.kills] == [11, 12]
 
 
 @pytest.mark.parametrize(

@@ -171,3 +171,30 @@ def test_the_log_itself_is_read_record_by_record_from_where_it_was_opened(tmp_pa
         one.close()
         with pytest.raises(OSError, match="Bad file"):
             os.fstat(one.fd)
+
+
+@pytest.mark.parametrize(
+    ("at_end", "reads", "gaps"),
+    [
+        (False, [BrokenPipeError, b"1\n", b"2\n"], 0),
+        (False, [b"1\n", BrokenPipeError, b"2\n", BrokenPipeError, b"3\n"], 2),
+        (True, [BrokenPipeError, b"1\n"], 1),
+    ],
+)
+def test_what_is_overwritten_behind_what_was_read_is_a_gap(tmp_path, monkeypatch, at_end, reads, gaps):
+    """What is overwritten at the beginning is just older than the log."""
+    (tmp_path / "kmsg").touch()
+    log = KernelLog(tmp_path / "kmsg", at_end=at_end)
+    answers = iter([*reads, BlockingIOError])
+
+    def read(_fd: int, _size: int) -> bytes:
+        answer = next(answers)
+        if isinstance(answer, bytes):
+            return answer
+        raise answer
+
+    monkeypatch.setattr("ooMtrace.kernel.log.os.read", read)
+
+    assert list(log.records()) == [one for one in reads if isinstance(one, bytes)]
+    assert log.gaps == gaps
+    log.close()
