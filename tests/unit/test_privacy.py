@@ -125,6 +125,15 @@ def test_scrubbing_twice_changes_nothing_more(told):
     assert privacy()(scrubbed) == scrubbed
 
 
+def test_what_one_secret_uncovers_is_replaced_with_it():
+    """Too long for one pattern, this is first taken for an address within an address."""
+    glued = kill(process=record.Process(pid=100, title="s://:usera://user:pas" + "x" * 190 + "Sh/do@db"))
+    scrubbed = privacy()(glued)
+
+    assert scrubbed.process.title == f"s://:{MASK}@db"
+    assert privacy()(scrubbed) == scrubbed
+
+
 HARMLESS_TITLES = [
     "rq:worker:x: Processing send_password_reset from default",
     "rq:worker:refresh-token: Processing app.tokens.refresh from auth since 1700000000",
