@@ -87,12 +87,15 @@ def _id(killed: Killed, host: record.Host, number: int | None) -> str:
 
 
 def _time(line: Line, origin: Origin) -> str | None:
-    """Tell when it was. The kernel's own clock is worked out: nobody sets that one right (local_clock())."""
-    wall = line.wall
-    if wall is None and line.ktime is not None and origin.booted is not None:
-        wall = origin.booted + line.ktime
+    """Tell when it was.
+
+    The kernel's own clock is worked out: nobody sets that one right (local_clock()). It may be some milliseconds ahead,
+    but nothing was after it was seen.
+    """
     try:
-        return None if wall is None else rfc3339(wall)
+        if line.wall is None and line.ktime is not None and origin.booted is not None:
+            return min(rfc3339(origin.booted + line.ktime), origin.observed)
+        return None if line.wall is None else rfc3339(line.wall)
     except OverflowError:  # damaged: no such year
         return None
 

@@ -95,6 +95,15 @@ def test_half_a_report_waits_for_its_kill(source, log):
     assert kill.oom.constraint is not None
 
 
+def test_no_kill_was_after_it_was_seen(source, log):
+    """The kernel's clock, by which the log is stamped, is hours ahead of ours here."""
+    log.fresh += REPORT
+    (kill,) = source.rest(Arrivals())
+
+    assert kill.time == kill.observed
+    assert "time" in kill.derived
+
+
 def test_at_the_end_nothing_waits(source, log):
     log.fresh += REPORT
     (kill,) = source.rest(Arrivals())

@@ -11,11 +11,11 @@ export VICTIM=/payload/victim TRACERS=/out/tracers OOMTRACE_TREE=/
 
 now() { cut -d' ' -f1 /proc/uptime; }
 
-step() { # step NAME COMMAND...: run it at an ordinary OOM score and note how it went
+step() { # step NAME COMMAND...: run it, and it alone, at an ordinary OOM score and note how it went
     name=$1
     shift
     began=$(now)
-    OUT=/out/$name choom -n 0 -- timeout -s ABRT -k 5 "$SCENARIO_LIMIT_S" "$@" \
+    OUT=/out/$name timeout -s ABRT -k 5 "$SCENARIO_LIMIT_S" choom -n 0 -- "$@" \
         >"/out/$name.log" 2>&1 </dev/null
     status=$?
     took=$(echo "$began $(now)" | awk '{printf "%.1f", $2 - $1}')
