@@ -96,9 +96,10 @@ class Desk:
     def timeout_ms(self) -> int | None:
         """Return how long `work` may wait at most; None: for ever."""
         look = self._tracer.look_due() if self._outbox.empty else None
-        due = [-(-(one - time.monotonic_ns()) // 1_000_000) for one in (self._tracer.due(), look) if one is not None]
-        retry = self._outbox.retry_ms()
-        return max(0, min([*due, *([] if retry is None else [retry])], default=-1)) if due or retry else None
+        waits = [-(-(one - time.monotonic_ns()) // 1_000_000) for one in (self._tracer.due(), look) if one is not None]
+        if (retry := self._outbox.retry_ms()) is not None:
+            waits.append(retry)
+        return max(0, min(waits)) if waits else None
 
     def _look_is_due(self) -> bool:
         """Say whether to look what is missing: as long as nothing goes out there is no use in finding more."""

@@ -47,7 +47,8 @@ class Logged:
 
     def next_due(self) -> int | None:
         """Return when the present report will be over; None if there is none."""
-        return self._last + self._quiet if self._reports or self._scanner.pending else None
+        waits = self._reports or any(report.kills for report in self._scanner.heard())
+        return self._last + self._quiet if waits else None
 
     def kills(self, arrivals: Arrivals) -> Iterator[OomKill]:
         """Yield the kills of all reports that are over."""

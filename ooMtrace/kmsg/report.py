@@ -86,11 +86,6 @@ class Reader:
                 del self._open[caller]
                 yield from _finished(report)
 
-    @property
-    def pending(self) -> bool:
-        """Whether a report tells of a kill already, but may go on."""
-        return any(report.kills for report in self._open.values())
-
     def heard(self) -> Iterator[Report]:
         """Yield what is still open."""
         yield from self._open.values()

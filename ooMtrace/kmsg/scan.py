@@ -80,11 +80,6 @@ class Scanner:
         """How many kills there were in the lines so far, but for the last one."""
         return self._reader.killed
 
-    @property
-    def pending(self) -> bool:
-        """Whether `settle` has something."""
-        return self._reader.pending
-
     def heard(self) -> Iterator[Report]:
         """Yield the reports that may go on."""
         yield from self._reader.heard()
