@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sightings import (
+from support.assembler_stream import GROUP, MS, Stream
+from support.probe_events import (
     HOST,
     KILL_STACK,
     MEMBER_STACK,
@@ -25,35 +26,7 @@ from sightings import (
 from ooMtrace import record
 from ooMtrace.assemble import GROUP_WAIT_NS, INCIDENTS_KEPT, RANKINGS_KEPT, SHARER_WAIT_NS, Assembler
 from ooMtrace.compose import path
-from ooMtrace.sighting import Decision, Kind, Record, Rss, Sighting, Task
-
-MS = 1_000_000
-
-
-class Stream:
-    """An assembler, and all that it has said: (pid, verdict)."""
-
-    def __init__(self, source: record.Source = "victim", *, kernel: str = HOST.kernel, **wishes: Any) -> None:
-        self.assembler = Assembler(replace(HOST, kernel=kernel), SYMBOLS, source, **wishes)
-        self.kills: list[record.OomKill] = []
-
-    def add(self, *sightings: Record, at: int = NOW.monotonic) -> Stream:
-        for seen in sightings:
-            self.kills += self.assembler.add(seen, replace(NOW, monotonic=at))
-        return self
-
-    def wait(self, until: int) -> Stream:
-        self.kills += self.assembler.due(until)
-        return self
-
-    def said(self) -> list[tuple[int | None, str | None]]:
-        return [(kill.process.pid, kill.oom.verdict) for kill in self.kills]
-
-    def incidents(self) -> list[str]:
-        return [kill.oom.incident for kill in self.kills]
-
-    def sizes(self) -> list[int | None]:
-        return [kill.oom.group and kill.oom.group.size for kill in self.kills]
+from ooMtrace.sighting import Decision, Kind, Rss, Sighting, Task
 
 
 def killed(pid: int, ktime: int = 10, **changes: Any) -> Sighting:
@@ -66,10 +39,6 @@ def member(pid: int, ktime: int = 20, **changes: Any) -> Sighting:
 
 def sharer(pid: int, ktime: int = 15, **changes: Any) -> Sighting:
     return sighting(pid, Kind.SHARER, ktime=ktime, **changes)
-
-
-GROUP = (level(12), level(11, usage=8190, limit=8192, oom_group=1), level(1))
-"""The memory cgroups of a worker in /job, which asks to be killed as a whole."""
 
 
 def dying(pid: int, ktime: int = 5, **changes: Any) -> Sighting:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from sightings import BOOT_ID, HOST, kill, lost
+from support.probe_events import BOOT_ID, HOST, kill, lost
 
 from ooMtrace import books as books_module
 from ooMtrace import record

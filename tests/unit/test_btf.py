@@ -8,9 +8,9 @@ import struct
 from contextlib import suppress
 
 import pytest
-from btf_builder import BtfBuilder, assemble, sections
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.btf_builder import BtfBuilder, assemble, sections
 
 from ooMtrace.errors import BtfError
 from ooMtrace.kernel.btf import Btf, Member

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sightings import kill
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.encode import encode

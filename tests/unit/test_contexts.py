@@ -7,8 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sightings import MEMBER_STACK, NOW, context, decision, descriptors, gone, sighting, tcp
-from test_assemble import GROUP, MS, Stream
+from support.assembler_stream import GROUP, MS, Stream
+from support.probe_events import MEMBER_STACK, NOW, context, decision, descriptors, gone, sighting, tcp
 
 from ooMtrace import record
 from ooMtrace.assemble import CONTEXT_WAIT_NS, CONTEXTS_KEPT, EXITS_KEPT

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sightings import BOOT_ID, kill, lost
+from support.probe_events import BOOT_ID, kill, lost
 
 from ooMtrace import desk as module
 from ooMtrace.desk import Desk, Kept, kept

@@ -9,8 +9,19 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sightings import kill
-from test_plan import AS_ROOT, GIVE, INLINED, LACKING, LOCKED, NO_BCC, NO_BTF, NO_PROBES, NO_TRACEFS, features
+from support.plan_features import (
+    AS_ROOT,
+    GIVE,
+    INLINED,
+    LACKING,
+    LOCKED,
+    NO_BCC,
+    NO_BTF,
+    NO_PROBES,
+    NO_TRACEFS,
+    features,
+)
+from support.probe_events import kill
 
 from ooMtrace import pipeline, record
 from ooMtrace.commands import Options, demo, doctor

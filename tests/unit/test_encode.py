@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sightings import kill
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.encode import EXPENDABLE, dump, encode

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from sightings import kill
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.encode import encode

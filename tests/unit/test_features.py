@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
-from btf_builder import BtfBuilder
+from support.btf_builder import BtfBuilder
 
 from ooMtrace.kernel.features import Features, observe
 

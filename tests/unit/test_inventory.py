@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 
 import pytest
-from sightings import context, descriptors, sighting, tcp, unix
+from support.probe_events import context, descriptors, sighting, tcp, unix
 
 from ooMtrace import record
 from ooMtrace.inventory import Inventory, inventory, path

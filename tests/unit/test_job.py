@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from job_examples import EXAMPLES, EXECUTOR
-from sightings import kill
+from support.job_examples import EXAMPLES, EXECUTOR
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich.job import PATTERNS, job, match

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sightings import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
+from support.probe_events import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
 
 from ooMtrace.judge import (
     UNKNOWN_RSS,

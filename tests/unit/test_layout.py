@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pytest
-from btf_builder import BtfBuilder, add_members
+from support.btf_builder import BtfBuilder, add_members
 
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.features import Features

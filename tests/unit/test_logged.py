@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from sightings import HOST, NOW
+from support.probe_events import HOST, NOW
 
 from ooMtrace.kernel.log import KernelLog
 from ooMtrace.kmsg.compose import Origin

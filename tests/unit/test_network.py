@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from sightings import kill
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich import network as module

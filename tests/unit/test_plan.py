@@ -3,36 +3,27 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
+from support.plan_features import (
+    AS_ROOT,
+    GIVE,
+    INLINED,
+    LACKING,
+    LOCKED,
+    NO_BCC,
+    NO_BTF,
+    NO_CAPABILITY,
+    NO_PROBES,
+    NO_TRACEFS,
+    NO_TRACEPOINT,
+    features,
+)
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.layout import Layout
 from ooMtrace.kernel.plan import STAGES, Obstacle, Plan, Wishes, obstacles, plan
-
-FIXTURES = Path(__file__).parent.parent / "fixtures/features"
-
-
-def pairs(values: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
-    return {name: (first, second) for name, (first, second) in values.items()}
-
-
-def features(name: str) -> Features:
-    """Load tests/fixtures/features/NAME.json, the `features` of `oomtrace doctor --json`."""
-    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
-    if "layout" in found:
-        found["layout"] = Layout(found["layout"]["macros"], tuple(found["layout"]["lacking"]))
-    if "mark_victim" in found:
-        found["mark_victim"] = tuple(found["mark_victim"])
-    found["symbols"] = pairs(found.get("symbols", {}))
-    found["formats"] = {tracepoint: pairs(fields) for tracepoint, fields in found.get("formats", {}).items()}
-    return Features(**found)
-
 
 RAW = tuple(
     f"raw_tracepoint:{name}" for name in ("signal_generate", "mark_victim", "signal_deliver", "sched_process_exec")
@@ -70,34 +61,6 @@ def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
     assert chosen.level == level
     assert chosen.hooks == hooks
     assert chosen.program == {"kmsg": "", "record": "record.bpf.c"}.get(level, "oomtrace.bpf.c")
-
-
-AS_ROOT = "run it as root: sudo oomtrace (a container: privileged)"
-GIVE = "give the container the host's: --device /dev/kmsg"
-NO_CAPABILITY = (
-    "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
-    AS_ROOT,
-)
-LOCKED = ("kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host")
-NO_BCC = (
-    "BCC's Python module is not installed",
-    "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)",
-)
-NO_TRACEFS = ("tracefs can't be read", "mount -t tracefs tracefs /sys/kernel/tracing")
-NO_BTF = (
-    "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)",
-    "a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
-)
-NO_PROBES = (
-    "the kernel has no kprobes, and refuses fentry (Operation not permitted)",
-    "a kernel with CONFIG_KPROBES=y has them",
-)
-LACKING = ("this kernel has no task_struct.pid", "please report it, with `oomtrace doctor --json`")
-NO_TRACEPOINT = ("the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14")
-INLINED = (
-    "oom_kill_process is not in /proc/kallsyms",
-    "the compiler has inlined it, or CONFIG_KALLSYMS is off",
-)
 
 
 @pytest.mark.parametrize(

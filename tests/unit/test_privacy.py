@@ -8,7 +8,7 @@ import time
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sightings import kill
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.encode import encode

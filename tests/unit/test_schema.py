@@ -11,7 +11,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from sightings import kill, lost
+from support.probe_events import kill, lost
 
 from ooMtrace import cli, record
 from ooMtrace.encode import encode

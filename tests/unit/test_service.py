@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from sightings import kill
+from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich.service import FILE_LIMIT, service
