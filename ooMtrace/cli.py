@@ -16,7 +16,7 @@ from ooMtrace.commands import Options
 from ooMtrace.encode import dump
 from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.kernel.plan import LEVELS
-from ooMtrace.schema import json_schema
+from ooMtrace.record.json_schema import json_schema
 from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
 from ooMtrace.visible import visible
 

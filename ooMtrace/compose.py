@@ -6,12 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ooMtrace import record
+from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, Sighting
 from ooMtrace.inventory import Inventory, inventory, path
 from ooMtrace.judge import UNLIMITED, Judgement
 from ooMtrace.kernel.gfp import gfp_flags
 from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import Candidate, Context, Exit, MemcgLevel, Ranking, Sighting
-from ooMtrace.wording import killed, who
+from ooMtrace.record.message import killed, who
 
 ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not kill it"
 

@@ -10,7 +10,7 @@ from typing import Any
 import orjson
 
 from ooMtrace.record import Line, is_known
-from ooMtrace.record_fields import name_of
+from ooMtrace.record.fields import name_of
 
 LINE_LIMIT = 8000
 """Bytes, newline included: log shippers cut or drop longer lines."""

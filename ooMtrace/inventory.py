@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
+from ooMtrace.events import Context, Descriptors, Sighting, Socket
 from ooMtrace.kernel.cmdline import Command, command, environment
 from ooMtrace.record import Connection, Endpoint, Executable, OpenFiles
-from ooMtrace.sighting import Context, Descriptors, Sighting, Socket
 
 S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFSOCK = 1, 2, 4, 6, 8, 12
 """inode(7), shifted right by 12."""

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from ooMtrace.events import Decision, MemcgLevel, Rss, Sighting
 from ooMtrace.kernel.now import Now
 from ooMtrace.record import SCOPES, Points, Scope
-from ooMtrace.sighting import Decision, MemcgLevel, Rss, Sighting
 
 CONSTRAINTS = tuple(SCOPES)
 LONG_MAX = (1 << 63) - 1

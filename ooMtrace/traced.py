@@ -8,11 +8,11 @@ from dataclasses import replace
 
 from ooMtrace.assemble import Assembler
 from ooMtrace.errors import DecodeError
+from ooMtrace.events import Again, Kind, Piece, Record, Sighting
 from ooMtrace.kernel.now import now
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
-from ooMtrace.sighting import Again, Kind, Piece, Record, Sighting
 from ooMtrace.source import Arrivals
 
 

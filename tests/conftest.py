@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from ooMtrace.schema import json_schema
+from ooMtrace.record.json_schema import json_schema
 
 
 def forbid_unknown_names(schema: dict[str, Any]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ooMtrace.kmsg.lines import Line
 from ooMtrace.kmsg.parts import Killed, Report
 from ooMtrace.kmsg.table import Row
 from ooMtrace.kmsg.weigh import KIB
-from ooMtrace.wording import killed as in_words
+from ooMtrace.record.message import killed as in_words
 
 AMBIGUOUS_PAGE_TABLES = 4096
 

@@ -10,8 +10,7 @@ from dataclasses import fields
 from typing import TypeVar
 
 from ooMtrace.errors import DecodeError
-from ooMtrace.probe import wire
-from ooMtrace.sighting import (
+from ooMtrace.events import (
     Again,
     Candidate,
     Context,
@@ -28,6 +27,7 @@ from ooMtrace.sighting import (
     Task,
     Victim,
 )
+from ooMtrace.probe import wire
 
 Form = TypeVar("Form", wire.Sighting, wire.Ranking, wire.Context, wire.Exit, wire.Again)
 FIXED = ctypes.sizeof(wire.Sighting)

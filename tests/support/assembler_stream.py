@@ -8,7 +8,7 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.assemble import Assembler
-from ooMtrace.sighting import Record
+from ooMtrace.events import Record
 from support.probe_events import HOST, NOW, SYMBOLS, level
 
 GROUP = (level(12), level(11, usage=8190, limit=8192, oom_group=1), level(1))

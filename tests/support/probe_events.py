@@ -8,8 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ooMtrace import record
-from ooMtrace.kernel.now import Now
-from ooMtrace.sighting import (
+from ooMtrace.events import (
     Candidate,
     Context,
     Decision,
@@ -24,6 +23,7 @@ from ooMtrace.sighting import (
     Task,
     Victim,
 )
+from ooMtrace.kernel.now import Now
 
 NO_LIMIT = ((1 << 63) - 1) // 4096
 """Pages: what the kernel calls PAGE_COUNTER_MAX."""

@@ -26,7 +26,7 @@ from support.probe_events import (
 from ooMtrace import record
 from ooMtrace.assemble import GROUP_WAIT_NS, INCIDENTS_KEPT, RANKINGS_KEPT, SHARER_WAIT_NS, Assembler
 from ooMtrace.compose import path
-from ooMtrace.sighting import Decision, Kind, Rss, Sighting, Task
+from ooMtrace.events import Decision, Kind, Rss, Sighting, Task
 
 
 def killed(pid: int, ktime: int = 10, **changes: Any) -> Sighting:

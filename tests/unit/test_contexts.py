@@ -12,7 +12,7 @@ from support.probe_events import MEMBER_STACK, NOW, context, decision, descripto
 
 from ooMtrace import record
 from ooMtrace.assemble import CONTEXT_WAIT_NS, CONTEXTS_KEPT, EXITS_KEPT
-from ooMtrace.sighting import Kind, Sighting, Task
+from ooMtrace.events import Kind, Sighting, Task
 
 START = 4000 * MS
 """When the first is killed; the mark comes a microsecond after the signal."""

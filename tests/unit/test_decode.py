@@ -13,9 +13,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ooMtrace.errors import DecodeError
-from ooMtrace.probe import wire
-from ooMtrace.probe.decode import decode, text
-from ooMtrace.sighting import (
+from ooMtrace.events import (
     Candidate,
     Context,
     Decision,
@@ -30,6 +28,8 @@ from ooMtrace.sighting import (
     Task,
     Victim,
 )
+from ooMtrace.probe import wire
+from ooMtrace.probe.decode import decode, text
 
 FIXED = ctypes.sizeof(wire.Sighting)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)

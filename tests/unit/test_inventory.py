@@ -11,9 +11,9 @@ import pytest
 from support.probe_events import context, descriptors, sighting, tcp, unix
 
 from ooMtrace import record
+from ooMtrace.events import Context, Socket
 from ooMtrace.inventory import Inventory, inventory, path
 from ooMtrace.kernel.cmdline import Command
-from ooMtrace.sighting import Context, Socket
 
 SEEN = sighting()
 AT_EXEC = sighting(exec_args=(b"worker\0--at-exec\0", 17))

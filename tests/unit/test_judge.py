@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from support.probe_events import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
 
+from ooMtrace.events import Rss
 from ooMtrace.judge import (
     UNKNOWN_RSS,
     derived_limit,
@@ -21,7 +22,6 @@ from ooMtrace.judge import (
     scope_from_stack,
 )
 from ooMtrace.record import Points
-from ooMtrace.sighting import Rss
 
 LONG_MAX = 9223372036854775807
 

@@ -18,9 +18,9 @@ import pytest
 from ooMtrace import record
 from ooMtrace.assemble import Assembler
 from ooMtrace.encode import encode
+from ooMtrace.events import Context, Exit, Record, Sighting
 from ooMtrace.kernel.now import Now
 from ooMtrace.probe.decode import decode
-from ooMtrace.sighting import Context, Exit, Record, Sighting
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())

@@ -15,7 +15,7 @@ from support.probe_events import kill, lost
 
 from ooMtrace import cli, record
 from ooMtrace.encode import encode
-from ooMtrace.schema import json_schema
+from ooMtrace.record.json_schema import json_schema
 
 PARTS = [part for part in vars(record).values() if isinstance(part, type) and is_dataclass(part)]
 
@@ -46,8 +46,8 @@ def test_every_field_of_the_record_has_its_sentence(part):
 
 
 def test_every_part_of_the_record_is_known_by_the_record_itself():
-    files = ("record", "record_oom", "record_process")
-    parts = [part for name in files for part in vars(import_module(f"ooMtrace.{name}")).values()]
+    files = ("kill", "oom", "process")
+    parts = [part for name in files for part in vars(import_module(f"ooMtrace.record.{name}")).values()]
 
     assert {part for part in parts if isinstance(part, type) and is_dataclass(part)} == set(PARTS)
     assert {part.__name__ for part in PARTS} <= set(record.__all__)

@@ -9,7 +9,7 @@ from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from ooMtrace.record import SCHEMA, OomKill, OomLost
-from ooMtrace.record_fields import name_of
+from ooMtrace.record.fields import name_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 SIMPLE = {str: "string", int: "integer", bool: "boolean"}

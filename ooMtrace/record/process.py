@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ooMtrace.record_fields import always, expected, optional
+from ooMtrace.record.fields import always, expected, optional
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from ooMtrace.record_fields import always, expected, optional
+from ooMtrace.record.fields import always, expected, optional
 
 Verdict = Literal["killed", "group_member", "shared_mm"]
 Scope = Literal["memcg", "global", "cpuset", "mempolicy", "sysrq"]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """What is known about a kill: the vocabulary of the whole product, and the one place where a field is described.
 
-The JSON line, its JSON Schema and the event reference all follow from these classes and those of record_oom.py and
-record_process.py: the order of the fields here is the order in the line. A fact that could not be had is None and does
+The JSON line, its JSON Schema and the event reference all follow from these classes and those of oom.py and
+process.py: the order of the fields here is the order in the line. A fact that could not be had is None and does
 not appear in the line; if one would expect it, its name stands in `missing`. Names are the kernel's and
 OpenTelemetry's. Sizes are bytes unless said otherwise.
 """
@@ -13,59 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from ooMtrace.record_fields import always, expected, optional
-from ooMtrace.record_oom import (
-    SCOPES,
-    Candidate,
-    GfpMask,
-    Group,
-    Memcg,
-    MemcgEvents,
-    Oom,
-    Points,
-    Scope,
-    Trigger,
-    Verdict,
-)
-from ooMtrace.record_process import Connection, Creation, Endpoint, Executable, Memory, OpenFiles, Parent, Process, User
-
-__all__ = [
-    "SCHEMA",
-    "SCOPES",
-    "Candidate",
-    "Cgroup",
-    "Connection",
-    "Creation",
-    "Endpoint",
-    "Executable",
-    "Exit",
-    "GfpMask",
-    "Group",
-    "Host",
-    "Job",
-    "Line",
-    "Lost",
-    "Memcg",
-    "MemcgEvents",
-    "Memory",
-    "Namespace",
-    "Oom",
-    "OomKill",
-    "OomLost",
-    "OpenFiles",
-    "Parent",
-    "Points",
-    "Process",
-    "Scope",
-    "Source",
-    "Trigger",
-    "UnifiedCgroup",
-    "User",
-    "Verdict",
-    "is_known",
-    "kill_id",
-    "missing",
-]
+from ooMtrace.record.fields import always, expected, optional
+from ooMtrace.record.oom import Oom
+from ooMtrace.record.process import Process
 
 SCHEMA = "oomtrace/1"
 
