@@ -12,7 +12,7 @@ from ooMtrace import record
 from ooMtrace.compose import Case, compose, compose_exit, unique
 from ooMtrace.events import Context, Exit, Kind, Piece, Ranking, Sighting
 from ooMtrace.judge import UNKNOWN_RSS, Symbols, in_stack, judge
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.snapshot import Now
 
 SHARER_WAIT_NS = 20_000_000
 """A process that shares a victim's memory may be marked itself a moment later, as a member of the same group: its

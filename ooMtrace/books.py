@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ooMtrace.kernel.log import KMSG, KernelLog
-from ooMtrace.kernel.now import now, rfc3339
+from ooMtrace.kernel.snapshot import now, rfc3339
 from ooMtrace.kmsg.compose import Origin
 from ooMtrace.kmsg.history import History, history
 from ooMtrace.ledger import Ledger

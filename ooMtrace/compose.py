@@ -10,7 +10,7 @@ from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, Sight
 from ooMtrace.inventory import Inventory, inventory, path
 from ooMtrace.judge import UNLIMITED, Judgement
 from ooMtrace.kernel.gfp import gfp_flags
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.snapshot import Now
 from ooMtrace.record.message import killed, who
 
 ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not kill it"

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ooMtrace.events import Decision, MemcgLevel, Rss, Sighting
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.snapshot import Now
 from ooMtrace.record import SCOPES, Points, Scope
 
 CONSTRAINTS = tuple(SCOPES)

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from ooMtrace.kernel.log import KernelLog
-from ooMtrace.kernel.now import Now, now, rfc3339
+from ooMtrace.kernel.snapshot import Now, now, rfc3339
 from ooMtrace.kmsg.compose import Origin, compose
 from ooMtrace.kmsg.lines import kmsg
 from ooMtrace.kmsg.parts import Report

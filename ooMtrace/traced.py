@@ -9,7 +9,7 @@ from dataclasses import replace
 from ooMtrace.assemble import Assembler
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import Again, Kind, Piece, Record, Sighting
-from ooMtrace.kernel.now import now
+from ooMtrace.kernel.snapshot import now
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from ooMtrace.commands import Options, Say, attached
 from ooMtrace.encode import encode
 from ooMtrace.errors import OomtraceError
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 from ooMtrace.record import OomKill
-from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
 from ooMtrace.sinks.stream import StreamSink
 from ooMtrace.waiting import Waiter
 

@@ -22,7 +22,7 @@ from ooMtrace.encode import encode
 from ooMtrace.enrich.host import host
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.log import KMSG, KernelLog
-from ooMtrace.kernel.now import EPOCH, now, rfc3339
+from ooMtrace.kernel.snapshot import EPOCH, now, rfc3339
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.scan import kills
 from ooMtrace.record import OomKill

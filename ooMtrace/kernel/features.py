@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ooMtrace.errors import BtfError
-from ooMtrace.kernel import bpf
+from ooMtrace.kernel import bpf_syscall
 from ooMtrace.kernel.btf import Btf
-from ooMtrace.kernel.layout import NAMES, Layout, layout
+from ooMtrace.kernel.offsets import NAMES, Layout, layout
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
 
@@ -114,7 +114,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         layout=types.layout,
         mark_victim=types.mark_victim,
         kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
-        fentry_error=bpf.fentry_error(types.oom_kill_process),
+        fentry_error=bpf_syscall.fentry_error(types.oom_kill_process),
         symbols=_symbols(_read(proc / "kallsyms")),
         formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
         possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,

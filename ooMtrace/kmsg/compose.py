@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ooMtrace import record
-from ooMtrace.kernel.now import rfc3339
+from ooMtrace.kernel.snapshot import rfc3339
 from ooMtrace.kmsg import weigh
 from ooMtrace.kmsg.lines import Line
 from ooMtrace.kmsg.parts import Killed, Report

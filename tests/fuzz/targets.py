@@ -30,8 +30,8 @@ from ooMtrace.enrich.service import service
 from ooMtrace.errors import BtfError, DecodeError
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.cmdline import command, environment
-from ooMtrace.kernel.layout import NAMES, layout
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.offsets import NAMES, layout
+from ooMtrace.kernel.snapshot import Now
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.lines import formats
 from ooMtrace.kmsg.scan import kills

@@ -17,7 +17,7 @@ from support.tracer import COMMAND, RunningTracer
 from support.victims import Victim, compile_victim
 from support.witness import KernelLog
 
-from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
 
 def obstacle() -> str:

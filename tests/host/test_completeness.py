@@ -226,7 +226,7 @@ def test_nothing_wakes_it_while_nothing_dies(tmp_path, program, cgroup):
 
 
 def test_what_dies_on_a_cgroup_that_is_gone_at_once_has_its_path_and_limit(tracer, program, victim):
-    from ooMtrace.scratch import scratch_cgroup
+    from ooMtrace.kernel.scratch_cgroup import scratch_cgroup
 
     with scratch_cgroup(f"oomtrace-test-{os.getpid()}-vanishing") as limited:
         limited.limit(24 << 20)

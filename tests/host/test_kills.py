@@ -14,7 +14,7 @@ from support.tracer import RunningTracer
 from support.victims import Victim
 from support.witness import KernelLog, oom_kill_count
 
-from ooMtrace.scratch import ScratchCgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 
 KILLS = 23
 PAGE = os.sysconf("SC_PAGE_SIZE")

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import plan
+from ooMtrace.kernel.scratch_cgroup import scratch_cgroup
 from ooMtrace.probe.loader import Probe
-from ooMtrace.scratch import scratch_cgroup
 
 ROUNDS = 5
 DESCRIPTORS = 1024

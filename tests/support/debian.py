@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ooMtrace.scratch import ScratchCgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 
 SUITE = "bookworm"
 PACKAGES = ("ruby-sidekiq", "redis-server", "postgresql", "python3-minimal", "python3-setproctitle")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.layout import Layout
+from ooMtrace.kernel.offsets import Layout
 
 FIXTURES = Path(__file__).parent.parent / "fixtures/features"
 

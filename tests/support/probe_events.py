@@ -23,7 +23,7 @@ from ooMtrace.events import (
     Task,
     Victim,
 )
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.snapshot import Now
 
 NO_LIMIT = ((1 << 63) - 1) // 4096
 """Pages: what the kernel calls PAGE_COUNTER_MAX."""

@@ -6,7 +6,7 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-from ooMtrace.scratch import ScratchCgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 
 LIMIT_MEGABYTES = 2
 """The smaller, the faster."""

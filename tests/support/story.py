@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
 from .debian import Tree, tree
 

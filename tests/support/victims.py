@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from ooMtrace.scratch import ScratchCgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 
 SOURCE = Path(__file__).with_name("victim.c")
 

@@ -29,8 +29,8 @@ from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.checks import checks, levels
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import LEVELS, plan
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 from ooMtrace.pipeline import Settings, enrichers
-from ooMtrace.scratch import ScratchCgroup
 
 README = Path(__file__).parent.parent.parent / "README.md"
 HOST = replace(

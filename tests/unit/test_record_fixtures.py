@@ -19,7 +19,7 @@ from ooMtrace import record
 from ooMtrace.assemble import Assembler
 from ooMtrace.encode import encode
 from ooMtrace.events import Context, Exit, Record, Sighting
-from ooMtrace.kernel.now import Now
+from ooMtrace.kernel.snapshot import Now
 from ooMtrace.probe.decode import decode
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -26,7 +26,7 @@ from support.victims import Victim
 from support.witness import KernelLog, LoggedKill, oom_kill_count
 
 from ooMtrace.kernel.plan import LEVELS
-from ooMtrace.scratch import ScratchCgroup, scratch_cgroup
+from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
 SHOW = "OOMTRACE_SHOW" in os.environ
 VICTIM = Path(os.environ["VICTIM"])

@@ -6,7 +6,7 @@ import signal
 from _checks import at, check_identity
 from _stage import GROW, stage
 
-from ooMtrace.kernel.now import now
+from ooMtrace.kernel.snapshot import now
 
 with stage() as on:
     machine = now()

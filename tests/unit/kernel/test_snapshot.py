@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from ooMtrace.kernel import now as module
-from ooMtrace.kernel.now import Now, now, rfc3339
+from ooMtrace.kernel import snapshot as module
+from ooMtrace.kernel.snapshot import Now, now, rfc3339
 
 MOMENT = Now(
     realtime=1_700_000_000_000_000_000,

@@ -11,10 +11,10 @@ from support.btf_builder import BtfBuilder, add_members
 
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.layout import NAMES, Layout, layout
+from ooMtrace.kernel.offsets import NAMES, Layout, layout
 from ooMtrace.kernel.plan import FORMAT_MACROS, Wishes, plan
 
-BPF = Path(__file__).parent.parent.parent / "bpf"
+BPF = Path(__file__).parents[3] / "bpf"
 
 MEMBERS = """
 TASK_PID task_struct.pid 1264 4

@@ -380,7 +380,7 @@ def test_the_level_without_type_information_grants_no_wishes_and_has_no_stages()
 
 
 def test_the_stages_stand_in_the_order_in_which_the_program_numbers_them():
-    text = (Path(__file__).parent.parent.parent / "bpf/oomtrace.bpf.c").read_text()
+    text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
     assert "enum stage { WALK, DESCRIBE };" in text
     assert STAGES == ("stage_walk", "stage_describe")
@@ -397,7 +397,7 @@ def test_where_the_oom_killers_address_is_not_known_the_kernel_side_is_told_so(s
 
 def test_every_attached_function_is_in_the_program():
     both = Wishes(environment=True, lifecycle=True)
-    text = (Path(__file__).parent.parent.parent / "bpf/oomtrace.bpf.c").read_text()
+    text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
     for hook in plan(features("kprobes"), wishes=both).hooks:
         suffix = "_return" if hook.startswith("kretprobe:") else ""
