@@ -13,12 +13,12 @@ from typing import NoReturn
 
 from ooMtrace import __version__
 from ooMtrace.commands import Options
-from ooMtrace.encode import dump
 from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.kernel.plan import LEVELS
+from ooMtrace.output.encode import dump
+from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.terminal import visible
 from ooMtrace.record.json_schema import json_schema
-from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
-from ooMtrace.visible import visible
 
 DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it takes."
 EXAMPLES = """\

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from ooMtrace.encode import encode
+from ooMtrace.output.encode import encode
+from ooMtrace.output.outbox import Outbox
 from ooMtrace.pipeline import Tracer
 from ooMtrace.record import Line
-from ooMtrace.sinks.outbox import Outbox
 from ooMtrace.state import State, parse
 from ooMtrace.state_folder import StateFolder
 

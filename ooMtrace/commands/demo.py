@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from ooMtrace.commands import Options, Say, attached
-from ooMtrace.encode import encode
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
+from ooMtrace.output.encode import encode
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.record import OomKill
-from ooMtrace.sinks.stream import StreamSink
 from ooMtrace.waiting import Waiter
 
 LIMIT = 32 << 20

@@ -10,11 +10,11 @@ from textwrap import wrap
 
 from ooMtrace import __version__
 from ooMtrace.commands import Options
-from ooMtrace.encode import dump, plain
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.checks import Check, checks, levels
 from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import Plan, plan
+from ooMtrace.output.encode import dump, plain
 from ooMtrace.probe.loader import bcc_error, bcc_version
 
 WIDTH = 110

@@ -18,16 +18,16 @@ from pathlib import Path
 
 from ooMtrace.books import this_boot
 from ooMtrace.commands import Options, Say
-from ooMtrace.encode import encode
 from ooMtrace.enrich.host import host
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.log import KMSG, KernelLog
 from ooMtrace.kernel.snapshot import EPOCH, now, rfc3339
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.scan import kills
+from ooMtrace.output.encode import encode
+from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.terminal import visible
 from ooMtrace.record import OomKill
-from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
-from ooMtrace.visible import visible
 
 STDIN = "-"
 BLOCK = 1 << 20

@@ -11,11 +11,11 @@ from pathlib import Path
 from ooMtrace.commands import Options, Say, attached
 from ooMtrace.desk import Desk, kept
 from ooMtrace.errors import SinkError
+from ooMtrace.output.outbox import Outbox
+from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
 from ooMtrace.pipeline import Tracer
 from ooMtrace.privileges import has_bpf, keep_only, needed
 from ooMtrace.self_protection import spare_us, stay_resident
-from ooMtrace.sinks.outbox import Outbox
-from ooMtrace.sinks.stream import ClosedPipeError, LaterError, StreamSink
 from ooMtrace.state import State
 from ooMtrace.waiting import Waiter
 

@@ -21,7 +21,6 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.assemble import Assembler
-from ooMtrace.encode import LINE_LIMIT, encode
 from ooMtrace.enrich.command import command as proc_command
 from ooMtrace.enrich.job import job
 from ooMtrace.enrich.privacy import privacy
@@ -35,6 +34,7 @@ from ooMtrace.kernel.snapshot import Now
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.lines import formats
 from ooMtrace.kmsg.scan import kills
+from ooMtrace.output.encode import LINE_LIMIT, encode
 from ooMtrace.probe.decode import decode
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

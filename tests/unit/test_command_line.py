@@ -14,8 +14,8 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.encode import encode
 from ooMtrace.enrich.command import OLD, PATIENCE_S, command
+from ooMtrace.output.encode import encode
 
 NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))
 AT_EXEC = kill(

@@ -12,8 +12,8 @@ from support.probe_events import BOOT_ID, kill, lost
 
 from ooMtrace import desk as module
 from ooMtrace.desk import Desk, Kept, kept
-from ooMtrace.encode import encode
 from ooMtrace.errors import StateError
+from ooMtrace.output.encode import encode
 from ooMtrace.record import Line
 from ooMtrace.state import State, parse
 

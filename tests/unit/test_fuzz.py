@@ -15,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ooMtrace import record
-from ooMtrace.encode import plain
 from ooMtrace.kmsg.compose import numbered
 from ooMtrace.kmsg.lines import Line
 from ooMtrace.kmsg.report import Reader
+from ooMtrace.output.encode import plain
 
 SEEDS = {name: tuple(target.seeds()) for name, target in TARGETS.items()}
 WORDS = (

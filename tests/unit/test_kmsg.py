@@ -16,12 +16,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ooMtrace.encode import encode
 from ooMtrace.kmsg import patterns
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.lines import Dated, Json, Line, dmesg, kmsg
 from ooMtrace.kmsg.report import Reader
 from ooMtrace.kmsg.scan import kills
+from ooMtrace.output.encode import encode
 from ooMtrace.record import Cgroup, OomKill, Trigger
 
 CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from ooMtrace.encode import encode, plain
 from ooMtrace.kmsg.compose import Origin, numbered
 from ooMtrace.kmsg.scan import kills
+from ooMtrace.output.encode import encode, plain
 from ooMtrace.record import OomKill
 
 CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"

@@ -19,7 +19,7 @@ import pytest
 
 from ooMtrace import books
 from ooMtrace.commands import logs
-from ooMtrace.visible import visible
+from ooMtrace.output.terminal import visible
 
 CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
 LOG = CORPUS / "format-kern-log.log"

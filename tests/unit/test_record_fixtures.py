@@ -17,9 +17,9 @@ import pytest
 
 from ooMtrace import record
 from ooMtrace.assemble import Assembler
-from ooMtrace.encode import encode
 from ooMtrace.events import Context, Exit, Record, Sighting
 from ooMtrace.kernel.snapshot import Now
+from ooMtrace.output.encode import encode
 from ooMtrace.probe.decode import decode
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"

@@ -14,7 +14,7 @@ import pytest
 from support.probe_events import kill, lost
 
 from ooMtrace import cli, record
-from ooMtrace.encode import encode
+from ooMtrace.output.encode import encode
 from ooMtrace.record.json_schema import json_schema
 
 PARTS = [part for part in vars(record).values() if isinstance(part, type) and is_dataclass(part)]

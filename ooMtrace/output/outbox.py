@@ -7,7 +7,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ooMtrace.sinks.stream import LaterError, StreamSink
+from ooMtrace.output.stream import LaterError, StreamSink
 
 LIMIT = 4 << 20
 RETRY_MS = 1000

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import SinkError
-from ooMtrace.sinks.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.stream import ClosedPipeError, StreamSink
 
 LINE = b'{"a":1}\n'
 

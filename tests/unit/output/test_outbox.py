@@ -18,8 +18,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooMtrace.errors import SinkError
-from ooMtrace.sinks.outbox import LIMIT, RETRY_MS, Outbox
-from ooMtrace.sinks.stream import ClosedPipeError, LaterError, StreamSink
+from ooMtrace.output.outbox import LIMIT, RETRY_MS, Outbox
+from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
 
 LINES = [f"{number}:".encode().ljust(6000, b"x") + b"\n" for number in range(50)]
 write_whole = os.write
