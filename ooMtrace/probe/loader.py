@@ -10,10 +10,10 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.hotplug import Hotplug
 from ooMtrace.kernel.plan import INSTALL_BCC, Plan
-from ooMtrace.probe.headers import header_tree, sources
-from ooMtrace.probe.residency import give_back_compiler
+from ooMtrace.probe.compiler_memory import give_back_compiler
+from ooMtrace.probe.cpu_hotplug import Hotplug
+from ooMtrace.probe.stub_headers import header_tree, sources
 
 BUFFERS = 16 << 20
 """Bytes for the perf buffers of all CPUs, between the limits for each: a kill makes two records of about 6 KiB."""

@@ -11,7 +11,7 @@ from ctypes import addressof, create_string_buffer
 
 import pytest
 
-from ooMtrace.kernel import hotplug
+from ooMtrace.probe import cpu_hotplug
 
 
 @pytest.mark.parametrize(
@@ -25,15 +25,15 @@ from ooMtrace.kernel import hotplug
 )
 def test_the_filter_lets_through_what_comes_online_and_the_rest_looks_for_cpus(message, cpu):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
-    code = create_string_buffer(hotplug.FILTER, len(hotplug.FILTER))
-    program = struct.pack("HP", len(hotplug.FILTER) // 8, addressof(code))
-    ours.setsockopt(socket.SOL_SOCKET, hotplug.SO_ATTACH_FILTER, program)
+    code = create_string_buffer(cpu_hotplug.FILTER, len(cpu_hotplug.FILTER))
+    program = struct.pack("HP", len(cpu_hotplug.FILTER) // 8, addressof(code))
+    ours.setsockopt(socket.SOL_SOCKET, cpu_hotplug.SO_ATTACH_FILTER, program)
     theirs.send(message)
 
     readable = bool(select.select([ours], [], [], 0)[0])
 
     assert readable == message.startswith(b"onli")
-    watch = hotplug.Hotplug()
+    watch = cpu_hotplug.Hotplug()
     watch.close()
     watch._socket = ours
     assert watch.came() == ([] if cpu is None else [cpu])
@@ -45,8 +45,8 @@ def test_where_nothing_can_be_heard_nothing_fails(monkeypatch):
     def refuse(*_: object) -> socket.socket:
         raise PermissionError
 
-    monkeypatch.setattr(hotplug.socket, "socket", refuse)
-    watch = hotplug.Hotplug()
+    monkeypatch.setattr(cpu_hotplug.socket, "socket", refuse)
+    watch = cpu_hotplug.Hotplug()
 
     assert watch.fds() == []
     assert watch.came() == []
@@ -54,7 +54,7 @@ def test_where_nothing_can_be_heard_nothing_fails(monkeypatch):
 
 
 def test_it_listens_until_it_is_closed():
-    watch = hotplug.Hotplug()
+    watch = cpu_hotplug.Hotplug()
     (fd,) = watch.fds()
     assert os.fstat(fd)
     assert watch.came() == []

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import ProbeError
-from ooMtrace.probe import headers
-from ooMtrace.probe.headers import header_tree
+from ooMtrace.probe.stub_headers import header_tree
 
 NOBODY = 65534
 

@@ -14,7 +14,7 @@ import pytest
 
 from ooMtrace.probe import wire
 
-BPF = Path(__file__).parent.parent.parent / "bpf"
+BPF = Path(__file__).parents[3] / "bpf"
 STRUCTURES = {
     "task": wire.Task,
     "victim": wire.Victim,
