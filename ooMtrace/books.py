@@ -10,10 +10,10 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from ooMtrace.kernel.log import KMSG, KernelLog
 from ooMtrace.kernel.snapshot import now, rfc3339
-from ooMtrace.kmsg.compose import Origin
-from ooMtrace.kmsg.history import History, history
+from ooMtrace.kmsg.boot_log import History, history
+from ooMtrace.kmsg.device import KMSG, KernelLog
+from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.ledger import Ledger
 from ooMtrace.record import Host, Line, Lost, OomKill, OomLost
 from ooMtrace.record import Source as Level

@@ -6,12 +6,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 
-from ooMtrace.kernel.log import KernelLog
 from ooMtrace.kernel.snapshot import Now, now, rfc3339
-from ooMtrace.kmsg.compose import Origin, compose
-from ooMtrace.kmsg.lines import kmsg
-from ooMtrace.kmsg.parts import Report
-from ooMtrace.kmsg.scan import Scanner
+from ooMtrace.kmsg.device import KernelLog
+from ooMtrace.kmsg.formats import kmsg
+from ooMtrace.kmsg.report import Report
+from ooMtrace.kmsg.scanner import Scanner
+from ooMtrace.kmsg.to_record import Origin, compose
 from ooMtrace.record import Host, OomKill
 from ooMtrace.source import Arrivals
 

@@ -19,8 +19,8 @@ from ooMtrace.enrich.service import service
 from ooMtrace.enrich.user import user_name
 from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.log import KMSG, KernelLog
 from ooMtrace.kernel.plan import Plan
+from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.logged import Logged
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import Host, Line, OomKill, missing

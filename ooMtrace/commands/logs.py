@@ -20,10 +20,10 @@ from ooMtrace.books import this_boot
 from ooMtrace.commands import Options, Say
 from ooMtrace.enrich.host import host
 from ooMtrace.errors import OomtraceError
-from ooMtrace.kernel.log import KMSG, KernelLog
 from ooMtrace.kernel.snapshot import EPOCH, now, rfc3339
-from ooMtrace.kmsg.compose import Origin, numbered
-from ooMtrace.kmsg.scan import kills
+from ooMtrace.kmsg.device import KMSG, KernelLog
+from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.to_record import Origin, numbered
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import ClosedPipeError, StreamSink
 from ooMtrace.output.terminal import visible

@@ -31,9 +31,9 @@ from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.cmdline import command, environment
 from ooMtrace.kernel.offsets import NAMES, layout
 from ooMtrace.kernel.snapshot import Now
-from ooMtrace.kmsg.compose import Origin, numbered
-from ooMtrace.kmsg.lines import formats
-from ooMtrace.kmsg.scan import kills
+from ooMtrace.kmsg.formats import formats
+from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.to_record import Origin, numbered
 from ooMtrace.output.encode import LINE_LIMIT, encode
 from ooMtrace.probe.decode import decode
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import cycle
 from pathlib import Path
 
-from ooMtrace.kmsg.lines import dmesg
+from ooMtrace.kmsg.formats import dmesg
 
 CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
 REAL = (("vm-6.18-global", slice(0, 81), "228"), ("format-dmesg", slice(1, 79), "7673"))

@@ -12,7 +12,7 @@ from support.probe_events import BOOT_ID, HOST, kill, lost
 from ooMtrace import books as books_module
 from ooMtrace import record
 from ooMtrace.books import Books, oom_kills, this_boot
-from ooMtrace.kernel.log import KernelLog
+from ooMtrace.kmsg.device import KernelLog
 from ooMtrace.state import State
 
 KILLED = (

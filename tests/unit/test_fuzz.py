@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ooMtrace import record
-from ooMtrace.kmsg.compose import numbered
-from ooMtrace.kmsg.lines import Line
-from ooMtrace.kmsg.report import Reader
+from ooMtrace.kmsg.formats import Line
+from ooMtrace.kmsg.report_parser import Reader
+from ooMtrace.kmsg.to_record import numbered
 from ooMtrace.output.encode import plain
 
 SEEDS = {name: tuple(target.seeds()) for name, target in TARGETS.items()}
@@ -148,7 +148,7 @@ def test_a_large_group_takes_no_quadratic_time():
 
 
 def test_no_report_grows_without_bound(monkeypatch):
-    monkeypatch.setattr("ooMtrace.kmsg.report.MOST_KILLS", 10)
+    monkeypatch.setattr("ooMtrace.kmsg.report_parser.MOST_KILLS", 10)
     reader = Reader()
     found = [report for line in members(30) for report in reader.feed(line)] + list(reader.rest())
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from support.probe_events import HOST, NOW
 
-from ooMtrace.kernel.log import KernelLog
-from ooMtrace.kmsg.compose import Origin
-from ooMtrace.kmsg.history import history
+from ooMtrace.kmsg.boot_log import history
+from ooMtrace.kmsg.device import KernelLog
+from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.logged import QUIET_NS, Logged
 
 FIXTURES = Path(__file__).parent.parent / "fixtures/kmsg"
@@ -202,7 +202,7 @@ def test_what_is_overwritten_behind_what_was_read_is_a_gap(tmp_path, monkeypatch
             return answer
         raise answer
 
-    monkeypatch.setattr("ooMtrace.kernel.log.os.read", read)
+    monkeypatch.setattr("ooMtrace.kmsg.device.os.read", read)
 
     assert list(log.records()) == [one for one in reads if isinstance(one, bytes)]
     assert log.gaps == gaps

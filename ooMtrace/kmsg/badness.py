@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from ooMtrace.kmsg.parts import SYSRQ_ORDER, Killed, Report
-from ooMtrace.kmsg.table import Row
+from ooMtrace.kmsg.report import SYSRQ_ORDER, Killed, Report
+from ooMtrace.kmsg.task_table import Row
 from ooMtrace.record import SCOPES, Points, Scope
 
 KIB = 1024

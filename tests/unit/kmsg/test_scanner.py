@@ -16,15 +16,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ooMtrace.kmsg import patterns
-from ooMtrace.kmsg.compose import Origin, numbered
-from ooMtrace.kmsg.lines import Dated, Json, Line, dmesg, kmsg
-from ooMtrace.kmsg.report import Reader
-from ooMtrace.kmsg.scan import kills
+from ooMtrace.kmsg import grammar
+from ooMtrace.kmsg.formats import Dated, Json, Line, dmesg, kmsg
+from ooMtrace.kmsg.report_parser import Reader
+from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.to_record import Origin, numbered
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Cgroup, OomKill, Trigger
 
-CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
+CORPUS = Path(__file__).parents[2] / "fixtures/kmsg"
 LOGS = [path.read_bytes() for path in sorted(CORPUS.glob("*.log"))]
 LINES = [line for log in LOGS for line in log.splitlines(keepends=True)]
 ORIGIN = Origin("2026-11-24T04:00:00.000000Z")
@@ -88,7 +88,7 @@ def test_any_interleaving_of_two_logs_invents_no_victim(one, two, dice):
 
 def test_twenty_thousand_damaged_lines_never_raise():
     dice = random.Random(7)
-    interesting = [line for line in LINES if any(mark in line for mark in patterns.MARKS)]
+    interesting = [line for line in LINES if any(mark in line for mark in grammar.MARKS)]
     for _ in range(200):
         block = []
         for _ in range(100):

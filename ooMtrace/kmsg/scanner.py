@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
-from ooMtrace.kmsg.compose import Origin, compose
-from ooMtrace.kmsg.lines import Format, Json, Line, detect, formats
-from ooMtrace.kmsg.parts import Report
-from ooMtrace.kmsg.patterns import JSON_MARKS, MARKS
-from ooMtrace.kmsg.report import Reader
+from ooMtrace.kmsg.formats import Format, Json, Line, detect, formats
+from ooMtrace.kmsg.grammar import JSON_MARKS, MARKS
+from ooMtrace.kmsg.report import Report
+from ooMtrace.kmsg.report_parser import Reader
+from ooMtrace.kmsg.to_record import Origin, compose
 from ooMtrace.record import OomKill
 
 LONGEST_LINE = 1 << 20

@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 from ooMtrace import record
 from ooMtrace.kernel.snapshot import rfc3339
-from ooMtrace.kmsg import weigh
-from ooMtrace.kmsg.lines import Line
-from ooMtrace.kmsg.parts import Killed, Report
-from ooMtrace.kmsg.table import Row
-from ooMtrace.kmsg.weigh import KIB
+from ooMtrace.kmsg import badness
+from ooMtrace.kmsg.badness import KIB
+from ooMtrace.kmsg.formats import Line
+from ooMtrace.kmsg.report import Killed, Report
+from ooMtrace.kmsg.task_table import Row
 from ooMtrace.record.message import killed as in_words
 
 AMBIGUOUS_PAGE_TABLES = 4096
@@ -54,7 +54,7 @@ def compose(report: Report, origin: Origin) -> Iterator[record.OomKill]:
 def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdict | None) -> record.OomKill:
     host = _host(report, killed.line, origin)
     row = report.table.row(killed.number) if report.table else None
-    page = weigh.page_size(killed, row)
+    page = badness.page_size(killed, row)
     process = _process(report, killed, row, page)
     oom, derived = _oom(report, killed, row, page, verdict, _incident(report, host))
     oom = replace(oom, number=_number(killed, origin))
@@ -166,9 +166,9 @@ def _memory(killed: Killed, row: Row | None, page: int | None) -> record.Memory:
 def _oom(
     report: Report, killed: Killed, row: Row | None, page: int | None, verdict: record.Verdict | None, incident: str
 ) -> tuple[record.Oom, tuple[str, ...]]:
-    scope, scope_derived = weigh.scope(report, killed)
-    limit = weigh.limit(report, scope, page)
-    points = weigh.points(report, killed, row, page, limit)
+    scope, scope_derived = badness.scope(report, killed)
+    limit = badness.limit(report, scope, page)
+    points = badness.points(report, killed, row, page, limit)
     header = report.header
     oom = record.Oom(
         incident=incident,
@@ -232,7 +232,7 @@ def _sizes(report: Report, counter: str) -> tuple[int | None, int | None]:
     if counter not in report.usage:
         return None, None
     usage, limit = report.usage[counter]
-    return usage * KIB, weigh.kilobytes(limit)
+    return usage * KIB, badness.kilobytes(limit)
 
 
 def _less(whole: int | None, part: int | None) -> int | None:

@@ -6,9 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from ooMtrace.kmsg.compose import Origin, compose
-from ooMtrace.kmsg.lines import kmsg
-from ooMtrace.kmsg.scan import Scanner
+from ooMtrace.kmsg.formats import kmsg
+from ooMtrace.kmsg.scanner import Scanner
+from ooMtrace.kmsg.to_record import Origin, compose
 from ooMtrace.record import OomKill
 
 

@@ -14,12 +14,12 @@ from typing import Any
 
 import pytest
 
-from ooMtrace.kmsg.compose import Origin, numbered
-from ooMtrace.kmsg.scan import kills
+from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.to_record import Origin, numbered
 from ooMtrace.output.encode import encode, plain
 from ooMtrace.record import OomKill
 
-CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
+CORPUS = Path(__file__).parents[2] / "fixtures/kmsg"
 LOGS = {path.name.split(".log")[0]: path for path in sorted(CORPUS.glob("*.log*"))}
 READ = Origin("2026-11-24T04:00:00.000000Z")
 LATEST = datetime(2026, 11, 24, 4, tzinfo=timezone.utc)
