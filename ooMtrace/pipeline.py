@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from ooMtrace.assemble import Assembler
+from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.books import Books
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.command import command

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from ooMtrace.assemble import Assembler
+from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import Again, Kind, Piece, Record, Sighting
 from ooMtrace.kernel.snapshot import now

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ooMtrace import record
-from ooMtrace.assemble import Assembler
+from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.enrich.command import command as proc_command
 from ooMtrace.enrich.job import job
 from ooMtrace.enrich.privacy import privacy

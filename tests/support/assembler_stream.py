@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from ooMtrace import record
-from ooMtrace.assemble import Assembler
+from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.events import Record
 from support.probe_events import HOST, NOW, SYMBOLS, level
 

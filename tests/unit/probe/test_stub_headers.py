@@ -19,7 +19,7 @@ NOBODY = 65534
 def fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "fallback"
     folder.mkdir(0o700)
-    monkeypatch.setattr(headers, "TEMPORARY", (str(tmp_path / "not there"), str(folder)))
+    monkeypatch.setattr(stub_headers, "TEMPORARY", (str(tmp_path / "not there"), str(folder)))
     return folder
 
 

@@ -11,7 +11,7 @@ from support.assembler_stream import GROUP, MS, Stream
 from support.probe_events import MEMBER_STACK, NOW, context, decision, descriptors, gone, sighting, tcp
 
 from ooMtrace import record
-from ooMtrace.assemble import CONTEXT_WAIT_NS, CONTEXTS_KEPT, EXITS_KEPT
+from ooMtrace.assemble.assembler import CONTEXT_WAIT_NS, CONTEXTS_KEPT, EXITS_KEPT
 from ooMtrace.events import Kind, Sighting, Task
 
 START = 4000 * MS

@@ -8,8 +8,7 @@ from dataclasses import replace
 import pytest
 from support.probe_events import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, sighting, victim
 
-from ooMtrace.events import Rss
-from ooMtrace.judge import (
+from ooMtrace.assemble.attribution import (
     UNKNOWN_RSS,
     derived_limit,
     in_stack,
@@ -21,6 +20,7 @@ from ooMtrace.judge import (
     scope_from_decision,
     scope_from_stack,
 )
+from ooMtrace.events import Rss
 from ooMtrace.record import Points
 
 LONG_MAX = 9223372036854775807

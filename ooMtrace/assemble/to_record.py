@@ -6,10 +6,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ooMtrace import record
+from ooMtrace.assemble.attribution import UNLIMITED, Judgement
+from ooMtrace.assemble.gfp_flags import gfp_flags
+from ooMtrace.assemble.victim_context import Inventory, inventory, path
 from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, Sighting
-from ooMtrace.inventory import Inventory, inventory, path
-from ooMtrace.judge import UNLIMITED, Judgement
-from ooMtrace.kernel.gfp import gfp_flags
 from ooMtrace.kernel.snapshot import Now
 from ooMtrace.record.message import killed, who
 

@@ -11,8 +11,8 @@ import pytest
 from support.probe_events import context, descriptors, sighting, tcp, unix
 
 from ooMtrace import record
+from ooMtrace.assemble.victim_context import Inventory, inventory, path
 from ooMtrace.events import Context, Socket
-from ooMtrace.inventory import Inventory, inventory, path
 from ooMtrace.kernel.cmdline import Command
 
 SEEN = sighting()

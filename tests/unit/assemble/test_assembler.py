@@ -24,8 +24,8 @@ from support.probe_events import (
 )
 
 from ooMtrace import record
-from ooMtrace.assemble import GROUP_WAIT_NS, INCIDENTS_KEPT, RANKINGS_KEPT, SHARER_WAIT_NS, Assembler
-from ooMtrace.compose import path
+from ooMtrace.assemble.assembler import GROUP_WAIT_NS, INCIDENTS_KEPT, RANKINGS_KEPT, SHARER_WAIT_NS, Assembler
+from ooMtrace.assemble.to_record import path
 from ooMtrace.events import Decision, Kind, Rss, Sighting, Task
 
 

@@ -16,13 +16,13 @@ from typing import Any
 import pytest
 
 from ooMtrace import record
-from ooMtrace.assemble import Assembler
+from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.events import Context, Exit, Record, Sighting
 from ooMtrace.kernel.snapshot import Now
 from ooMtrace.output.encode import encode
 from ooMtrace.probe.decode import decode
 
-FIXTURES = Path(__file__).parent.parent / "fixtures"
+FIXTURES = Path(__file__).parents[2] / "fixtures"
 KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())
 HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", kernel=KERNEL["release"])
 SYMBOLS = {name: (start, end) for name, (start, end) in KERNEL["symbols"].items()}

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ooMtrace import record
-from ooMtrace.compose import Case, compose, compose_exit, unique
+from ooMtrace.assemble.attribution import UNKNOWN_RSS, Symbols, in_stack, judge
+from ooMtrace.assemble.to_record import Case, compose, compose_exit, unique
 from ooMtrace.events import Context, Exit, Kind, Piece, Ranking, Sighting
-from ooMtrace.judge import UNKNOWN_RSS, Symbols, in_stack, judge
 from ooMtrace.kernel.snapshot import Now
 
 SHARER_WAIT_NS = 20_000_000

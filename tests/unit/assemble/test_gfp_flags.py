@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooMtrace.kernel.gfp import BITS, COMPOSITES, gfp_flags
+from ooMtrace.assemble.gfp_flags import BITS, COMPOSITES, gfp_flags
 
 
 @pytest.mark.parametrize(

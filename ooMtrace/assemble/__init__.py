@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From probe events to one record for each killed process and one incident for each OOM."""
