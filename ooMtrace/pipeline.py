@@ -21,12 +21,12 @@ from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.kmsg.device import KMSG, KernelLog
-from ooMtrace.logged import Logged
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import Host, Line, OomKill, missing
-from ooMtrace.source import Source
+from ooMtrace.sources.base import Source
+from ooMtrace.sources.kmsg_source import Logged
+from ooMtrace.sources.probe_source import Traced
 from ooMtrace.state import State
-from ooMtrace.traced import Traced
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

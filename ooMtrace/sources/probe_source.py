@@ -13,7 +13,7 @@ from ooMtrace.kernel.snapshot import now
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
-from ooMtrace.source import Arrivals
+from ooMtrace.sources.base import Arrivals
 
 
 class Traced:

@@ -13,7 +13,7 @@ from ooMtrace.kmsg.report import Report
 from ooMtrace.kmsg.scanner import Scanner
 from ooMtrace.kmsg.to_record import Origin, compose
 from ooMtrace.record import Host, OomKill
-from ooMtrace.source import Arrivals
+from ooMtrace.sources.base import Arrivals
 
 QUIET_NS = 250_000_000
 """A report is over when its last kill is so long ago: between the members of a group lies one line on the console."""

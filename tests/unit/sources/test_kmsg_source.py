@@ -15,9 +15,9 @@ from support.probe_events import HOST, NOW
 from ooMtrace.kmsg.boot_log import history
 from ooMtrace.kmsg.device import KernelLog
 from ooMtrace.kmsg.to_record import Origin
-from ooMtrace.logged import QUIET_NS, Logged
+from ooMtrace.sources.kmsg_source import QUIET_NS, Logged
 
-FIXTURES = Path(__file__).parent.parent / "fixtures/kmsg"
+FIXTURES = Path(__file__).parents[2] / "fixtures/kmsg"
 BOTH = (FIXTURES / "format-kmsg.log").read_bytes().splitlines(keepends=True)
 REPORT = BOTH[2:102]
 """The second of its two kills, with what the kernel printed before it."""
