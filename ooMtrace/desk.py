@@ -11,9 +11,9 @@ from pathlib import Path
 from ooMtrace.output.encode import encode
 from ooMtrace.output.outbox import Outbox
 from ooMtrace.pipeline import Tracer
+from ooMtrace.reconcile.checkpoint import State, parse
+from ooMtrace.reconcile.state_dir import StateFolder
 from ooMtrace.record import Line
-from ooMtrace.state import State, parse
-from ooMtrace.state_folder import StateFolder
 
 PATIENCE_S = 5
 """For who reads our output, when we end."""

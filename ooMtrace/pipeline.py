@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.books import Books
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.command import command
 from ooMtrace.enrich.host import host
@@ -22,11 +21,12 @@ from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.probe.loader import Probe
+from ooMtrace.reconcile.checkpoint import State
+from ooMtrace.reconcile.reconciler import Books
 from ooMtrace.record import Host, Line, OomKill, missing
 from ooMtrace.sources.base import Source
 from ooMtrace.sources.kmsg_source import Logged
 from ooMtrace.sources.probe_source import Traced
-from ooMtrace.state import State
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,7 @@ from ooMtrace.kernel.checks import OTHER_PIDS
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import LEVELS, Wishes, plan
 from ooMtrace.pipeline import Settings, Tracer
-from ooMtrace.state import State
+from ooMtrace.reconcile.checkpoint import State
 
 Say = Callable[[str], None]
 """Takes one line for the operator."""

@@ -16,7 +16,6 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ooMtrace.books import this_boot
 from ooMtrace.commands import Options, Say
 from ooMtrace.enrich.host import host
 from ooMtrace.errors import OomtraceError
@@ -27,6 +26,7 @@ from ooMtrace.kmsg.to_record import Origin, numbered
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import ClosedPipeError, StreamSink
 from ooMtrace.output.terminal import visible
+from ooMtrace.reconcile.reconciler import this_boot
 from ooMtrace.record import OomKill
 
 STDIN = "-"

@@ -15,8 +15,8 @@ from ooMtrace.output.outbox import Outbox
 from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
 from ooMtrace.pipeline import Tracer
 from ooMtrace.privileges import has_bpf, keep_only, needed
+from ooMtrace.reconcile.checkpoint import State
 from ooMtrace.self_protection import spare_us, stay_resident
-from ooMtrace.state import State
 from ooMtrace.waiting import Waiter
 
 

@@ -14,8 +14,8 @@ from ooMtrace import desk as module
 from ooMtrace.desk import Desk, Kept, kept
 from ooMtrace.errors import StateError
 from ooMtrace.output.encode import encode
+from ooMtrace.reconcile.checkpoint import State, parse
 from ooMtrace.record import Line
-from ooMtrace.state import State, parse
 
 LINE = kill()
 

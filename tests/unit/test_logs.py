@@ -17,7 +17,6 @@ from typing import Any
 
 import pytest
 
-from ooMtrace import books
 from ooMtrace.commands import logs
 from ooMtrace.output.terminal import visible
 

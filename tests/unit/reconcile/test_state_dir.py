@@ -13,12 +13,12 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import StateError
-from ooMtrace.state_folder import LIMIT, StateFolder
+from ooMtrace.reconcile.state_dir import LIMIT, StateFolder
 
 HOLD = """
 import sys
 from pathlib import Path
-from ooMtrace.state_folder import StateFolder
+from ooMtrace.reconcile.state_dir import StateFolder
 folder = StateFolder(Path(sys.argv[1]))
 print("taken", flush=True)
 sys.stdin.read()

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooMtrace.state import State, parse
+from ooMtrace.reconcile.checkpoint import State, parse
 
 BOOT = "1cfd1ec5-69f6-4723-812e-ff5c67412017"
 STATE = State(BOOT, 17, "2026-11-24T02:31:33.321081Z")

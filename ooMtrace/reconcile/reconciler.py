@@ -14,10 +14,10 @@ from ooMtrace.kernel.snapshot import now, rfc3339
 from ooMtrace.kmsg.boot_log import History, history
 from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.kmsg.to_record import Origin
-from ooMtrace.ledger import Ledger
+from ooMtrace.reconcile.checkpoint import State
+from ooMtrace.reconcile.ledger import Ledger
 from ooMtrace.record import Host, Line, Lost, OomKill, OomLost
 from ooMtrace.record import Source as Level
-from ooMtrace.state import State
 
 EVERY_NS = 1_000_000_000
 """From one look to the next while something dies."""

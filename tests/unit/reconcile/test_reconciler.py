@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from support.probe_events import BOOT_ID, HOST, kill, lost
 
-from ooMtrace import books as books_module
 from ooMtrace import record
-from ooMtrace.books import Books, oom_kills, this_boot
 from ooMtrace.kmsg.device import KernelLog
-from ooMtrace.state import State
+from ooMtrace.reconcile import reconciler as books_module
+from ooMtrace.reconcile.checkpoint import State
+from ooMtrace.reconcile.reconciler import Books, oom_kills, this_boot
 
 KILLED = (
     "3,{seq},{us},-;Memory cgroup out of memory: Killed process {tid} (worker) total-vm:100kB, anon-rss:40kB, "

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.ledger import Ledger
+from ooMtrace.reconcile.ledger import Ledger
 
 
 def logged(number: int, tid: int) -> record.OomKill:
