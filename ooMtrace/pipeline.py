@@ -8,13 +8,12 @@ from dataclasses import dataclass, field, replace
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.command import command
-from ooMtrace.enrich.host import host
-from ooMtrace.enrich.job import job
-from ooMtrace.enrich.network import network
-from ooMtrace.enrich.privacy import privacy
-from ooMtrace.enrich.process import process
-from ooMtrace.enrich.service import service
+from ooMtrace.enrich.jobs.match import job
+from ooMtrace.enrich.netns_addresses import network
+from ooMtrace.enrich.proc_cmdline import command
+from ooMtrace.enrich.proc_status import process
+from ooMtrace.enrich.redact import privacy
+from ooMtrace.enrich.services import service
 from ooMtrace.enrich.user import user_name
 from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
@@ -24,6 +23,7 @@ from ooMtrace.probe.loader import Probe
 from ooMtrace.reconcile.checkpoint import State
 from ooMtrace.reconcile.reconciler import Books
 from ooMtrace.record import Host, Line, OomKill, missing
+from ooMtrace.runtime.host import host
 from ooMtrace.sources.base import Source
 from ooMtrace.sources.kmsg_source import Logged
 from ooMtrace.sources.probe_source import Traced

@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from ooMtrace.commands import Options, Say
-from ooMtrace.enrich.host import host
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.snapshot import EPOCH, now, rfc3339
 from ooMtrace.kmsg.device import KMSG, KernelLog
@@ -28,6 +27,7 @@ from ooMtrace.output.stream import ClosedPipeError, StreamSink
 from ooMtrace.output.terminal import visible
 from ooMtrace.reconcile.reconciler import this_boot
 from ooMtrace.record import OomKill
+from ooMtrace.runtime.host import host
 
 STDIN = "-"
 BLOCK = 1 << 20

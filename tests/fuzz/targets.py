@@ -21,11 +21,11 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.enrich.command import command as proc_command
-from ooMtrace.enrich.job import job
-from ooMtrace.enrich.privacy import privacy
-from ooMtrace.enrich.process import process
-from ooMtrace.enrich.service import service
+from ooMtrace.enrich.jobs.match import job
+from ooMtrace.enrich.proc_cmdline import command as proc_command
+from ooMtrace.enrich.proc_status import process
+from ooMtrace.enrich.redact import privacy
+from ooMtrace.enrich.services import service
 from ooMtrace.errors import BtfError, DecodeError
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.cmdline import command, environment

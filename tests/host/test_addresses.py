@@ -16,7 +16,7 @@ import pytest
 from support.networks import Network, ip
 
 from ooMtrace import record
-from ooMtrace.enrich.network import network
+from ooMtrace.enrich.netns_addresses import network
 
 ADDRESSES = ("198.51.100.2", "198.51.100.3", "2001:db8::2")
 

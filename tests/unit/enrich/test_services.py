@@ -9,7 +9,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.service import FILE_LIMIT, service
+from ooMtrace.enrich.services import FILE_LIMIT, service
 from ooMtrace.record import Connection, Endpoint
 
 SERVICES = b"""\

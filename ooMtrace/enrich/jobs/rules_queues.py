@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from ooMtrace.enrich.job_rule import END, OPTIONS, PYTHON, RAKE, RUBY, Rule, S, W
+from ooMtrace.enrich.jobs.rule import END, OPTIONS, PYTHON, RAKE, RUBY, Rule, S, W
 
 CELERY_OPTIONS = OPTIONS % (("A|b|-app|-broker|-result-backend|-loader|-config|-workdir",) * 2)
 CELERY = rf"{PYTHON}celery{S}{CELERY_OPTIONS}worker{END}"

@@ -14,7 +14,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.command import OLD, PATIENCE_S, command
+from ooMtrace.enrich.proc_cmdline import OLD, PATIENCE_S, command
 from ooMtrace.output.encode import encode
 
 NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))

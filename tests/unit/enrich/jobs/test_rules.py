@@ -14,10 +14,10 @@ from support.job_examples import EXAMPLES, EXECUTOR
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.job import PATTERNS, job, match
-from ooMtrace.enrich.jobs import RULES
+from ooMtrace.enrich.jobs.match import PATTERNS, job, match
+from ooMtrace.enrich.jobs.rules import RULES
 
-DOCS = Path(__file__).parents[2] / "docs/jobs.md"
+DOCS = Path(__file__).parents[4] / "docs/jobs.md"
 NAMES = {
     "sidekiq": "Sidekiq",
     "resque": "Resque",

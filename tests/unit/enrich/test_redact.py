@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.privacy import MASK, privacy
+from ooMtrace.enrich.redact import MASK, privacy
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Connection, Endpoint, Executable, Process
 

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.job_rule import Rule
-from ooMtrace.enrich.jobs import RULES
-from ooMtrace.enrich.privacy import MASK
+from ooMtrace.enrich.jobs.rule import Rule
+from ooMtrace.enrich.jobs.rules import RULES
+from ooMtrace.enrich.redact import MASK
 from ooMtrace.record import Job, OomKill
 
 LOOKED_AT = 4096

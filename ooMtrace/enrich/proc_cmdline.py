@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.patience import Patient
+from ooMtrace.enrich.timebox import Patient
 from ooMtrace.kernel.cmdline import ARGUMENTS, Command
 from ooMtrace.kernel.cmdline import command as parse
 from ooMtrace.record import OomKill

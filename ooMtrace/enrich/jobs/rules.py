@@ -7,8 +7,8 @@ a daemon that a CI job has restarted still carries the CI's variables. The comm 
 
 from __future__ import annotations
 
-from ooMtrace.enrich.job_queues import QUEUES, SIDEKIQ, SIDEKIQ_DYNO, SIDEKIQ_JOIN
-from ooMtrace.enrich.job_rule import END, PATH, PYTHON, RUBY, Rule, S, W
+from ooMtrace.enrich.jobs.rule import END, PATH, PYTHON, RUBY, Rule, S, W
+from ooMtrace.enrich.jobs.rules_queues import QUEUES, SIDEKIQ, SIDEKIQ_DYNO, SIDEKIQ_JOIN
 
 STEP = r"(?P<step>[0-9]+|batch|extern|interactive)"
 EXECUTOR = (

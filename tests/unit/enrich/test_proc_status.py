@@ -12,10 +12,10 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.host import host
-from ooMtrace.enrich.process import process
+from ooMtrace.enrich.proc_status import process
 from ooMtrace.enrich.user import user_name
 from ooMtrace.output.encode import encode
+from ooMtrace.runtime.host import host
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash

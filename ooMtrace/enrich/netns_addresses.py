@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.patience import Patient
+from ooMtrace.enrich.timebox import Patient
 from ooMtrace.record import OomKill, Process
 
 CLONE_NEWNET = 0x40000000  # include/uapi/linux/sched.h

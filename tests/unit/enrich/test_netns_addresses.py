@@ -15,8 +15,8 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich import network as module
-from ooMtrace.enrich.network import network
+from ooMtrace.enrich import netns_addresses as module
+from ooMtrace.enrich.netns_addresses import network
 
 ADDRESSES = ("10.1.2.3", "fd00::3")
 BEFORE, KILLED, AFTER = "2023-11-14T22:00:00.000000Z", "2023-11-14T22:13:19.000001Z", "2023-11-14T22:13:20.000000Z"
@@ -372,7 +372,7 @@ def test_a_refusal_of_the_kernel_is_missing_and_nothing_is_said(tmp_path, monkey
 
 
 def test_pyroute2_is_not_loaded_before_it_is_needed():
-    look = "import sys, ooMtrace.enrich.network as n; n.network(); print('pyroute2' in sys.modules)"
+    look = "import sys, ooMtrace.enrich.netns_addresses as n; n.network(); print('pyroute2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "False\n"
 
