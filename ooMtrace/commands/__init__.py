@@ -12,8 +12,8 @@ from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import OTHER_PIDS
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import LEVELS, Wishes, plan
-from ooMtrace.pipeline import Settings, Tracer
 from ooMtrace.reconcile.checkpoint import State
+from ooMtrace.runtime.pipeline import Settings, Tracer
 
 Say = Callable[[str], None]
 """Takes one line for the operator."""

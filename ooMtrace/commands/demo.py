@@ -16,7 +16,7 @@ from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.record import OomKill
-from ooMtrace.waiting import Waiter
+from ooMtrace.runtime.poller import Waiter
 
 LIMIT = 32 << 20
 PATIENCE_S = 30

@@ -9,15 +9,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ooMtrace.commands import Options, Say, attached
-from ooMtrace.desk import Desk, kept
 from ooMtrace.errors import SinkError
 from ooMtrace.output.outbox import Outbox
 from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
-from ooMtrace.pipeline import Tracer
-from ooMtrace.privileges import has_bpf, keep_only, needed
 from ooMtrace.reconcile.checkpoint import State
-from ooMtrace.self_protection import spare_us, stay_resident
-from ooMtrace.waiting import Waiter
+from ooMtrace.runtime.capabilities import has_bpf, keep_only, needed
+from ooMtrace.runtime.line_writer import Desk, kept
+from ooMtrace.runtime.pipeline import Tracer
+from ooMtrace.runtime.poller import Waiter
+from ooMtrace.runtime.self_protection import spare_us, stay_resident
 
 
 def run(options: Options, say: Say) -> int:

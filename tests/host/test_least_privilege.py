@@ -17,7 +17,7 @@ import pytest
 from support.networks import Network
 from support.tracer import RunningTracer
 
-from ooMtrace.privileges import Capability
+from ooMtrace.runtime.capabilities import Capability
 
 NOBODY = 65534
 ROOT = Path(__file__).parent.parent.parent

@@ -19,7 +19,7 @@ from ooMtrace.commands import Options, demo, doctor, trace
 from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError, SinkError, UsageError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan, Wishes
-from ooMtrace.pipeline import Settings
+from ooMtrace.runtime.pipeline import Settings
 
 
 def test_without_options_it_traces_at_the_highest_level_to_stdout():

@@ -30,7 +30,7 @@ from ooMtrace.kernel.checks import checks, levels
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import LEVELS, plan
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
-from ooMtrace.pipeline import Settings, enrichers
+from ooMtrace.runtime.pipeline import Settings, enrichers
 
 README = Path(__file__).parent.parent.parent / "README.md"
 HOST = replace(

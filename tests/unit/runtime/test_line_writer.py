@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from support.probe_events import BOOT_ID, kill, lost
 
-from ooMtrace import desk as module
-from ooMtrace.desk import Desk, Kept, kept
 from ooMtrace.errors import StateError
 from ooMtrace.output.encode import encode
 from ooMtrace.reconcile.checkpoint import State, parse
 from ooMtrace.record import Line
+from ooMtrace.runtime import line_writer as module
+from ooMtrace.runtime.line_writer import Desk, Kept, kept
 
 LINE = kill()
 

@@ -13,11 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from ooMtrace import privileges
-from ooMtrace.privileges import Capability, effective, has_bpf, keep_only, needed
+from ooMtrace.runtime.capabilities import Capability, effective, has_bpf, keep_only, needed
 
 NOBODY = 65534
-SECURITY = Path(__file__).parent.parent.parent / "docs/security.md"
+SECURITY = Path(__file__).parents[3] / "docs/security.md"
 SETS = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to give up")
 

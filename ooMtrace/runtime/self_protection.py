@@ -9,8 +9,8 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
-from ooMtrace.privileges import Capability, effective
 from ooMtrace.probe.compiler_memory import unlock_compiler
+from ooMtrace.runtime.capabilities import Capability, effective
 
 SAFE_ADJ, NEVER_ADJ = -900, -1000
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # include/uapi/asm-generic/mman.h; the last since Linux 4.4

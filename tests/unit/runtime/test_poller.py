@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import time
 
-from ooMtrace.waiting import Waiter
+from ooMtrace.runtime.poller import Waiter
 
 
 def test_a_blocked_output_is_waited_for_once_and_only_until_it_is_writable():

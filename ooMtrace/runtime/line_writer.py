@@ -10,10 +10,10 @@ from pathlib import Path
 
 from ooMtrace.output.encode import encode
 from ooMtrace.output.outbox import Outbox
-from ooMtrace.pipeline import Tracer
 from ooMtrace.reconcile.checkpoint import State, parse
 from ooMtrace.reconcile.state_dir import StateFolder
 from ooMtrace.record import Line
+from ooMtrace.runtime.pipeline import Tracer
 
 PATIENCE_S = 5
 """For who reads our output, when we end."""

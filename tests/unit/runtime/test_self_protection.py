@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ooMtrace import self_protection
-from ooMtrace.self_protection import spare_us, stay_resident
+from ooMtrace.runtime import self_protection
+from ooMtrace.runtime.self_protection import spare_us, stay_resident
 
 
 def proc(folder: Path, adj: str) -> Path:
