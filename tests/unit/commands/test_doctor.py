@@ -32,7 +32,7 @@ from ooMtrace.kernel.plan import LEVELS, plan
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 from ooMtrace.runtime.pipeline import Settings, enrichers
 
-README = Path(__file__).parent.parent.parent / "README.md"
+README = Path(__file__).parents[3] / "README.md"
 HOST = replace(
     features("kprobes"),
     oom_kill_counter=True,

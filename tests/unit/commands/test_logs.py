@@ -20,7 +20,7 @@ import pytest
 from ooMtrace.commands import logs
 from ooMtrace.output.terminal import visible
 
-CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
+CORPUS = Path(__file__).parents[2] / "fixtures/kmsg"
 LOG = CORPUS / "format-kern-log.log"
 
 
