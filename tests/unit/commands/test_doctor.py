@@ -23,13 +23,14 @@ from support.plan_features import (
 )
 from support.probe_events import kill
 
-from ooMtrace import pipeline, record
+from ooMtrace import record
 from ooMtrace.commands import Options, demo, doctor
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.checks import checks, levels
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import LEVELS, plan
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
+from ooMtrace.runtime import pipeline
 from ooMtrace.runtime.pipeline import Settings, enrichers
 
 README = Path(__file__).parents[3] / "README.md"

@@ -19,6 +19,7 @@ import pytest
 
 from ooMtrace.commands import logs
 from ooMtrace.output.terminal import visible
+from ooMtrace.reconcile import reconciler
 
 CORPUS = Path(__file__).parents[2] / "fixtures/kmsg"
 LOG = CORPUS / "format-kern-log.log"
@@ -136,7 +137,7 @@ def test_without_a_file_the_kernels_own_log_is_read_with_our_host_and_clock(tmp_
     file = tmp_path / "kmsg"
     file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
     monkeypatch.setattr(logs, "KMSG", str(file))
-    monkeypatch.setattr(books, "oom_kills", lambda _: None)  # a kernel that does not count
+    monkeypatch.setattr(reconciler, "oom_kills", lambda _: None)  # a kernel that does not count
     reads = iter(file.read_bytes().splitlines(keepends=True))
 
     def record(fd: int, size: int) -> bytes:
@@ -162,7 +163,7 @@ def test_the_kills_of_the_kernels_own_log_have_the_kernels_numbers(tmp_path, mon
     file = tmp_path / "kmsg"
     file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
     monkeypatch.setattr(logs, "KMSG", str(file))
-    monkeypatch.setattr(books, "oom_kills", lambda _: 17)
+    monkeypatch.setattr(reconciler, "oom_kills", lambda _: 17)
     run = Run(tmp_path)
 
     assert (run.code, run.said) == (0, [])

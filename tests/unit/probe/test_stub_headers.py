@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import ProbeError
+from ooMtrace.probe import stub_headers
 from ooMtrace.probe.stub_headers import header_tree
 
 NOBODY = 65534

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from ooMtrace.runtime import capabilities
 from ooMtrace.runtime.capabilities import Capability, effective, has_bpf, keep_only, needed
 
 NOBODY = 65534
@@ -108,7 +109,7 @@ def test_a_refusal_is_one_line_and_not_the_end(monkeypatch):
             ctypes.set_errno(1)
             return -1
 
-    monkeypatch.setattr(privileges, "_libc", Refusing)
+    monkeypatch.setattr(capabilities, "_libc", Refusing)
     warnings: list[str] = []
 
     keep_only(frozenset(), warnings.append)
