@@ -58,7 +58,7 @@ struct victim {
 	s64 oom_score_adj;
 	s64 threads;
 	s64 rss[4];	/* pages: file, anon, swap entries, shmem, as the kernel's cheap counters say */
-	s64 rss_sum[4]; /* pages: the same with every CPU's part added; UNKNOWN where that can't be read */
+	s64 rss_sum[4]; /* pages: the same with every CPU's part added; UNKNOWN where that cannot be read */
 	s64 pgtables_bytes;
 	s64 total_vm;	 /* pages */
 	s64 hiwater_rss; /* pages */

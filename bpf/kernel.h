@@ -31,7 +31,7 @@ DEFINE_READ(read_s16, s16)
 DEFINE_READ(read_u16, u16)
 DEFINE_READ(read_u8, u8)
 
-/* NULL if it can't be read, as from a NULL base: the helper clears what it could not fill. */
+/* NULL if it cannot be read, as from a NULL base: the helper clears what it could not fill. */
 inline_always void *read_ptr(const void *base, int off)
 {
 	void *value = 0;

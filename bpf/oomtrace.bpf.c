@@ -41,7 +41,7 @@ BPF_PERCPU_ARRAY(contexts, struct context, 1);
 BPF_PERCPU_ARRAY(walks, struct walk, 1);
 
 /*
- * Arguments as they were at exec, for victims that can't be read later. A child that has not called exec itself still
+ * Arguments as they were at exec, for victims that cannot be read later. A child that has not called exec itself still
  * has the program and the place of the arguments of the process that did.
  */
 struct exec_key {
@@ -438,7 +438,7 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	round->signalled_at = bpf_ktime_get_ns();
 	sender = signal_sender(ctx);
 	/*
-	 * To be known now, for when the process is marked it may have noticed already; it can't before we return, its
+	 * To be known now, for when the process is marked it may have noticed already; it cannot before we return, its
 	 * siglock is held.
 	 */
 	if (sender.oom_killer)

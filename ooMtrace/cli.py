@@ -14,11 +14,11 @@ from typing import NoReturn
 from ooMtrace import __version__
 from ooMtrace.commands import Options
 from ooMtrace.errors import OomtraceError, UsageError
-from ooMtrace.kernel.plan import LEVELS
 from ooMtrace.output.encode import dump
 from ooMtrace.output.stream import ClosedPipeError, StreamSink
-from ooMtrace.output.terminal import visible
+from ooMtrace.output.terminal import escape_control
 from ooMtrace.record.json_schema import json_schema
+from ooMtrace.settings import LEVELS
 
 DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it takes."
 EXAMPLES = """\
@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def parse(argv: list[str] | None = None) -> Options:
-    """Understand the command line; argparse itself exits with 2 when it can't."""
+    """Understand the command line; argparse itself exits with 2 when it cannot."""
     parser = _Parser(
         prog="oomtrace", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -86,10 +86,13 @@ def parse(argv: list[str] | None = None) -> Options:
         "--service", action="append", type=_service, metavar="PORT=NAME", help="what is at a port: --service 7000=redis"
     )
     parser.add_argument(
-        "--patience", type=_factor, metavar="N", help="wait N times as long for what belongs to a line (250 ms each)"
+        "--timeout-factor",
+        type=_factor,
+        metavar="N",
+        help="multiply correlation timeouts by N (default: 1)",
     )
     parser.add_argument("--level", choices=LEVELS, default="full", help="go no higher than this level")
-    parser.add_argument("--require", choices=LEVELS, default="", metavar="LEVEL", help="exit with 77 below this level")
+    parser.add_argument("--require", choices=LEVELS, metavar="LEVEL", help="exit with 77 below this level")
     parser.add_argument("--ready-file", type=Path, metavar="FILE", help="keep FILE while the probes are attached")
     parser.add_argument("--verbose", action="store_true", help="with errors, show the compiler's and verifier's log")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", help="without one, trace")
@@ -121,7 +124,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say it, and exit with 2."""
-        super().error(visible(message))
+        super().error(escape_control(message))
 
 
 def _factor(text: str) -> float:
@@ -180,7 +183,7 @@ def _say(line: str) -> None:
     # Whoever does not read our messages keeps us neither from tracing nor from the end.
     if stderr.poll(SAY_MS):
         with suppress(OSError):
-            print(f"oomtrace: {visible(line)}", file=sys.stderr, flush=True)
+            print(f"oomtrace: {escape_control(line)}", file=sys.stderr, flush=True)
 
 
 def _print(text: bytes, exit_code: int) -> int:

@@ -25,7 +25,7 @@ class OomtraceError(Exception):
 
 
 class UsageError(OomtraceError):
-    """The command line asks for something that can't be done."""
+    """The command line asks for something that cannot be done."""
 
     exit_code = 2
 
@@ -49,8 +49,8 @@ class DecodeError(OomtraceError):
 
 
 class SinkError(OomtraceError):
-    """The output can't be opened or written."""
+    """The output cannot be opened or written."""
 
 
 class StateError(OomtraceError):
-    """The folder for what is to outlive us can't be used."""
+    """The folder for what is to outlive us cannot be used."""

@@ -91,7 +91,7 @@ class Decision:
 
 
 @dataclass(frozen=True, slots=True)
-class Sighting:
+class VictimEvent:
     """One record of the kernel side.
 
     Attributes:
@@ -191,7 +191,7 @@ class Context:
     Attributes:
         pid: The process.
         ktime: When, CLOCK_MONOTONIC nanoseconds.
-        signalled_at: as in the Sighting that it belongs to.
+        signalled_at: as in the VictimEvent that it belongs to.
         arguments: The memory from mm->arg_start on, 4 KiB at most, with what a long title has written over the
             environment.
         arguments_size: Bytes from arg_start to arg_end.
@@ -219,7 +219,7 @@ class Exit:
     """A victim is gone: its last thread has exited.
 
     Attributes:
-        signalled_at: as in the Sighting that it belongs to.
+        signalled_at: as in the VictimEvent that it belongs to.
         maxrss: The most it ever had resident, pages.
     """
 
@@ -230,16 +230,16 @@ class Exit:
 
 
 @dataclass(frozen=True, slots=True)
-class Again:
-    """The kernel has killed and counted once more who was marked before; `counted` as in a Sighting."""
+class RepeatKill:
+    """The kernel has killed and counted once more who was marked before; `counted` as in a VictimEvent."""
 
     ktime: int
     tid: int | None
     counted: int
 
 
-Piece = Sighting | Ranking | Context | Exit
+LinePart = VictimEvent | Ranking | Context | Exit
 """What a line is made of."""
 
-Record = Piece | Again
+ProbeEvent = LinePart | RepeatKill
 """What comes from the kernel side; each has a `ktime`."""

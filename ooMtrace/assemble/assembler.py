@@ -9,10 +9,11 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from ooMtrace import record
-from ooMtrace.assemble.attribution import UNKNOWN_RSS, Symbols, in_stack, judge
-from ooMtrace.assemble.to_record import Case, compose, compose_exit, unique
-from ooMtrace.events import Context, Exit, Kind, Piece, Ranking, Sighting
-from ooMtrace.kernel.snapshot import Now
+from ooMtrace.assemble.attribution import UNKNOWN_RSS, Symbols, attribute, in_stack
+from ooMtrace.assemble.to_record import LineContext, incident_id, to_exit_record, to_record
+from ooMtrace.events import Context, Exit, Kind, LinePart, Ranking, VictimEvent
+from ooMtrace.kernel.snapshot import HostSnapshot
+from ooMtrace.settings import Level
 
 SHARER_WAIT_NS = 20_000_000
 """A process that shares a victim's memory may be marked itself a moment later, as a member of the same group: its
@@ -27,8 +28,8 @@ members lies one line on the kernel's console, which may be a slow one.
 CONTEXT_WAIT_NS = 250_000_000
 """A line waits so long for what the victim was doing. The victim itself must run for that to be read; mostly it does
 so within a few milliseconds, but one that sleeps uninterruptibly may never. It counts from when the kill was seen here
-and not from the mark: where we come late, so does the victim. The operator may change it (--patience), and with it the
-wait for a group.
+and not from the mark: where we come late, so does the victim. --timeout-factor multiplies it, and the wait for a
+group.
 """
 
 SUMS_SINCE = 7
@@ -52,15 +53,15 @@ V = TypeVar("V")
 class Death:
     """One process of an incident, when it was seen, what it was doing and, for the chosen one, what was weighed."""
 
-    seen: Sighting
-    now: Now
+    seen: VictimEvent
+    now: HostSnapshot
     verdict: str
     ranking: Ranking | None = None
     context: Context | None = None
 
     @property
     def pid(self) -> int | None:
-        """The process; its marked thread where the process is not known (level `record`)."""
+        """The process; its marked thread where the process is not known (level `minimal`)."""
         return self.seen.victim.task.pid or self.seen.victim.task.tid
 
     @property
@@ -100,41 +101,38 @@ class Assembler:
     Args:
         host: The machine, the same in every line.
         symbols: Addresses of kernel functions, by which the path to a kill is told.
-        source: The level reached.
-        dying: Whether processes that were already dying are reported, too.
-        exits: Whether the ends of victims are reported, too.
-        environment: Names of the environment variables that may be told.
-        patience: How many times as long as usual a line waits.
+        level: The level reached.
+        all, lifecycle, env, timeout_factor: As in Settings.
     """
 
     def __init__(
         self,
         host: record.Host,
         symbols: Symbols,
-        source: record.Source,
+        level: Level,
         *,
-        dying: bool = False,
-        exits: bool = False,
-        environment: tuple[str, ...] = (),
-        patience: float = 1.0,
+        all: bool = False,
+        lifecycle: bool = False,
+        env: tuple[str, ...] = (),
+        timeout_factor: float = 1.0,
     ) -> None:
         self._host = host
         self._symbols = symbols
-        self._source = source
-        self._dying = dying
-        self._lifecycle = exits
-        self._environment = environment
-        self._context_wait = int(CONTEXT_WAIT_NS * patience)
-        self._group_wait = int(GROUP_WAIT_NS * patience)
+        self._level = level
+        self._all = all
+        self._lifecycle = lifecycle
+        self._env = env
+        self._context_wait = int(CONTEXT_WAIT_NS * timeout_factor)
+        self._group_wait = int(GROUP_WAIT_NS * timeout_factor)
         self._incidents: deque[Incident] = deque()
         self._rankings: OrderedDict[int, Ranking] = OrderedDict()
         self._contexts: OrderedDict[Key, Context] = OrderedDict()
         self._told: OrderedDict[Key, tuple[Incident, Death]] = OrderedDict()
-        self._exits: OrderedDict[Key, tuple[Exit, Now]] = OrderedDict()
+        self._exits: OrderedDict[Key, tuple[Exit, HostSnapshot]] = OrderedDict()
         # How this kernel weighs; a guess (get_mm_rss_sum() is of 2026) until it has confirmed one reading.
         self._summed = int((host.kernel or "0").partition(".")[0]) >= SUMS_SINCE
 
-    def add(self, seen: Piece, now: Now) -> Iterator[record.OomKill]:
+    def add(self, seen: LinePart, now: HostSnapshot) -> Iterator[record.OomKill]:
         """Take in one record, in the order of the kernel's clock; yield the kills that it completes."""
         if isinstance(seen, Ranking):
             _keep(self._rankings, seen.ktime, seen, RANKINGS_KEPT)
@@ -148,7 +146,7 @@ class Assembler:
             while len(self._incidents) > INCIDENTS_KEPT:
                 oldest = self._incidents.popleft()
                 yield from self._release(oldest, oldest.held)
-        elif self._dying:
+        elif self._all:
             incident = Incident(self._incident_id(seen), seen.trigger.tid, None, group=False)
             yield self._kill(incident, Death(seen, now, "dying"))
         yield from self.due(now.monotonic)
@@ -184,11 +182,11 @@ class Assembler:
                     return
         _keep(self._contexts, key, context, CONTEXTS_KEPT)
 
-    def _death(self, seen: Sighting, now: Now, verdict: str, ranking: Ranking | None = None) -> Death:
+    def _death(self, seen: VictimEvent, now: HostSnapshot, verdict: str, ranking: Ranking | None = None) -> Death:
         death = Death(seen, now, verdict, ranking)
         return replace(death, context=self._contexts.pop(death.key, None))
 
-    def _incident(self, seen: Sighting) -> Incident:
+    def _incident(self, seen: VictimEvent) -> Incident:
         """Find or open the incident: the same decision or, where none was seen, the same trigger and no new start."""
         decided = seen.decision.ktime if seen.decision else None
         continues = seen.kind is Kind.SHARER or self._is_member(seen)
@@ -199,16 +197,16 @@ class Assembler:
         self._incidents.append(Incident(self._incident_id(seen), seen.trigger.tid, decided, group=group))
         return self._incidents[-1]
 
-    def _is_member(self, seen: Sighting) -> bool:
+    def _is_member(self, seen: VictimEvent) -> bool:
         """Say whether a killed process is not the chosen one, but of its group."""
         if seen.decision and seen.decision.chosen_pid is not None:
             return seen.decision.chosen_pid != seen.victim.task.pid
         return bool(in_stack(seen.stack, self._symbols, GROUP_MEMBER))
 
-    def _incident_id(self, seen: Sighting) -> str:
-        return unique(self._host, seen.decision.ktime if seen.decision else seen.ktime)
+    def _incident_id(self, seen: VictimEvent) -> str:
+        return incident_id(self._host, seen.decision.ktime if seen.decision else seen.ktime)
 
-    def _enter(self, incident: Incident, seen: Sighting, now: Now) -> None:
+    def _enter(self, incident: Incident, seen: VictimEvent, now: HostSnapshot) -> None:
         """Take a death into its incident, unless it is there already."""
         if seen.kind is Kind.SHARER:
             death = self._death(seen, now, "shared_mm")
@@ -245,16 +243,16 @@ class Assembler:
         """Tell of a victim's end, if its kill has been told; with what has come too late for that."""
         if key in self._told and key in self._exits:
             gone, now = self._exits.pop(key)
-            yield compose_exit(self._kill(*self._told.pop(key)), gone, now)
+            yield to_exit_record(self._kill(*self._told.pop(key)), gone, now)
 
     def _kill(self, incident: Incident, death: Death) -> record.OomKill:
         seen = death.seen
-        case = Case(incident.id, death.verdict, incident.killed, death.ranking, death.context, self._environment)
-        judgement = judge(seen, self._symbols, death.now, summed=self._summed)
+        case = LineContext(incident.id, death.verdict, incident.killed, death.ranking, death.context, self._env)
+        judgement = attribute(seen, self._symbols, death.now, summed=self._summed)
         readings = (seen.victim.rss, seen.victim.rss_sum)
         if judgement.points.exact and UNKNOWN_RSS not in readings and readings[0] != readings[1]:
             self._summed = judgement.rss == seen.victim.rss_sum
-        return compose(seen, judgement, case, death.now, self._host, self._source)
+        return to_record(seen, judgement, case, death.now, self._host, self._level)
 
 
 def _keep(kept: OrderedDict[K, V], key: K, value: V, most: int) -> None:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ooMtrace.events import Decision, MemcgLevel, Rss, Sighting
-from ooMtrace.kernel.snapshot import Now
+from ooMtrace.events import Decision, MemcgLevel, Rss, VictimEvent
+from ooMtrace.kernel.snapshot import HostSnapshot
 from ooMtrace.record import SCOPES, Points, Scope
 
 CONSTRAINTS = tuple(SCOPES)
@@ -25,7 +25,7 @@ Symbols = Mapping[str, tuple[int, int]]
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Attribution:
     """The answer; `derived` names the parts that are not the kernel's own word.
 
     Attributes:
@@ -43,7 +43,7 @@ class Judgement:
     derived: tuple[str, ...]
 
 
-def judge(seen: Sighting, symbols: Symbols, now: Now, *, summed: bool = False) -> Judgement:
+def attribute(seen: VictimEvent, symbols: Symbols, now: HostSnapshot, *, summed: bool = False) -> Attribution:
     """Find out why the kernel killed; `summed` as in `points`."""
     decision = seen.decision
     constraint = None
@@ -63,10 +63,10 @@ def judge(seen: Sighting, symbols: Symbols, now: Now, *, summed: bool = False) -
         "oom.points": total is None and weighed.total is not None,
     }
     derived = tuple(name for name, is_so in worked_out.items() if is_so)
-    return Judgement(scope, constraint, level, limit, weighed, rss, derived)
+    return Attribution(scope, constraint, level, limit, weighed, rss, derived)
 
 
-def _derived_domain(seen: Sighting, symbols: Symbols, now: Now) -> tuple[Scope | None, int | None]:
+def _derived_domain(seen: VictimEvent, symbols: Symbols, now: HostSnapshot) -> tuple[Scope | None, int | None]:
     scope = scope_from_stack(seen.stack, symbols)
     if scope == "global" and now.nodes != 1:  # it may as well be a cpuset or a memory policy: the path is the same
         scope = None
@@ -90,7 +90,7 @@ def in_stack(stack: tuple[int, ...], symbols: Symbols, name: str) -> bool | None
 
 
 def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
-    """Tell the kinds of OOM apart by the functions that led to the kill; None if that can't be told."""
+    """Tell the kinds of OOM apart by the functions that led to the kill; None if that cannot be told."""
     if not stack or in_stack(stack, symbols, "mem_cgroup_out_of_memory") is None:
         return None
     if in_stack(stack, symbols, "mem_cgroup_out_of_memory"):
@@ -98,7 +98,7 @@ def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
     return "sysrq" if in_stack(stack, symbols, "moom_callback") else "global"
 
 
-def nearest_limit(seen: Sighting) -> int | None:
+def nearest_limit(seen: VictimEvent) -> int | None:
     """Find the memory cgroup out of memory: of those that hold both trigger and victim, the one nearest to its limit.
 
     A cgroup that holds the victim alone may well be at its limit, too, full of page cache that could be reclaimed;
@@ -127,7 +127,7 @@ def _margin(memcg: MemcgLevel, version: int | None) -> int | None:
     return min(margins, default=None)
 
 
-def derived_limit(seen: Sighting, scope: Scope | None, level: int | None, now: Now) -> int | None:
+def derived_limit(seen: VictimEvent, scope: Scope | None, level: int | None, now: HostSnapshot) -> int | None:
     """Recompute `totalpages` as constrained_alloc() and mem_cgroup_get_max() do, in pages."""
     if scope == "memcg":
         return memcg_limit(seen.memcg[level], seen.memcg_version, now) if level is not None else None
@@ -136,7 +136,7 @@ def derived_limit(seen: Sighting, scope: Scope | None, level: int | None, now: N
     return None
 
 
-def memcg_limit(memcg: MemcgLevel, version: int | None, now: Now) -> int | None:
+def memcg_limit(memcg: MemcgLevel, version: int | None, now: HostSnapshot) -> int | None:
     """mem_cgroup_get_max(): the limit, and the swap that may be used if swapping is on at all."""
     if memcg.max is None:
         return None
@@ -147,7 +147,7 @@ def memcg_limit(memcg: MemcgLevel, version: int | None, now: Now) -> int | None:
     return memcg.max + min(max(swap, 0), now.swap)
 
 
-def kernel_total(seen: Sighting) -> int | None:
+def kernel_total(seen: VictimEvent) -> int | None:
     """The kernel's own points of this process, if it has weighed it.
 
     Not weighed are the members of a group, and a trigger killed by vm.oom_kill_allocating_task; LONG_MAX stands for
@@ -161,7 +161,9 @@ def kernel_total(seen: Sighting) -> int | None:
     return decision.chosen_points
 
 
-def points(seen: Sighting, limit: int | None, total: int | None, now: Now, *, summed: bool) -> tuple[Points, Rss]:
+def points(
+    seen: VictimEvent, limit: int | None, total: int | None, now: HostSnapshot, *, summed: bool
+) -> tuple[Points, Rss]:
     """Take the badness apart, in pages, and return the counters that it was made of.
 
     Kernels differ in whether they weigh with every CPU's part of the counters (`rss_sum`) or without (`rss`), and

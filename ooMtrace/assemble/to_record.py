@@ -6,18 +6,19 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ooMtrace import record
-from ooMtrace.assemble.attribution import UNLIMITED, Judgement
+from ooMtrace.assemble.attribution import UNLIMITED, Attribution
 from ooMtrace.assemble.gfp_flags import gfp_flags
-from ooMtrace.assemble.victim_context import Inventory, inventory, path
-from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, Sighting
-from ooMtrace.kernel.snapshot import Now
-from ooMtrace.record.message import killed, who
+from ooMtrace.assemble.victim_context import VictimContext, join_path, victim_context
+from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, VictimEvent
+from ooMtrace.kernel.snapshot import HostSnapshot
+from ooMtrace.record.message import describe_kill, describe_process
+from ooMtrace.settings import Level
 
 ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not kill it"
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class LineContext:
     """What a line says beyond its own sighting.
 
     Attributes:
@@ -37,13 +38,13 @@ class Case:
     environment: tuple[str, ...] = ()
 
 
-def compose(
-    seen: Sighting, judgement: Judgement, case: Case, now: Now, host: record.Host, source: record.Source
+def to_record(
+    seen: VictimEvent, judgement: Attribution, case: LineContext, now: HostSnapshot, host: record.Host, fidelity: Level
 ) -> record.OomKill:
     """Write down a kill."""
     dying = case.verdict == "dying"
     oom = _oom(seen, judgement, case, now)
-    had = inventory(seen, case.context, case.environment)
+    had = victim_context(seen, case.context, case.environment)
     process = _process(seen, judgement, had, now)
     return record.OomKill(
         event="oom_dying" if dying else "oom_kill",
@@ -51,8 +52,8 @@ def compose(
         id=_id(seen, host),
         time=now.from_monotonic(seen.ktime),
         observed=now.from_monotonic(now.monotonic),
-        message=f"{who(process)} {ALREADY_DYING}" if dying else killed(process, oom),
-        source=source,
+        message=f"{describe_process(process)} {ALREADY_DYING}" if dying else describe_kill(process, oom),
+        fidelity=fidelity,
         derived=judgement.derived + had.derived,
         truncated=had.truncated or None,
         host=host,
@@ -63,7 +64,7 @@ def compose(
     )
 
 
-def compose_exit(kill: record.OomKill, gone: Exit, now: Now) -> record.OomKill:
+def to_exit_record(kill: record.OomKill, gone: Exit, now: HostSnapshot) -> record.OomKill:
     """Write down the end of a victim, whose kill was told before."""
     after = (gone.ktime - gone.signalled_at) // 1000
     return replace(
@@ -73,7 +74,7 @@ def compose_exit(kill: record.OomKill, gone: Exit, now: Now) -> record.OomKill:
         id=f"{kill.id}-exit",
         time=now.from_monotonic(gone.ktime),
         observed=now.from_monotonic(now.monotonic),
-        message=f"{who(kill.process)} is gone, {after / 1000:.1f} ms after the OOM killer's signal",
+        message=f"{describe_process(kill.process)} is gone, {after / 1000:.1f} ms after the OOM killer's signal",
         exit=record.Exit(
             kill=kill.id,
             after_us=after,
@@ -82,16 +83,16 @@ def compose_exit(kill: record.OomKill, gone: Exit, now: Now) -> record.OomKill:
     )
 
 
-def unique(host: record.Host, ktime: int) -> str:
+def incident_id(host: record.Host, ktime: int) -> str:
     """Name an instant of one boot; no two OOMs share a nanosecond, for the kernel runs one at a time."""
     return f"{(host.boot_id or host.name or 'host')[:8]}-{ktime:x}"
 
 
-def _id(seen: Sighting, host: record.Host) -> str:
+def _id(seen: VictimEvent, host: record.Host) -> str:
     """Name a kill by what the kernel log says of it, too: its number of this boot and the thread that was marked."""
     if seen.counted is not None:
         return record.kill_id(host, seen.counted, seen.victim.task.tid)
-    return f"{unique(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}"
+    return f"{incident_id(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}"
 
 
 def _text(number: int | None) -> str | None:
@@ -99,7 +100,7 @@ def _text(number: int | None) -> str | None:
     return None if number is None else str(number)
 
 
-def _oom(seen: Sighting, judgement: Judgement, case: Case, now: Now) -> record.Oom:
+def _oom(seen: VictimEvent, judgement: Attribution, case: LineContext, now: HostSnapshot) -> record.Oom:
     decision, domain, ranking = seen.decision, judgement.level, case.ranking
     gfp = decision.gfp_mask if decision else None
     return record.Oom(
@@ -116,7 +117,7 @@ def _oom(seen: Sighting, judgement: Judgement, case: Case, now: Now) -> record.O
             pid=seen.trigger.pid,
             tid=seen.trigger.tid,
             comm=seen.trigger.comm,
-            cgroup=path(seen.trigger_memcg_path),
+            cgroup=join_path(seen.trigger_memcg_path),
         ),
         memcg=None if domain is None else _memcg(seen, domain, now),
         group=_group(seen, domain, case.killed),
@@ -125,7 +126,7 @@ def _oom(seen: Sighting, judgement: Judgement, case: Case, now: Now) -> record.O
     )
 
 
-def _candidates(ranking: Ranking, limit: int | None, now: Now) -> tuple[record.Candidate, ...]:
+def _candidates(ranking: Ranking, limit: int | None, now: HostSnapshot) -> tuple[record.Candidate, ...]:
     def memory(one: Candidate) -> int | None:
         if one.oom_score_adj is None or (one.oom_score_adj and limit is None):
             return None
@@ -138,13 +139,13 @@ def _candidates(ranking: Ranking, limit: int | None, now: Now) -> tuple[record.C
             points=one.points,
             oom_score_adj=one.oom_score_adj,
             memory=memory(one),
-            cgroup=path(one.memcg_path),
+            cgroup=join_path(one.memcg_path),
         )
         for one in ranking.best
     )
 
 
-def _memcg(seen: Sighting, index: int, now: Now) -> record.Memcg:
+def _memcg(seen: VictimEvent, index: int, now: HostSnapshot) -> record.Memcg:
     level, version = seen.memcg[index], seen.memcg_version
 
     def size(pages: int | None) -> int | None:
@@ -154,7 +155,7 @@ def _memcg(seen: Sighting, index: int, now: Now) -> record.Memcg:
     if version == 1:  # there the counter is memory and swap together
         swap, swap_limit = _less(swap, size(level.usage)), _less(swap_limit, size(level.max))
     return record.Memcg(
-        path=path(seen.memcg_path[index:]) if seen.memcg_path is not None else None,
+        path=join_path(seen.memcg_path[index:]) if seen.memcg_path is not None else None,
         id=str(level.id),
         version=version,
         usage=size(level.usage),
@@ -182,16 +183,16 @@ def _events(level: MemcgLevel) -> record.MemcgEvents:
     )
 
 
-def _group(seen: Sighting, domain: int | None, killed: int) -> record.Group | None:
+def _group(seen: VictimEvent, domain: int | None, killed: int) -> record.Group | None:
     """mem_cgroup_get_oom_group(): the highest memory.oom.group below or at the domain; only version 2 honours it."""
     if seen.memcg_version != 2 or seen.memcg_path is None:  # noqa: PLR2004
         return None
     top = len(seen.memcg) - 2 if domain is None else domain  # the root has no such file
     chosen = [i for i, level in enumerate(seen.memcg[: top + 1]) if level.oom_group]
-    return record.Group(path=path(seen.memcg_path[chosen[-1] :]), size=killed) if chosen else None
+    return record.Group(path=join_path(seen.memcg_path[chosen[-1] :]), size=killed) if chosen else None
 
 
-def _process(seen: Sighting, judgement: Judgement, had: Inventory, now: Now) -> record.Process:
+def _process(seen: VictimEvent, judgement: Attribution, had: VictimContext, now: HostSnapshot) -> record.Process:
     victim, parent = seen.victim, seen.victim.parent
     started = victim.start_boottime
     return record.Process(
@@ -205,8 +206,8 @@ def _process(seen: Sighting, judgement: Judgement, had: Inventory, now: Now) -> 
         threads=victim.threads,
         oom_score_adj=victim.oom_score_adj,
         memory=_memory(seen, judgement, now),
-        title=had.command.title,
-        command_args=had.command.args,
+        title=had.cmdline.title,
+        command_args=had.cmdline.args,
         executable=had.executable,
         working_directory=had.working_directory,
         open_files=had.open_files,
@@ -215,7 +216,7 @@ def _process(seen: Sighting, judgement: Judgement, had: Inventory, now: Now) -> 
     )
 
 
-def _memory(seen: Sighting, judgement: Judgement, now: Now) -> record.Memory:
+def _memory(seen: VictimEvent, judgement: Attribution, now: HostSnapshot) -> record.Memory:
     victim, rss = seen.victim, judgement.rss
 
     def size(pages: int | None) -> int | None:
@@ -234,18 +235,18 @@ def _memory(seen: Sighting, judgement: Judgement, now: Now) -> record.Memory:
     )
 
 
-def _namespace(seen: Sighting) -> record.Namespace:
+def _namespace(seen: VictimEvent) -> record.Namespace:
     victim = seen.victim
-    return record.Namespace(hostname=victim.hostname, pid=_text(victim.pid_ns), net=_text(victim.net_ns))
+    return record.Namespace(hostname=victim.hostname, pid_ns=_text(victim.pid_ns), net_ns=_text(victim.net_ns))
 
 
-def _cgroup(seen: Sighting) -> record.Cgroup | None:
+def _cgroup(seen: VictimEvent) -> record.Cgroup | None:
     if not seen.memcg:
         return None
-    v2 = record.UnifiedCgroup(path=path(seen.unified_path), id=_text(seen.unified_id))
+    v2 = record.UnifiedCgroup(path=join_path(seen.unified_path), id=_text(seen.unified_id))
     same = v2.path is None or v2.id == str(seen.memcg[0].id)
     return record.Cgroup(
-        path=path(seen.memcg_path),
+        path=join_path(seen.memcg_path),
         id=str(seen.memcg[0].id),
         version=seen.memcg_version,
         v2=None if same else v2,

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 
-from ooMtrace.events import Context, Descriptors, Sighting, Socket
-from ooMtrace.kernel.cmdline import Command, command, environment
+from ooMtrace.events import Context, Descriptors, Socket, VictimEvent
+from ooMtrace.kernel.cmdline import Cmdline, parse_cmdline, parse_environment
 from ooMtrace.record import Connection, Endpoint, Executable, OpenFiles
 
 S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFSOCK = 1, 2, 4, 6, 8, 12
@@ -42,11 +42,11 @@ STATES = (
 )
 """include/net/tcp_states.h."""
 
-NO_COMMAND = Command(None, None, cut=False)
+NO_COMMAND = Cmdline(None, None, cut=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Inventory:
+class VictimContext:
     """The parts of the record; None where nothing is known.
 
     Attributes:
@@ -54,7 +54,7 @@ class Inventory:
         truncated: Facts of which there was more.
     """
 
-    command: Command = NO_COMMAND
+    cmdline: Cmdline = NO_COMMAND
     executable: Executable | None = None
     working_directory: str | None = None
     open_files: OpenFiles | None = None
@@ -64,7 +64,7 @@ class Inventory:
     truncated: tuple[str, ...] = ()
 
 
-def inventory(seen: Sighting, context: Context | None, allowed: Iterable[str]) -> Inventory:
+def victim_context(seen: VictimEvent, context: Context | None, allowed: Iterable[str]) -> VictimContext:
     """Write down what is known of `seen`.
 
     Without a context, which may not have come in time, there is only what was seen at exec. Of the environment only
@@ -73,29 +73,29 @@ def inventory(seen: Sighting, context: Context | None, allowed: Iterable[str]) -
     said = _command(context)
     derived: tuple[str, ...] = ()
     if said is NO_COMMAND and seen.exec_args is not None:
-        said, derived = command(*seen.exec_args), ("process.command_args",)
+        said, derived = parse_cmdline(*seen.exec_args), ("process.command_args",)
     if context is None:
-        return Inventory(said, derived=derived, truncated=tuple(_truncated(said, None, None)))
+        return VictimContext(said, derived=derived, truncated=tuple(_truncated(said, None, None)))
     files = context.descriptors
-    return Inventory(
-        command=said,
-        executable=Executable(path=path(context.executable)),
-        working_directory=path(context.working_directory),
+    return VictimContext(
+        cmdline=said,
+        executable=Executable(path=join_path(context.executable)),
+        working_directory=join_path(context.working_directory),
         open_files=_open_files(files) if files else None,
         connections=tuple(map(_connection, files.sockets)) if files else None,
-        environment=dict(environment(context.environment, allowed)) if context.environment is not None else None,
+        environment=dict(parse_environment(context.environment, allowed)) if context.environment is not None else None,
         derived=derived,
         truncated=tuple(_truncated(said, files, context)),
     )
 
 
-def _command(context: Context | None) -> Command:
+def _command(context: Context | None) -> Cmdline:
     if context is None or context.arguments is None or context.arguments_size is None:
         return NO_COMMAND
-    return command(context.arguments, context.arguments_size, context.arguments_end)
+    return parse_cmdline(context.arguments, context.arguments_size, context.arguments_end)
 
 
-def _truncated(said: Command, files: Descriptors | None, context: Context | None) -> Iterator[str]:
+def _truncated(said: Cmdline, files: Descriptors | None, context: Context | None) -> Iterator[str]:
     if said.cut:
         yield "process.title" if said.title is not None else "process.command_args"
     if files and _more_sockets(files):
@@ -110,7 +110,7 @@ def _more_sockets(files: Descriptors) -> bool:
     return files.tcp + files.udp > told or files.unix > UNIX_WALKED or files.unix > UNIX_SOCKETS == unix
 
 
-def path(names: tuple[str, ...] | None) -> str | None:
+def join_path(names: tuple[str, ...] | None) -> str | None:
     """Join names, leaf first, to a path; None if the names are not known."""
     return None if names is None else "/" + "/".join(reversed(names))
 

@@ -9,14 +9,16 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
-from ooMtrace.commands import Options, Say, attached
+from ooMtrace.commands import Options, settings
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.record import OomKill
-from ooMtrace.runtime.poller import Waiter
+from ooMtrace.runtime.poller import Poller
+from ooMtrace.runtime.startup import Say, attached
 
 LIMIT = 32 << 20
 PATIENCE_S = 30
@@ -30,17 +32,17 @@ def run(options: Options, say: Say) -> int:
         OomtraceError: No cgroup could be made, or the line did not come.
     """
     with (
-        attached(options, say) as tracer,
-        Waiter(tracer.fds) as waiter,
+        attached(settings(options), say, verbose=options.verbose) as tracer,
+        Poller(tracer.fds) as waiter,
         scratch_cgroup(f"oomtrace-demo-{os.getpid()}") as cgroup,
     ):
         say(f"killing a process of our own in {cgroup.folder}, limit {LIMIT >> 20} MiB")
         with _victim(cgroup) as pid:
             deadline = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline and not waiter.stopped:
-                for kill in tracer.kills():
+                for kill in tracer.records():
                     if isinstance(kill, OomKill) and _is_ours(kill, pid, cgroup):
-                        StreamSink(options.output).write(encode(kill, pretty=options.pretty))
+                        StreamSink(options.output).write(encode(replace(kill, seq=1), pretty=options.pretty))
                         return 0
                 waiter.wait(1000)
     raise OomtraceError("the kill was not seen", "run `oomtrace doctor` and look at the kernel log: dmesg")

@@ -9,7 +9,7 @@ from dataclasses import asdict, replace
 from textwrap import wrap
 
 from ooMtrace import __version__
-from ooMtrace.commands import Options
+from ooMtrace.commands import Options, settings
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.checks import Check, checks, levels
 from ooMtrace.kernel.features import Features, observe
@@ -27,7 +27,7 @@ def run(options: Options) -> tuple[bytes, int]:
     bcc = "" if features.bcc_error else bcc_version()
     chosen, problem = None, None
     try:
-        chosen = plan(features, options.level, options.require)
+        chosen = plan(features, settings(options))
     except CannotTraceError as error:
         problem = error
     report = _json(features, bcc, chosen) if options.json else text(features, bcc, chosen or str(problem))
@@ -42,7 +42,7 @@ def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:
             "levels": [
                 {"level": one.name, "ok": one.ok, "fact": one.fact, "hint": one.hint} for one in levels(features)
             ],
-            "plan": plain(chosen),
+            "plan": {**plain(chosen), "hooks": list(map(str, chosen.hooks))} if chosen else None,
             "features": plain(features),
         }
     )
@@ -50,7 +50,7 @@ def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:
 
 def text(features: Features, bcc: str, result: Plan | str) -> bytes:
     """Return the report for people; `result` is the plan, or why there is none."""
-    end = f"plan: {result.level}, by {', '.join(result.hooks)}" if isinstance(result, Plan) else result
+    end = f"plan: {result.level}, by {', '.join(map(str, result.hooks))}" if isinstance(result, Plan) else result
     lines = (
         f"oomtrace {__version__}, Python {platform.python_version()}, Linux {features.release} {features.machine}",
         "",

@@ -16,18 +16,19 @@ from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ooMtrace.commands import Options, Say
+from ooMtrace.commands import Options
 from ooMtrace.errors import OomtraceError
-from ooMtrace.kernel.snapshot import EPOCH, now, rfc3339
+from ooMtrace.kernel.snapshot import EPOCH, rfc3339, take_snapshot
+from ooMtrace.kmsg.boot_log import read_boot_log
 from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.kmsg.scanner import kills
-from ooMtrace.kmsg.to_record import Origin, numbered
+from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import ClosedPipeError, StreamSink
-from ooMtrace.output.terminal import visible
-from ooMtrace.reconcile.reconciler import this_boot
+from ooMtrace.output.terminal import escape_control
 from ooMtrace.record import OomKill
-from ooMtrace.runtime.host import host
+from ooMtrace.runtime.host import read_host
+from ooMtrace.runtime.startup import Say
 
 STDIN = "-"
 BLOCK = 1 << 20
@@ -48,7 +49,7 @@ BAR_EVERY_S = 0.2
 
 
 class LogError(OomtraceError):
-    """A log can't be read, or not to its end."""
+    """A log cannot be read, or not to its end."""
 
 
 def run(options: Options, say: Say) -> int:
@@ -60,7 +61,7 @@ def run(options: Options, say: Say) -> int:
             log = _Log(name)
             for kill in _kills(log):
                 seq += 1
-                sink.write(encode(numbered(kill, seq), pretty=options.pretty))
+                sink.write(encode(with_seq(kill, seq), pretty=options.pretty))
             if log.error is not None:
                 say(str(log.error))
                 failed = True
@@ -72,11 +73,11 @@ def run(options: Options, say: Say) -> int:
 
 
 def _kills(log: _Log) -> Iterator[OomKill]:
-    moment = now()
+    moment = take_snapshot()
     if log.name == str(KMSG):  # of this boot: its clock is ours, and so is its host
-        if known := this_boot(host(), kmsg=Path(KMSG)):
+        if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
             return iter(known.kills)
-        origin = Origin(rfc3339(moment.realtime), host(), moment.realtime - moment.monotonic)
+        origin = Origin(rfc3339(moment.realtime), read_host(), moment.realtime - moment.monotonic)
         return kills(log.records(), origin, _latest(moment.realtime))
     return kills(log.blocks(), Origin(rfc3339(moment.realtime)), _latest(log.written(moment.realtime)))
 
@@ -156,7 +157,7 @@ class _Bar:
     """How far a file is read, on stderr, for people only: if that is a terminal, and the size is known."""
 
     def __init__(self, name: str, file: io.BufferedReader) -> None:
-        self._name = visible(name)[-LONGEST_NAME:]
+        self._name = escape_control(name)[-LONGEST_NAME:]
         self._file = file
         self._size = os.fstat(file.fileno()).st_size if os.isatty(2) else 0
         self._shown = time.monotonic()

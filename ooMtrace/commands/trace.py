@@ -8,16 +8,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ooMtrace.commands import Options, Say, attached
+from ooMtrace.commands import Options, settings
 from ooMtrace.errors import SinkError
 from ooMtrace.output.outbox import Outbox
 from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
-from ooMtrace.reconcile.checkpoint import State
-from ooMtrace.runtime.capabilities import has_bpf, keep_only, needed
-from ooMtrace.runtime.line_writer import Desk, kept
+from ooMtrace.reconcile.checkpoint import Checkpoint, open_checkpoint
+from ooMtrace.runtime.capabilities import drop_all_but, has_bpf, needed
+from ooMtrace.runtime.line_writer import LineWriter
 from ooMtrace.runtime.pipeline import Tracer
-from ooMtrace.runtime.poller import Waiter
-from ooMtrace.runtime.self_protection import spare_us, stay_resident
+from ooMtrace.runtime.poller import Poller
+from ooMtrace.runtime.self_protection import lock_memory, lower_oom_score
+from ooMtrace.runtime.startup import Say, attached
 
 
 def run(options: Options, say: Say) -> int:
@@ -29,25 +30,25 @@ def run(options: Options, say: Say) -> int:
     outbox = Outbox(StreamSink(options.output), say)
     output = 1 if options.output is None else None
     with (
-        kept(options.state, say) as memory,
-        _settled(options, say, memory.state) as tracer,
-        Waiter(tracer.fds, output) as waiter,
+        open_checkpoint(options.state, say) as store,
+        _settled(options, say, store.checkpoint) as tracer,
+        Poller(tracer.fds, output) as poller,
         _ready(options.ready_file),
     ):
-        desk = Desk(tracer, outbox, memory, pretty=options.pretty)
+        writer = LineWriter(tracer, outbox, store, pretty=options.pretty)
         try:
-            desk.write(tracer.earlier())
-            while not waiter.stopped and not waiter.unread:
-                waiter.wait(desk.timeout_ms(), outbox.blocked_fd())
-                if waiter.take_hangup():
+            writer.write(tracer.catch_up())
+            while not poller.stopped and not poller.reader_gone:
+                poller.wait(writer.timeout_ms(), outbox.blocked_fd())
+                if poller.take_hangup():
                     _reopen(outbox, say)
-                desk.work()
-            desk.finish()
+                writer.pump()
+            writer.finish()
         except ClosedPipeError:
             return 0
         finally:
             outbox.close()
-    if unwritten := desk.refused + outbox.held:
+    if unwritten := writer.dropped + outbox.held:
         raise SinkError(f"{unwritten} lines could not be written", "see that the output is read and has room")
     return 0
 
@@ -60,13 +61,13 @@ def _reopen(outbox: Outbox, say: Say) -> None:
 
 
 @contextmanager
-def _settled(options: Options, say: Say, since: State | None) -> Iterator[Tracer]:
+def _settled(options: Options, say: Say, since: Checkpoint | None) -> Iterator[Tracer]:
     """Trace in such a way that we outlive what dies, and with no more power than that takes."""
-    with attached(options, say, since) as tracer:
-        spare_us(say)
-        stay_resident(say)
+    with attached(settings(options), say, verbose=options.verbose, since=since) as tracer:
+        lower_oom_score(say)
+        lock_memory(say)
         files = options.output is not None or options.ready_file is not None
-        keep_only(needed(network=options.network, files=files, has_bpf=has_bpf()), say)
+        drop_all_but(needed(network=options.network, files=files, has_bpf=has_bpf()), say)
         yield tracer
 
 

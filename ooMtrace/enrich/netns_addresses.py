@@ -55,7 +55,7 @@ class _Answer:
         return moment < self.until and born is not None and born <= self.killed
 
 
-def network(
+def add_netns_addresses(
     proc: Path = Path("/proc"),
     run: Path = Path("/run"),
     clock: Callable[[], float] = time.monotonic,
@@ -94,12 +94,12 @@ def network(
 
     def enrich(kill: OomKill) -> OomKill:
         namespace = kill.namespace
-        if namespace is None or namespace.net is None:
+        if namespace is None or namespace.net_ns is None:
             return kill
         own = _identity(proc / "self/ns/net")
-        if own is not None and namespace.net == str(own[1]):
+        if own is not None and namespace.net_ns == str(own[1]):
             return kill
-        found = None if own is None or not search else addresses(kill, namespace.net, own[0])
+        found = None if own is None or not search else addresses(kill, namespace.net_ns, own[0])
         if found is None:
             return replace(kill, missing=(*kill.missing, "namespace.addresses"))
         return replace(kill, namespace=replace(namespace, addresses=found))
@@ -174,7 +174,7 @@ def _ask(patient: Patient, namespace: int) -> tuple[str, ...] | None:
 
 
 def _addresses(namespace: int) -> tuple[str, ...] | None:
-    """Enter a network namespace for good, and return its addresses; None if it can't be entered or asked."""
+    """Enter a network namespace for good, and return its addresses; None if it cannot be entered or asked."""
     try:
         # Only now: it takes 22 MB, and many a host never has a kill in a network namespace of its own.
         from pyroute2 import IPRoute, NetlinkDecodeError, NetlinkError

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.timebox import Patient
-from ooMtrace.kernel.cmdline import ARGUMENTS, Command
-from ooMtrace.kernel.cmdline import command as parse
+from ooMtrace.kernel.cmdline import ARGUMENTS, Cmdline
+from ooMtrace.kernel.cmdline import parse_cmdline as parse
 from ooMtrace.record import OomKill
 
 PATIENCE_S = 0.05
@@ -18,11 +18,11 @@ OLD = COMMANDS[1]
 """Stands in `derived` if the arguments are those at exec."""
 
 
-def command(proc: Path = Path("/proc")) -> Enricher:
+def add_proc_cmdline(proc: Path = Path("/proc")) -> Enricher:
     """Return an enricher that reads the command from /proc, where it is not known or only as it was at exec.
 
-    That is a race with the victim's death, but those that could not be read are mostly the ones that can't die. To read
-    /proc/PID/cmdline the kernel takes the lock of the victim's memory, which one that sleeps for ever may hold.
+    That is a race with the victim's death, but those that could not be read are mostly the ones that cannot die. To
+    read /proc/PID/cmdline the kernel takes the lock of the victim's memory, which one that sleeps for ever may hold.
     """
     patient = Patient("command", PATIENCE_S)
 
@@ -50,7 +50,7 @@ def command(proc: Path = Path("/proc")) -> Enricher:
     return enrich
 
 
-def _parse(cmdline: bytes) -> Command:
+def _parse(cmdline: bytes) -> Cmdline:
     # The kernel ends what it gives with a zero, but for a title that was written over that.
     return parse(cmdline[:ARGUMENTS], len(cmdline), 0 if cmdline.endswith(b"\0") or len(cmdline) > ARGUMENTS else 1)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc still says about a victim whose kernel structures could not be read: level `record` only."""
+"""What /proc still says about a victim whose kernel structures could not be read: level `minimal` only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ooMtrace.enrich import Enricher
 from ooMtrace.record import Cgroup, OomKill, Parent, Process
 
 
-def process(proc: Path = Path("/proc")) -> Enricher:
+def add_proc_status(proc: Path = Path("/proc")) -> Enricher:
     """Return an enricher that completes process and cgroup from /proc.
 
     This is a race with the victim's death, and often lost; then the facts stay missing.

@@ -140,15 +140,15 @@ SCRIPT = ("-c\0", "-ec\0", "-lc\0", "-xc\0")
 COMMAND = ("process.title", "process.command_args")
 
 
-def privacy(*, command: bool = True) -> Enricher:
+def redact(*, cmdline: bool = True) -> Enricher:
     """Return an enricher that replaces secrets, and names the facts that had some in `redacted`.
 
     Args:
-        command: Whether title and arguments may be told at all; if not, `withheld` names them.
+        cmdline: Whether title and arguments may be told at all; if not, `withheld` names them.
     """
 
     def enrich(kill: OomKill) -> OomKill:
-        kill = kill if command else _withhold(kill)
+        kill = kill if cmdline else _withhold(kill)
         process = _scrub_process(kill.process)
         return kill if process == kill.process else _name_redacted(replace(kill, process=process), kill)
 

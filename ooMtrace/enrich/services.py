@@ -95,7 +95,7 @@ ENTRY = re.compile(r"^([A-Za-z0-9][\w.+-]{0,63})[ \t]+([0-9]{1,5})/(tcp|udp)\b",
 Lookup = Callable[[str, int], "str | None"]
 
 
-def service(names: Mapping[int, str] = {}, services: Path = Path("/etc/services")) -> Enricher:
+def add_services(names: Mapping[int, str] = {}, services: Path = Path("/etc/services")) -> Enricher:
     """Return an enricher that names the services of connections.
 
     Args:

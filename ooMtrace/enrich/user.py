@@ -10,7 +10,7 @@ from ooMtrace.enrich import Enricher
 from ooMtrace.record import OomKill
 
 
-def user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
+def add_user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
     """Return an enricher that names users.
 
     It reads the file and does not ask the C library: getpwuid(3) may go out over the network, and wait there, on a

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bpf(2) system call itself, for the one question that BCC can't be asked without compiling."""
+"""The bpf(2) system call itself, for the one question that BCC cannot be asked without compiling."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ooMtrace.kernel import plan
 from ooMtrace.kernel.features import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYSLOG, Features
 from ooMtrace.kernel.plan import Reason
+from ooMtrace.settings import LEVELS
 
 CAPABILITIES = {
     "CAP_SYS_ADMIN": CAP_SYS_ADMIN,
@@ -20,9 +21,9 @@ CAPABILITIES = {
 
 GIVES = {
     "full": "everything: the kernel's own decision and its ranking",
-    "victim": "all but the decision's own words",
-    "record": "what the tracepoint says, and what /proc still has",
-    "kmsg": "what the kernel log says",
+    "reduced": "all but the decision's own words",
+    "minimal": "what the tracepoint says, and what /proc still has",
+    "log": "what the kernel log says",
 }
 
 OTHER_PIDS = (
@@ -66,7 +67,7 @@ def checks(features: Features, bcc: str) -> Iterator[Check]:
 def levels(features: Features) -> Iterator[Check]:
     """Yield the levels, from the richest to the poorest."""
     blocked = {one.level: (one.fact, one.hint) for one in plan.obstacles(features)}
-    return (_check(level, GIVES[level], blocked.get(level)) for level in reversed(plan.LEVELS))
+    return (_check(level, GIVES[level], blocked.get(level)) for level in reversed(LEVELS))
 
 
 def _check(name: str, fact: str, problem: Reason | None) -> Check:
@@ -88,7 +89,7 @@ def _hidden(features: Features) -> Reason | None:
     if any(start for start, _ in features.symbols.values()):
         return None
     return (
-        "no addresses: below level full it can't be told whose limit was hit (oom.scope, oom.memcg)",
+        "no addresses: below level full it cannot be told whose limit was hit (oom.scope, oom.memcg)",
         "CAP_SYSLOG shows them, unless kernel.kptr_restrict=2",
     )
 
@@ -96,7 +97,7 @@ def _hidden(features: Features) -> Reason | None:
 def _uncounted(features: Features) -> Reason | None:
     if features.oom_kill_counter:
         return None
-    return "/proc/vmstat has no oom_kill: that no kill was missed can't be proven", "kernels from 4.13 on count"
+    return "/proc/vmstat has no oom_kill: that no kill was missed cannot be proven", "kernels from 4.13 on count"
 
 
 def _cgroups(features: Features) -> str:

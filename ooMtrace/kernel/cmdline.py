@@ -11,7 +11,7 @@ ARGUMENTS = 4096
 """Bytes that are read at most."""
 
 
-class Command(NamedTuple):
+class Cmdline(NamedTuple):
     """What a process says it is: a title, or else its arguments; `cut` if there is more than was read."""
 
     title: str | None
@@ -19,7 +19,7 @@ class Command(NamedTuple):
     cut: bool
 
 
-def command(memory: bytes, size: int, end: int | None = 0) -> Command:
+def parse_cmdline(memory: bytes, size: int, end: int | None = 0) -> Cmdline:
     """Tell a title from arguments, as /proc/PID/cmdline does (get_mm_cmdline() in fs/proc/base.c).
 
     Args:
@@ -31,18 +31,18 @@ def command(memory: bytes, size: int, end: int | None = 0) -> Command:
     with spaces in it was never an argument.
     """
     if end:
-        return Command(_text(memory.partition(b"\0")[0]), None, cut=b"\0" not in memory and len(memory) >= ARGUMENTS)
+        return Cmdline(_text(memory.partition(b"\0")[0]), None, cut=b"\0" not in memory and len(memory) >= ARGUMENTS)
     memory = memory[:size]
     args = memory.rstrip(b"\0").split(b"\0")
     padding = len(memory) - len(memory.rstrip(b"\0"))
     if len(args) == 1 and (padding > 1 or b" " in args[0]) and args[0]:
-        return Command(_text(args[0].rstrip(b" ")), None, cut=size > len(memory) and not padding)
+        return Cmdline(_text(args[0].rstrip(b" ")), None, cut=size > len(memory) and not padding)
     # An empty last argument is an argument, too.
     args = memory.removesuffix(b"\0").split(b"\0") if memory else []
-    return Command(None, tuple(_text(arg) for arg in args), cut=size > len(memory))
+    return Cmdline(None, tuple(_text(arg) for arg in args), cut=size > len(memory))
 
 
-def environment(memory: bytes, allowed: Iterable[str]) -> Mapping[str, str]:
+def parse_environment(memory: bytes, allowed: Iterable[str]) -> Mapping[str, str]:
     """Return the variables whose names are allowed; `*` and `?` stand for any characters, as in a shell."""
     patterns = tuple(allowed)
     pairs = (entry.partition(b"=") for entry in memory.split(b"\0")[:-1])

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from ooMtrace.errors import BtfError
 from ooMtrace.kernel import bpf_syscall
 from ooMtrace.kernel.btf import Btf
-from ooMtrace.kernel.offsets import NAMES, Layout, layout
+from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
 
@@ -51,22 +51,22 @@ class Features:
         capabilities: The effective ones, as a bit mask.
         lockdown: The active mode of /sys/kernel/security/lockdown; "" where there is none.
         btf_error: Why there is no type information; "" if there is.
-        layout: Offsets found in BTF; None without BTF.
+        offsets: Offsets found in BTF; None without BTF.
         mark_victim: Types of the raw tracepoint's arguments; None without BTF.
         kprobes: Whether the kernel has kprobes.
-        fentry_error: Why fentry on oom_kill_process can't be had; "" if it can.
+        fentry_error: Why fentry on oom_kill_process cannot be had; "" if it can.
         symbols: Start and end address of the kernel symbols in SYMBOLS that exist; (0, 0) where addresses are hidden.
-        formats: Tracepoint -> field -> (offset, size), from tracefs; empty where tracefs can't be read.
+        formats: Tracepoint -> field -> (offset, size), from tracefs; empty where tracefs cannot be read.
         possible_cpus: One more than the highest CPU number there may ever be.
         page_size: In bytes.
-        kmsg_error: Why /dev/kmsg can't be opened for reading; "" if it can.
+        kmsg_error: Why /dev/kmsg cannot be opened for reading; "" if it can.
         dmesg_restrict: Whether the kernel log is for CAP_SYSLOG only.
         bcc_error: Why there is no BCC, which is not the kernel's: filled in by who knows; "" if there is.
-        tracefs_error: Why tracefs can't be read; "" if it can.
+        tracefs_error: Why tracefs cannot be read; "" if it can.
         host_pids: Whether /proc lists processes by the numbers that the kernel side tells: the host's.
         oom_kill_counter: Whether /proc/vmstat counts the kills.
         cgroups: Where memory cgroups of version 1, and any of version 2, are mounted: `v1` and `v2`.
-        memory_cgroups: The version that the memory controller is on: `v1`, `v2`, or "" if that can't be seen.
+        memory_cgroups: The version that the memory controller is on: `v1`, `v2`, or "" if that cannot be seen.
     """
 
     release: str
@@ -74,7 +74,7 @@ class Features:
     capabilities: int
     lockdown: str = ""
     btf_error: str = ""
-    layout: Layout | None = None
+    offsets: Offsets | None = None
     mark_victim: tuple[str, ...] | None = None
     kprobes: bool = False
     fentry_error: str = ""
@@ -101,7 +101,7 @@ class Features:
 
 
 def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Features:
-    """Look at the running kernel; never fails, a thing that can't be read is a thing not offered."""
+    """Look at the running kernel; never fails, a thing that cannot be read is a thing not offered."""
     uname = os.uname()
     types = _types(sys / "kernel/btf/vmlinux")
     cgroups = _cgroups(_read(proc / "self/mounts").decode(errors="replace"))
@@ -111,7 +111,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         capabilities=_capabilities(proc),
         lockdown=_lockdown(sys),
         btf_error=types.error,
-        layout=types.layout,
+        offsets=types.offsets,
         mark_victim=types.mark_victim,
         kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
         fentry_error=bpf_syscall.fentry_error(types.oom_kill_process),
@@ -133,7 +133,7 @@ class _Types(NamedTuple):
     """What the type information says, or why it says nothing."""
 
     error: str = ""
-    layout: Layout | None = None
+    offsets: Offsets | None = None
     mark_victim: tuple[str, ...] | None = None
     oom_kill_process: int | None = None
 
@@ -145,7 +145,7 @@ def _types(path: Path) -> _Types:
     except BtfError as problem:
         return _Types(problem.fact)
     try:
-        return _Types("", layout(btf), btf.tracepoint_arguments("mark_victim"), btf.function("oom_kill_process"))
+        return _Types("", find_offsets(btf), btf.tracepoint_arguments("mark_victim"), btf.function("oom_kill_process"))
     except BtfError as problem:
         return _Types(f"{path}: {problem.fact}")
 

@@ -182,21 +182,21 @@ NAMES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class Offsets:
     """The macros for bpf/kernel.h, and the required members that this kernel does not have."""
 
     macros: dict[str, int]
     lacking: tuple[str, ...]
 
 
-def layout(btf: Btf) -> Layout:
+def find_offsets(btf: Btf) -> Offsets:
     """Compute every macro that bpf/kernel.h asks for."""
     macros = {f"OFF_{field.macro}": _offset(btf, field) for field in FIELDS}
     macros.update(_rss(btf))
     macros.update(_memcg(btf))
     macros["SIZE_UPID"] = btf.size("upid") or 0
     lacking = [field.paths[0] for field in FIELDS if field.required and macros[f"OFF_{field.macro}"] == ABSENT]
-    return Layout(_consistent(macros), tuple(lacking))
+    return Offsets(_consistent(macros), tuple(lacking))
 
 
 def _offset(btf: Btf, field: Field) -> int:

@@ -5,12 +5,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.features import CAP_SYSLOG, Features
-
-LEVELS = ("kmsg", "record", "victim", "full")
-"""From the poorest to the richest."""
+from ooMtrace.settings import LEVELS, Level, Settings
 
 FORMAT_MACROS = {
     "oom/mark_victim": (
@@ -26,14 +25,39 @@ FORMAT_MACROS = {
     ),
     "signal/signal_generate": ("sig", "code", "comm", "pid"),
 }
-"""Fields of the tracepoints' records that the level `record` reads."""
+"""Fields of the tracepoints' records that the level `minimal` reads."""
 
 
-RECORD_HOOKS = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
+HookKind = Literal["kprobe", "kretprobe", "fentry", "fexit", "raw_tracepoint", "tracepoint", "kmsg"]
 
-KMSG_HOOKS = ("kmsg:/dev/kmsg",)
 
-STAGES = ("stage_walk", "stage_describe")
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One place in the kernel and the BPF program that runs there.
+
+    Attributes:
+        kind: How it is attached.
+        target: A kernel function, a tracepoint (`category:name` where `kind` is tracepoint) or a device.
+        program: The program's name in the BPF source; "" where nothing is attached (the kernel log).
+    """
+
+    kind: HookKind
+    target: str
+    program: str = ""
+
+    def __str__(self) -> str:
+        """Return `kind:target`, as doctor prints it."""
+        return f"{self.kind}:{self.target}"
+
+
+MINIMAL_HOOKS = (
+    Hook("tracepoint", "signal:signal_generate", "on_signal_generate"),
+    Hook("tracepoint", "oom:mark_victim", "on_mark_victim"),
+)
+
+LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
+
+TAIL_CALLS = ("stage_walk", "stage_describe")
 
 
 Reason = tuple[str, str]
@@ -44,7 +68,7 @@ Reason = tuple[str, str]
 class Obstacle:
     """What keeps this host from a level, and what would help."""
 
-    level: str
+    level: Level
     fact: str
     hint: str
 
@@ -55,58 +79,50 @@ class Plan:
 
     Attributes:
         level: The level it reaches.
-        program: The file in bpf/ to compile; "" at level `kmsg`, which needs neither BPF nor BCC.
+        program: The file in bpf/ to compile; "" at level `log`, which needs neither BPF nor BCC.
         macros: For the compiler's command line.
-        hooks: What is attached, as `kind:name`.
-        stages: Programs that others call, in the order of `enum stage` in the program.
+        hooks: What is attached, in this order.
+        tail_calls: Programs that others call, in the order of `enum stage` in the program.
         obstacles: What kept it from each higher level.
     """
 
-    level: str
+    level: Level
     program: str
     macros: dict[str, int]
-    hooks: tuple[str, ...]
+    hooks: tuple[Hook, ...]
     obstacles: tuple[Obstacle, ...]
-    stages: tuple[str, ...] = ()
+    tail_calls: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What is asked of the probes beyond the kills themselves.
-
-    Attributes:
-        environment: Whether the victims' environment is read.
-        lifecycle: Whether the victims' exits are reported.
-    """
-
-    environment: bool = False
-    lifecycle: bool = False
+DEFAULT_SETTINGS = Settings()
 
 
-def plan(features: Features, highest: str = "full", require: str = "", wishes: Wishes = Wishes()) -> Plan:
-    """Choose the highest level that the kernel offers, not above `highest`.
+def plan(features: Features, settings: Settings = DEFAULT_SETTINGS) -> Plan:
+    """Choose the highest level that the kernel offers, not above `settings.level`.
 
     Raises:
-        CannotTraceError: No level can be had, or none as high as `require`.
+        CannotTraceError: No level can be reached, or none as high as `settings.require`.
     """
     found = obstacles(features)
     blocked = {obstacle.level for obstacle in found}
-    allowed = LEVELS[: LEVELS.index(highest) + 1]
+    allowed = LEVELS[: LEVELS.index(settings.level) + 1]
     reached = [level for level in allowed if level not in blocked]
-    if not reached and require in ("", LEVELS[0]):
+    require = settings.require
+    if not reached and require in (None, LEVELS[0]):
         raise _nothing([obstacle for obstacle in reversed(found) if obstacle.level in allowed[:2]])
     if not reached or (require and LEVELS.index(reached[-1]) < LEVELS.index(require)):
         why = next((o for o in found if o.level == require), None)
-        fact = why.fact if why else f"--level {highest} was asked for"
-        raise CannotTraceError(f"level {require} can't be reached: {fact}", why.hint if why else "ask for less")
+        fact = why.fact if why else f"--level {settings.level} was given"
+        hint = why.hint if why else "raise --level or lower --require"
+        raise CannotTraceError(f"level {require} cannot be reached: {fact}", hint)
     level = reached[-1]
     above = tuple(o for o in found if LEVELS.index(o.level) > LEVELS.index(level))
-    if level == "kmsg":
-        return Plan(level, "", {}, KMSG_HOOKS, above)
-    if level == "record":
-        return Plan(level, "record.bpf.c", _record_macros(features), RECORD_HOOKS, above)
-    hooks = (*_hooks(features, level), *(("raw_tracepoint:sched_process_exit",) if wishes.lifecycle else ()))
-    return Plan(level, "oomtrace.bpf.c", _macros(features, level, wishes), hooks, above, STAGES)
+    if level == "log":
+        return Plan(level, "", {}, LOG_HOOKS, above)
+    if level == "minimal":
+        return Plan(level, "minimal.bpf.c", _minimal_macros(features), MINIMAL_HOOKS, above)
+    hooks = tuple(_hooks(features, level, lifecycle=settings.lifecycle))
+    return Plan(level, "oomtrace.bpf.c", _macros(features, level, settings), hooks, above, TAIL_CALLS)
 
 
 def _nothing(lowest: list[Obstacle]) -> CannotTraceError:
@@ -118,12 +134,17 @@ def _nothing(lowest: list[Obstacle]) -> CannotTraceError:
 
 def obstacles(features: Features) -> tuple[Obstacle, ...]:
     """Return at most one obstacle for each level; what keeps from one mostly keeps from those above it, too."""
-    record = _record_obstacle(features)
-    victim = record if record and record[0] != NO_TRACEFS else None
-    victim = victim or types_obstacle(features)
-    full = victim or decision_obstacle(features)
-    levels = (("kmsg", kmsg_obstacle(features)), ("record", record), ("victim", victim), ("full", full))
-    return tuple(Obstacle(level, *found) for level, found in levels if found)
+    minimal = _minimal_obstacle(features)
+    reduced = minimal if minimal and minimal[0] != NO_TRACEFS else None
+    reduced = reduced or types_obstacle(features)
+    full = reduced or decision_obstacle(features)
+    found: dict[Level, Reason | None] = {
+        "log": kmsg_obstacle(features),
+        "minimal": minimal,
+        "reduced": reduced,
+        "full": full,
+    }
+    return tuple(Obstacle(level, *reason) for level, reason in found.items() if reason)
 
 
 DENIED, NOT_PERMITTED = "Permission denied", "Operation not permitted"
@@ -132,7 +153,7 @@ GIVE_KMSG = "give the container the host's: --device /dev/kmsg"
 INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)"
 NO_CAPABILITY = ("loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", RUN_AS_ROOT)
 CONFIDENTIAL = ("kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host")
-NO_TRACEFS = "tracefs can't be read"
+NO_TRACEFS = "tracefs cannot be read"
 NO_TRACEPOINT = ("the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14")
 
 
@@ -141,12 +162,12 @@ def kmsg_obstacle(features: Features) -> Reason | None:
     if not features.kmsg_error:
         return None
     if features.kmsg_error == NOT_PERMITTED and features.dmesg_restrict and not features.has(CAP_SYSLOG):
-        return "/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", RUN_AS_ROOT
+        return "/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", RUN_AS_ROOT
     hint = RUN_AS_ROOT if features.kmsg_error == DENIED else GIVE_KMSG
-    return f"/dev/kmsg can't be read ({features.kmsg_error})", hint
+    return f"/dev/kmsg cannot be read ({features.kmsg_error})", hint
 
 
-def _record_obstacle(features: Features) -> Reason | None:
+def _minimal_obstacle(features: Features) -> Reason | None:
     if not features.can_load_bpf():
         return NO_CAPABILITY
     if features.lockdown == "confidentiality":
@@ -167,10 +188,10 @@ def tracefs_obstacle(features: Features) -> Reason | None:
 
 def types_obstacle(features: Features) -> Reason | None:
     """Say what keeps from the kernel's structures."""
-    if features.btf_error or features.layout is None:
+    if features.btf_error or features.offsets is None:
         return f"no kernel type information ({features.btf_error})", "a kernel with CONFIG_DEBUG_INFO_BTF=y has it"
-    if features.layout.lacking:
-        return f"this kernel has no {features.layout.lacking[0]}", "please report it, with `oomtrace doctor --json`"
+    if features.offsets.lacking:
+        return f"this kernel has no {features.offsets.lacking[0]}", "please report it, with `oomtrace doctor --json`"
     return NO_TRACEPOINT if features.mark_victim is None else None
 
 
@@ -186,36 +207,43 @@ def decision_obstacle(features: Features) -> Reason | None:
     return None
 
 
-def _hooks(features: Features, level: str) -> Iterator[str]:
+def _hooks(features: Features, level: Level, *, lifecycle: bool) -> Iterator[Hook]:
     if level == "full" and features.kprobes:
-        yield from ("kprobe:oom_kill_process", *_ranking_hooks(features))
+        yield Hook("kprobe", "oom_kill_process", "on_oom_kill_process")
+        yield from _ranking_hooks(features)
     elif level == "full":
         # BCC attaches these by itself, all or none.
-        yield from ("fentry:oom_kill_process", "fentry:out_of_memory", "fexit:oom_badness")
-    yield "raw_tracepoint:signal_generate"
-    yield "raw_tracepoint:mark_victim"
-    yield "raw_tracepoint:signal_deliver"
-    yield "raw_tracepoint:sched_process_exec"
+        yield Hook("fentry", "oom_kill_process")
+        yield Hook("fentry", "out_of_memory")
+        yield Hook("fexit", "oom_badness")
+    for name in ("signal_generate", "mark_victim", "signal_deliver", "sched_process_exec"):
+        yield Hook("raw_tracepoint", name, f"on_{name}")
+    if lifecycle:
+        yield Hook("raw_tracepoint", "sched_process_exit", "on_sched_process_exit")
 
 
-def _ranking_hooks(features: Features) -> tuple[str, ...]:
+def _ranking_hooks(features: Features) -> tuple[Hook, ...]:
     """Probe where oom_badness() really is: a compiler may have split it, and callers then go to the part."""
     badness = next((name for name in ("oom_badness.part.0", "oom_badness") if name in features.symbols), None)
     if badness is None or "out_of_memory" not in features.symbols:
         return ()
-    return ("kprobe:out_of_memory", f"kprobe:{badness}", f"kretprobe:{badness}")
+    return (
+        Hook("kprobe", "out_of_memory", "on_out_of_memory"),
+        Hook("kprobe", badness, "on_oom_badness"),
+        Hook("kretprobe", badness, "on_oom_badness_return"),
+    )
 
 
-def _macros(features: Features, level: str, wishes: Wishes) -> dict[str, int]:
-    macros = {**(features.layout.macros if features.layout else {}), **_killer_macros(features)}
+def _macros(features: Features, level: Level, settings: Settings) -> dict[str, int]:
+    macros = {**(features.offsets.macros if features.offsets else {}), **_killer_macros(features)}
     macros["PER_CPU_OFFSET"] = features.symbols.get("__per_cpu_offset", (0, 0))[0]
     macros["NR_CPUS"] = min(features.possible_cpus, 1024)
     # 72ba14deb40a (6.9, and in stable series) turned the argument from a thread's id into the task.
     if features.mark_victim and features.mark_victim[0] == "task_struct *":
         macros["MARK_VICTIM_TASK"] = 1
-    if wishes.environment:
+    if settings.env:
         macros["ENVIRONMENT"] = 1
-    if wishes.lifecycle:
+    if settings.lifecycle:
         macros["WITH_EXIT"] = 1
     if level == "full":
         macros["WITH_KPROBE" if features.kprobes else "WITH_FENTRY"] = 1
@@ -231,7 +259,7 @@ def _killer_macros(features: Features) -> dict[str, int]:
     return macros
 
 
-def _record_macros(features: Features) -> dict[str, int]:
+def _minimal_macros(features: Features) -> dict[str, int]:
     macros = {"PAGE_SIZE": features.page_size, **_killer_macros(features)}
     for tracepoint, names in FORMAT_MACROS.items():
         fields = features.formats.get(tracepoint, {})

@@ -83,7 +83,7 @@ def scratch_cgroup(name: str, where: Hierarchy | None = None) -> Iterator[Scratc
     """Make a memory cgroup below the root of the hierarchy, and remove it with all below it.
 
     Raises:
-        OomtraceError: It can't be made.
+        OomtraceError: It cannot be made.
     """
     where = where or hierarchy()
     folder = where.mount / name

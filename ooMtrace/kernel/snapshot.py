@@ -14,7 +14,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True, slots=True)
-class Now:
+class HostSnapshot:
     """One moment; clocks in nanoseconds, sizes in pages; `nodes` counts the NUMA nodes that have memory."""
 
     realtime: int
@@ -41,13 +41,13 @@ def rfc3339(realtime: int) -> str:
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
-def now(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> Now:
+def take_snapshot(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> HostSnapshot:
     """Look at the clocks and at the size of RAM and swap: swap comes and goes."""
     meminfo = _read(proc / "meminfo")
     page_size = os.sysconf("SC_PAGE_SIZE")
     swappiness = _read(proc / "sys/vm/swappiness").strip()
     realtime, monotonic, boottime = _clocks()
-    return Now(
+    return HostSnapshot(
         realtime=realtime,
         monotonic=monotonic,
         boottime=boottime,

@@ -19,7 +19,7 @@ KERNEL_FACILITY = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class LogLine:
     """One line of the kernel log.
 
     Attributes:
@@ -42,7 +42,7 @@ class Line:
     nth: int = 0
 
 
-Format = Callable[[str], "Line | None"]
+Format = Callable[[str], "LogLine | None"]
 
 STAMP = r"\[ *(?P<s>\d{1,10})\.(?P<us>\d{6})\](?: ?\[ *(?P<caller>[TC]\d{1,10})\])?"
 LEVEL = r"(?:(?P<facility>[a-z]+\d?) *:(?P<level>[a-z]+) *: ?)?(?:<(?P<priority>\d{1,3})>)?"
@@ -89,7 +89,7 @@ class Json:
         self._time: str | None = None
         self._caller: str | None = None
 
-    def __call__(self, line: str) -> Line | None:
+    def __call__(self, line: str) -> LogLine | None:
         """Read the pairs of this line; they are few and flat, and a line cut short still has its first ones."""
         pairs = {found[1]: _value(found) for found in PAIR.finditer(line)}
         if "MESSAGE" in pairs:
@@ -100,7 +100,7 @@ class Json:
             return None
         time, caller = self._time, self._caller
         self._time = self._caller = None
-        return Line(pairs["msg"], ktime=_nanoseconds(time), caller=_caller(caller))
+        return LogLine(pairs["msg"], ktime=_nanoseconds(time), caller=_caller(caller))
 
 
 def _value(found: re.Match[str]) -> str:
@@ -117,7 +117,7 @@ def _unescaped(text: str) -> str:
     return plain.encode("utf-16", "surrogatepass").decode("utf-16", "backslashreplace")
 
 
-def _journal(pairs: dict[str, str]) -> Line | None:
+def _journal(pairs: dict[str, str]) -> LogLine | None:
     if pairs.get("_TRANSPORT", "kernel") != "kernel":
         return None
     received, monotonic = _number(pairs.get("__REALTIME_TIMESTAMP")), _number(pairs.get("__MONOTONIC_TIMESTAMP"))
@@ -127,7 +127,7 @@ def _journal(pairs: dict[str, str]) -> Line | None:
         wall = received - max(monotonic - ktime, 0)
     host = re.fullmatch(NAME, pairs.get("_HOSTNAME", ""))
     boot = re.fullmatch(r"(.{8})(.{4})(.{4})(.{4})(.{12})", pairs.get("_BOOT_ID", ""))
-    return Line(
+    return LogLine(
         pairs["MESSAGE"],
         ktime=None if ktime is None else ktime * 1000,
         wall=None if wall is None else wall * 1000,
@@ -144,7 +144,7 @@ def _caller(text: str | None) -> str | None:
     return text.strip() if text and re.fullmatch(r" *[TC]\d{1,10} *", text) else None
 
 
-def kmsg(line: str) -> Line | None:
+def kmsg(line: str) -> LogLine | None:
     r"""Read a record of /dev/kmsg (Documentation/ABI/testing/dev-kmsg); what is not printable there is `\xNN`."""
     found = KMSG.match(line)
     if not found or int(found["priority"]) >= KERNEL_FACILITY:
@@ -153,13 +153,13 @@ def kmsg(line: str) -> Line | None:
     if text != found["text"]:
         text = text.encode("latin-1", "replace").decode("utf-8", "backslashreplace")
     caller = found["flags"].partition("caller=")[2].partition(",")[0]
-    return Line(text, ktime=int(found["us"]) * 1000, caller=_caller(caller))
+    return LogLine(text, ktime=int(found["us"]) * 1000, caller=_caller(caller))
 
 
-def dmesg(line: str) -> Line | None:
+def dmesg(line: str) -> LogLine | None:
     """Read a line of dmesg, with `--decode` or a console's level before it, too."""
     found = DMESG.match(line)
-    return Line(found["text"], ktime=_ktime(found), caller=found["caller"]) if found and _kernels(found) else None
+    return LogLine(found["text"], ktime=_ktime(found), caller=found["caller"]) if found and _kernels(found) else None
 
 
 def _kernels(found: re.Match[str]) -> bool:
@@ -170,9 +170,9 @@ def _ktime(found: re.Match[str]) -> int | None:
     return None if found["s"] is None else int(found["s"]) * 1_000_000_000 + int(found["us"]) * 1000
 
 
-def bare(line: str) -> Line | None:
+def bare(line: str) -> LogLine | None:
     """Read a line without any time, as of `dmesg -t` or from a bug report."""
-    return None if ANYBODY.match(line) else Line(line.removeprefix("kernel: "))
+    return None if ANYBODY.match(line) else LogLine(line.removeprefix("kernel: "))
 
 
 class Dated:
@@ -186,22 +186,22 @@ class Dated:
         self._latest = latest
         self._end = _since_epoch(latest)
 
-    def human(self, line: str) -> Line | None:
+    def human(self, line: str) -> LogLine | None:
         """Read a line of `dmesg -T`: dmesg reckons these from the clock of now, so they drift, and lack their zone."""
         found = HUMAN.match(line)
         if not found or not _kernels(found):
             return None
         wall = self._local(int(found["year"]), found["month"], found["day"], found["clock"])
-        return Line(found["text"], wall=wall, guessed=True, caller=found["caller"])
+        return LogLine(found["text"], wall=wall, guessed=True, caller=found["caller"])
 
-    def iso(self, line: str) -> Line | None:
+    def iso(self, line: str) -> LogLine | None:
         """Read a line of `dmesg --time-format iso`."""
         found = DMESG_ISO.match(line)
         if not found or not _kernels(found):
             return None
-        return Line(found["text"], wall=self._iso(found), guessed=found["zone"] is None, caller=found["caller"])
+        return LogLine(found["text"], wall=self._iso(found), guessed=found["zone"] is None, caller=found["caller"])
 
-    def syslog(self, line: str) -> Line | None:
+    def syslog(self, line: str) -> LogLine | None:
         """Read a line of syslog, with its old stamp or RFC 3339's, or of `journalctl -o short` and its kin."""
         found = SYSLOG.match(line)
         if not found:
@@ -210,7 +210,7 @@ class Dated:
         ktime = _ktime(found)
         if found["mono"] is not None:
             ktime = _nanoseconds(found["mono"])
-        return Line(found["text"], ktime, wall, guessed, found["caller"], found["host"])
+        return LogLine(found["text"], ktime, wall, guessed, found["caller"], found["host"])
 
     def _wall(self, found: re.Match[str]) -> tuple[int | None, bool]:
         if found["unix"] is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ooMtrace.kmsg.formats import Line
+from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.grammar import Summary
 from ooMtrace.kmsg.task_table import Table
 
@@ -30,7 +30,7 @@ class Header:
 class Killed:
     """One killed process; `size` in kilobytes by the names of SIZES."""
 
-    line: Line
+    line: LogLine
     number: int
     comm: str
     why: str | None
@@ -55,7 +55,7 @@ class Report:
         stats: Whether `Memory cgroup stats` were spread over lines, as from 5.3 on.
     """
 
-    start: Line
+    start: LogLine
     header: Header | None = None
     cpuset: tuple[str, str] | None = None
     trigger_tid: int | None = None
@@ -76,6 +76,6 @@ class Report:
     again: list[int] = field(default_factory=list)
     suspect: bool = False
     mixed: bool = False
-    last: Line | None = None
+    last: LogLine | None = None
     quiet: int = 0
     heard: int | None = None

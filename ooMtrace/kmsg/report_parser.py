@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ooMtrace.kmsg import grammar
-from ooMtrace.kmsg.formats import Line
+from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.report import SIZES, SYSRQ_ORDER, Header, Killed, Report
 from ooMtrace.kmsg.task_table import table
 
@@ -40,7 +40,7 @@ PAGES = re.compile(r"^(\d{1,13}) pages (RAM|reserved|HighMem/MovableOnly)\Z")
 TOTAL_SWAP = re.compile(r"^Total swap = (\d{1,15})kB\Z")
 
 
-class Reader:
+class ReportParser:
     """Takes the log line by line and hands out a report when nothing more can belong to it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Reader:
         """Whether only a line with one of grammar.MARKS can say anything."""
         return not self._open
 
-    def feed(self, line: Line) -> Iterator[Report]:
+    def feed(self, line: LogLine) -> Iterator[Report]:
         """Take a line; yield the reports that it ends."""
         yield from self._tired(line)
         line = self._counted(self._joined(line))
@@ -72,13 +72,13 @@ class Reader:
             yield from _finished(self._open.pop(next(iter(self._open))))
         self._open[line.caller] = found
 
-    def rest(self) -> Iterator[Report]:
+    def drain(self) -> Iterator[Report]:
         """Yield what is still open: the log is at its end."""
         for report in self._open.values():
             yield from _finished(report)
         self._open.clear()
 
-    def _tired(self, line: Line) -> Iterator[Report]:
+    def _tired(self, line: LogLine) -> Iterator[Report]:
         """End the reports that nothing has been added to for long."""
         for caller, report in list(self._open.items()):
             report.quiet += 1
@@ -97,13 +97,13 @@ class Reader:
                 del self._open[caller]
                 yield from _finished(report)
 
-    def _counted(self, line: Line) -> Line:
+    def _counted(self, line: LogLine) -> LogLine:
         if "Killed process " not in line.text or not grammar.KILLED.match(line.text):
             return line
         self.killed += 1
         return replace(line, nth=self.killed)
 
-    def _joined(self, line: Line) -> Line:
+    def _joined(self, line: LogLine) -> LogLine:
         """Put together what pr_cont() printed in parts, when somebody else's line came between."""
         if self._head and line.text.startswith((",", grammar.LIMIT_OF)):
             line = replace(line, text=self._head + line.text)
@@ -111,7 +111,7 @@ class Reader:
         return line
 
 
-def _later(report: Report, line: Line) -> bool:
+def _later(report: Report, line: LogLine) -> bool:
     """Say whether this line is too late, by the kernel's clock, to belong to the report."""
     last, gap = (report.last or report.start).ktime, GAP_IN_GROUP_NS if report.group is not None else GAP_NS
     if not report.kills:
@@ -132,7 +132,7 @@ def _finished(report: Report) -> Iterator[Report]:
         yield report
 
 
-def _read(line: Line, report: Report | None) -> Report | None:
+def _read(line: LogLine, report: Report | None) -> Report | None:
     """Return the report that this line belongs to: the same, a new one or none."""
     for reader in (_task, _header, _summary, _cgroups, _kill, _choice, _detail):
         found = reader(line, report)
@@ -142,7 +142,7 @@ def _read(line: Line, report: Report | None) -> Report | None:
     return None
 
 
-def _header(line: Line, report: Report | None) -> Report | None:
+def _header(line: LogLine, report: Report | None) -> Report | None:
     found = grammar.HEADER.match(line.text) if " invoked oom-killer: " in line.text else None
     if not found:
         return None
@@ -153,7 +153,7 @@ def _header(line: Line, report: Report | None) -> Report | None:
     return Report(line, header, trigger_tid=tid, suspect=report is not None and not report.kills)
 
 
-def _summary(line: Line, report: Report | None) -> Report | None:
+def _summary(line: LogLine, report: Report | None) -> Report | None:
     if not line.text.startswith("oom-kill:"):
         return None
     found = grammar.summary(line.text)
@@ -166,7 +166,7 @@ def _summary(line: Line, report: Report | None) -> Report | None:
     return report
 
 
-def _cgroups(line: Line, report: Report | None) -> Report | None:
+def _cgroups(line: LogLine, report: Report | None) -> Report | None:
     if line.text.startswith("Tasks in "):
         group = grammar.GROUP.match(line.text)
         return _group(line, group[1], report) if group else None
@@ -180,7 +180,7 @@ def _cgroups(line: Line, report: Report | None) -> Report | None:
     return report
 
 
-def _group(line: Line, path: str, report: Report | None) -> Report | None:
+def _group(line: LogLine, path: str, report: Report | None) -> Report | None:
     """The kernel prints this between the first kill of a group and the others."""
     if report is None or not report.kills:
         return Report(line, group=path)
@@ -191,7 +191,7 @@ def _group(line: Line, path: str, report: Report | None) -> Report | None:
     return Report(first.line, kills=[first], dead={first.number}, group=path)
 
 
-def _choice(line: Line, report: Report | None) -> Report | None:
+def _choice(line: LogLine, report: Report | None) -> Report | None:
     if found := grammar.SHARING.match(line.text):
         if report is None or len(report.kills) >= MOST_KILLS:
             report = Report(line)
@@ -207,7 +207,7 @@ def _choice(line: Line, report: Report | None) -> Report | None:
     return None
 
 
-def _kill(line: Line, report: Report | None) -> Report | None:
+def _kill(line: LogLine, report: Report | None) -> Report | None:
     found = grammar.KILLED.match(line.text) if "Killed process " in line.text else None
     if not found:
         return None
@@ -250,7 +250,7 @@ def _belongs(killed: Killed, report: Report) -> bool:
     return not report.suspect
 
 
-def _detail(line: Line, report: Report | None) -> Report | None:
+def _detail(line: LogLine, report: Report | None) -> Report | None:
     """Take a line that means something within a report only; after its kills it is another's, whose header is lost."""
     text = line.text
     if report is None or (report.kills and not text.startswith(BEFORE_KILLS)):
@@ -275,7 +275,7 @@ def _detail(line: Line, report: Report | None) -> Report | None:
     return report
 
 
-def _task(line: Line, report: Report | None) -> Report | None:
+def _task(line: LogLine, report: Report | None) -> Report | None:
     """Take the table: its first line may be all that is left of what came before."""
     if not line.text.startswith("["):
         return None

@@ -8,11 +8,11 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
-from ooMtrace.kmsg.formats import Format, Json, Line, detect, formats
+from ooMtrace.kmsg.formats import Format, Json, LogLine, detect, formats
 from ooMtrace.kmsg.grammar import JSON_MARKS, MARKS
 from ooMtrace.kmsg.report import Report
-from ooMtrace.kmsg.report_parser import Reader
-from ooMtrace.kmsg.to_record import Origin, compose
+from ooMtrace.kmsg.report_parser import ReportParser
+from ooMtrace.kmsg.to_record import Origin, to_records
 from ooMtrace.record import OomKill
 
 LONGEST_LINE = 1 << 20
@@ -41,9 +41,9 @@ def kills(blocks: Iterable[bytes], origin: Origin, latest: datetime) -> Iterator
     scanner = Scanner(_detect(first, known))
     for block in chain((first,), whole):
         for report in scanner.scan(block):
-            yield from compose(report, origin)
-    for report in scanner.rest():
-        yield from compose(report, origin)
+            yield from to_records(report, origin)
+    for report in scanner.drain():
+        yield from to_records(report, origin)
 
 
 class Scanner:
@@ -53,8 +53,8 @@ class Scanner:
         self._form = form
         self._everything = isinstance(form, Json) and form.spread
         self._marks = JSON_MARKS if isinstance(form, Json) else MARKS
-        self._reader = Reader()
-        self._held: Line | None = None
+        self._reader = ReportParser()
+        self._held: LogLine | None = None
         self._indent = 0
         self._number = 0
 
@@ -89,10 +89,10 @@ class Scanner:
         yield from self.flush()
         yield from self._reader.settle()
 
-    def rest(self) -> Iterator[Report]:
+    def drain(self) -> Iterator[Report]:
         """Yield what is still open."""
         yield from self.flush()
-        yield from self._reader.rest()
+        yield from self._reader.drain()
 
     def flush(self) -> Iterator[Report]:
         """Take the last line for whole; yield the report that it ends."""

@@ -13,10 +13,10 @@ from ooMtrace import record
 from ooMtrace.kernel.snapshot import rfc3339
 from ooMtrace.kmsg import badness
 from ooMtrace.kmsg.badness import KIB
-from ooMtrace.kmsg.formats import Line
+from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.report import Killed, Report
 from ooMtrace.kmsg.task_table import Row
-from ooMtrace.record.message import killed as in_words
+from ooMtrace.record.message import describe_kill as in_words
 
 AMBIGUOUS_PAGE_TABLES = 4096
 
@@ -38,7 +38,7 @@ class Origin:
     counted: int | None = None
 
 
-def compose(report: Report, origin: Origin) -> Iterator[record.OomKill]:
+def to_records(report: Report, origin: Origin) -> Iterator[record.OomKill]:
     """Yield the kills of a report, in the order of the log."""
     if report.mixed:
         for killed in report.kills:
@@ -65,7 +65,7 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
         time=time,
         observed=origin.observed,
         message=in_words(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
-        source="kmsg",
+        fidelity="log",
         derived=(*derived, *(("time",) if worked_out else ())),
         host=host,
         oom=oom,
@@ -86,7 +86,7 @@ def _id(killed: Killed, host: record.Host, number: int | None) -> str:
     return f"{_unique(killed.line, host)}-{killed.number}"
 
 
-def _time(line: Line, origin: Origin) -> str | None:
+def _time(line: LogLine, origin: Origin) -> str | None:
     """Tell when it was.
 
     The kernel's own clock is worked out: nobody sets that one right (local_clock()). It may be some milliseconds ahead,
@@ -100,13 +100,13 @@ def _time(line: Line, origin: Origin) -> str | None:
         return None
 
 
-def _host(report: Report, line: Line, origin: Origin) -> record.Host:
+def _host(report: Report, line: LogLine, origin: Origin) -> record.Host:
     if origin.host is not None:
         return origin.host
     return record.Host(name=line.host, boot_id=line.boot_id, kernel=report.kernel)
 
 
-def _unique(line: Line, host: record.Host) -> str:
+def _unique(line: LogLine, host: record.Host) -> str:
     """Name an instant, by the best clock that the log has; without any by the place in the log."""
     whose = (host.boot_id or host.name or "log")[:8]
     if line.ktime is not None:
@@ -257,6 +257,6 @@ def _tgid(report: Report, killed: Killed) -> int | None:
     return row.tgid if row else None
 
 
-def numbered(kill: record.OomKill, seq: int) -> record.OomKill:
+def with_seq(kill: record.OomKill, seq: int) -> record.OomKill:
     """Give a line its number, and the names of what it lacks."""
-    return replace(kill, seq=seq, missing=tuple(record.missing(kill)))
+    return replace(kill, seq=seq, missing=tuple(record.missing_facts(kill)))

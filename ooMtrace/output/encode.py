@@ -9,7 +9,7 @@ from typing import Any
 
 import orjson
 
-from ooMtrace.record import Line, is_known
+from ooMtrace.record import Record, is_known
 from ooMtrace.record.fields import name_of
 
 LINE_LIMIT = 8000
@@ -46,7 +46,7 @@ UNSAFE = (*range(0x7F, 0xA0), 0x2028, 0x2029)
 ESCAPES = {one: f"\\u{one:04x}" for one in UNSAFE}
 
 
-def encode(told: Line, *, pretty: bool = False) -> bytes:
+def encode(told: Record, *, pretty: bool = False) -> bytes:
     """Return the JSON line, newline included; `pretty` spreads it over several lines for a terminal."""
     fact = plain(told)
     cut = _shorten(fact)

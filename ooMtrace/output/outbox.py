@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines wait here for an output that can't take them now, so that tracing need not."""
+"""Lines wait here for an output that cannot take them now, so that tracing need not."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ class ClosedPipeError(SinkError):
 
 
 class LaterError(SinkError):
-    """It can't be opened or written now, and may be later."""
+    """It cannot be opened or written now, and may be later."""
 
 
 class StreamSink:
@@ -30,8 +30,8 @@ class StreamSink:
         path: The file to append to; None: stdout.
 
     Raises:
-        LaterError: The file can't be opened, or there is no room.
-        SinkError: It can't be written.
+        LaterError: The file cannot be opened, or there is no room.
+        SinkError: It cannot be written.
         ClosedPipeError: The reader of a pipe has gone.
     """
 
@@ -100,7 +100,7 @@ class StreamSink:
     def reopen(self) -> bool:
         """Open the file anew, for it may have been renamed (logrotate), and say whether it is another one.
 
-        stdout stays as it is, and so does a file that can't be opened anew.
+        stdout stays as it is, and so does a file that cannot be opened anew.
         """
         if self._path is None:
             return False

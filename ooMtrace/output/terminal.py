@@ -12,7 +12,7 @@ LONGEST = 2000
 BYTE, UNDECODED = 0xFF, 0xDC00
 
 
-def visible(text: str, longest: int = LONGEST) -> str:
+def escape_control(text: str, longest: int = LONGEST) -> str:
     """Return a text as one line that is no longer than so many characters; of a longer one the middle is left out."""
     shown = OBEYED.sub(_escape, text)
     if len(shown) <= longest:

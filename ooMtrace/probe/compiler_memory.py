@@ -21,7 +21,7 @@ def give_back_compiler(maps: Path = MAPS) -> None:
     """Return free heap to the kernel, and drop the pages of the compiler's libraries; they come back when touched.
 
     LLVM makes up most of BCC's resident memory, which is the last thing a host short of memory can spare.
-    A kernel or C library that can't do it leaves everything as it was.
+    A kernel or C library that cannot do it leaves everything as it was.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "malloc_trim"):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the bytes of the perf buffer to a Sighting. Pure."""
+"""From the bytes of the perf buffer to a VictimEvent. Pure."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from typing import TypeVar
 
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import (
-    Again,
     Candidate,
     Context,
     Decision,
@@ -19,23 +18,24 @@ from ooMtrace.events import (
     Exit,
     Kind,
     MemcgLevel,
+    ProbeEvent,
     Ranking,
-    Record,
+    RepeatKill,
     Rss,
-    Sighting,
     Socket,
     Task,
     Victim,
+    VictimEvent,
 )
 from ooMtrace.probe import wire
 
-Form = TypeVar("Form", wire.Sighting, wire.Ranking, wire.Context, wire.Exit, wire.Again)
-FIXED = ctypes.sizeof(wire.Sighting)
+Form = TypeVar("Form", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.Again)
+FIXED = ctypes.sizeof(wire.VictimEvent)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)
 FIXED_CONTEXT = ctypes.sizeof(wire.Context)
 
 
-def decode(record: bytes) -> Record:
+def decode(record: bytes) -> ProbeEvent:
     """Decode one record.
 
     Raises:
@@ -51,10 +51,10 @@ def decode(record: bytes) -> Record:
         return Exit(gone.pid, gone.ktime, gone.signalled_at, _known(gone.maxrss))
     if kind == wire.KIND_AGAIN:
         again = _fixed(wire.Again, record)
-        return Again(again.ktime, _known(again.tid), again.counted)
+        return RepeatKill(again.ktime, _known(again.tid), again.counted)
     if kind not in {kind.value for kind in Kind}:
         raise DecodeError(f"a record of the unknown kind {kind} came from the kernel")
-    return _sighting(_fixed(wire.Sighting, record), record[FIXED:])
+    return _sighting(_fixed(wire.VictimEvent, record), record[FIXED:])
 
 
 def _fixed(form: type[Form], record: bytes) -> Form:
@@ -63,11 +63,11 @@ def _fixed(form: type[Form], record: bytes) -> Form:
     return form.from_buffer_copy(record)
 
 
-def _sighting(raw: wire.Sighting, strings: bytes) -> Sighting:
+def _sighting(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
     levels = tuple(_levels(raw.memcg))
     lengths = (raw.paths.memcg, raw.paths.unified, raw.paths.trigger_memcg)
     memcg_path, unified_path, trigger_path = _paths(lengths, strings)
-    return Sighting(
+    return VictimEvent(
         kind=Kind(raw.kind),
         ktime=raw.ktime,
         victim=_victim(raw.victim),
@@ -87,11 +87,11 @@ def _sighting(raw: wire.Sighting, strings: bytes) -> Sighting:
     )
 
 
-def _exec_args(raw: wire.Sighting) -> tuple[bytes, int] | None:
+def _exec_args(raw: wire.VictimEvent) -> tuple[bytes, int] | None:
     if _known(raw.exec_size) is None:
         return None
     # ctypes would end a character array at its first zero.
-    whole = ctypes.string_at(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, wire.Sighting.exec_args.size)
+    whole = ctypes.string_at(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, wire.VictimEvent.exec_args.size)
     return whole[: raw.exec_size], raw.exec_size
 
 

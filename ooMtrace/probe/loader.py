@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.plan import INSTALL_BCC, Plan
+from ooMtrace.kernel.plan import INSTALL_BCC, Hook, Plan
 from ooMtrace.probe.compiler_memory import give_back_compiler
 from ooMtrace.probe.cpu_hotplug import Hotplug
 from ooMtrace.probe.stub_headers import header_tree, sources
@@ -25,7 +25,7 @@ def bcc_version() -> str:
 
 
 def bcc_error() -> str:
-    """Say why BCC can't be had; "" if it can."""
+    """Say why BCC cannot be had; "" if it can."""
     try:
         _import_bcc()
     except CannotTraceError as error:
@@ -39,7 +39,7 @@ def _import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
     except ImportError as error:
         raise CannotTraceError("BCC's Python module is not installed", INSTALL_BCC) from error
     except OSError as error:
-        raise CannotTraceError(f"BCC can't be loaded ({error})", INSTALL_BCC) from error
+        raise CannotTraceError(f"BCC cannot be loaded ({error})", INSTALL_BCC) from error
     if not hasattr(bcc, "BPF"):
         raise CannotTraceError(f"{bcc.__file__} is not BCC", INSTALL_BCC)
     return bcc
@@ -94,8 +94,8 @@ class Probe:
         with header_tree(self._release) as tree, _environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None):
             text = (folder / self._plan.program).read_bytes()
             self._bpf = bcc.BPF(text=text, cflags=[f"-I{folder}", "-w", *flags])
-        for place, stage in enumerate(self._plan.stages):
-            program = self._bpf.load_func(stage.encode(), bcc.BPF.RAW_TRACEPOINT)
+        for place, name in enumerate(self._plan.tail_calls):
+            program = self._bpf.load_func(name.encode(), bcc.BPF.RAW_TRACEPOINT)
             self._bpf["stages"][ctypes.c_int(place)] = ctypes.c_int(program.fd)
         self._lib = bcc.lib
         # Before the first hook: what is counted must find a buffer.
@@ -103,19 +103,18 @@ class Probe:
         for hook in self._plan.hooks:
             self._attach(hook)
 
-    def _attach(self, hook: str) -> None:
-        kind, _, name = hook.partition(":")
-        # A function that the compiler split (`oom_badness.part.0`) is still that function.
-        function = f"on_{name.rpartition(':')[2].partition('.')[0]}".encode()
-        if kind == "kprobe":
-            self._bpf.attach_kprobe(event=name.encode(), fn_name=function)
-        elif kind == "kretprobe":
-            self._bpf.attach_kretprobe(event=name.encode(), fn_name=function + b"_return")
-        elif kind == "raw_tracepoint":
-            self._bpf.attach_raw_tracepoint(tp=name.encode(), fn_name=function)
-        elif kind == "tracepoint":
-            self._bpf.attach_tracepoint(tp=name.encode(), fn_name=function)
-        # BCC has attached fentry and fexit itself: it knows such programs by their name.
+    def _attach(self, hook: Hook) -> None:
+        target, program = hook.target.encode(), hook.program.encode()
+        if hook.kind == "kprobe":
+            self._bpf.attach_kprobe(event=target, fn_name=program)
+        elif hook.kind == "kretprobe":
+            self._bpf.attach_kretprobe(event=target, fn_name=program)
+        elif hook.kind == "raw_tracepoint":
+            self._bpf.attach_raw_tracepoint(tp=target, fn_name=program)
+        elif hook.kind == "tracepoint":
+            self._bpf.attach_tracepoint(tp=target, fn_name=program)
+        elif hook.kind not in ("fentry", "fexit"):  # BCC has attached those: it knows such programs by their name
+            raise ValueError(f"no program can be attached to {hook}")
 
     def _receive(self, _cpu: int, data: int, size: int) -> None:
         # Copies and nothing else: an exception in a callback from C would be printed and forgotten.
@@ -143,8 +142,8 @@ class Probe:
         records, self._records = self._records, []
         return records
 
-    def counted(self) -> int:
-        """Return how many kills the kernel has counted since the probes were attached, whether told of or lost."""
+    def kill_count(self) -> int:
+        """Return how many kills the kernel has counted since the probes were attached, whether delivered or lost."""
         return int(self._bpf["tally"][0].kills)
 
     def _renew(self, cpu: int) -> None:
@@ -163,10 +162,9 @@ class Probe:
             if old:  # only now: two have never the same file descriptor
                 self._lib.perf_reader_free(ctypes.c_void_p(old))
 
-    def take_lost(self) -> int:
-        """Return how many records were lost since the last call: the buffer was full."""
-        lost, self._lost = self._lost, 0
-        return lost
+    def lost_records(self) -> int:
+        """Return how many records were lost since the start: the buffer was full."""
+        return self._lost
 
 
 def buffer_pages(cpus: int | None = None) -> int:

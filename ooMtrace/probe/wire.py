@@ -87,7 +87,7 @@ class Paths(ctypes.Structure):
     _fields_ = (("memcg", S64), ("unified", S64), ("trigger_memcg", S64), ("used", S64))
 
 
-class Sighting(ctypes.Structure):
+class VictimEvent(ctypes.Structure):
     """`struct sighting` without its strings, which have no fixed length."""
 
     _fields_ = (

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which of the kills that the kernel has counted have arrived here. Pure.
+"""Which of the kills that the kernel has counted have been delivered here. Pure.
 
-Kills have the numbers that the kernel's own counter gives them, oom_kill in /proc/vmstat: count_vm_event() in
+A kill's ordinal is what the kernel's own counter says with it: oom_kill in /proc/vmstat, count_vm_event() in
 __oom_kill_process() (mm/oom_kill.c), from Linux 4.13 on.
 """
 
@@ -14,73 +14,75 @@ from ooMtrace.record import OomKill
 
 
 class Ledger:
-    """The numbers since the last balance.
+    """The kills since the ledger was last closed, by ordinal.
 
     Attributes:
-        balanced: Every kill up to this number has arrived, or has been given up.
+        closed: Every kill up to this ordinal has been delivered, backfilled or reported as lost.
     """
 
-    def __init__(self, balanced: int) -> None:
-        self.balanced = balanced
+    def __init__(self, closed: int) -> None:
+        self.closed = closed
         self._tids: dict[int, int | None] = {}
-        self._refused = 0
+        self._dropped = 0
 
-    def arrived(self, number: int, tid: int | None) -> None:
-        """Note a kill; without a thread if it has no line of its own: it came to a victim for the second time."""
-        if number > self.balanced:
-            self._tids[number] = tid
+    def record_delivery(self, ordinal: int, tid: int | None) -> None:
+        """Note that a kill was delivered; `tid` is None where it is not known, or where the kill has no line."""
+        if ordinal > self.closed:
+            self._tids[ordinal] = tid
 
-    def refused(self, number: int | None, count: int = 1) -> None:
-        """Note that a line did not come out: its kills are missing again."""
-        if number is None or self._tids.pop(number, None) is None:
-            self._refused += count
+    def mark_dropped(self, ordinal: int | None, count: int = 1) -> None:
+        """Note that the output has dropped a line: its kills are pending again."""
+        if ordinal in self._tids:
+            del self._tids[ordinal]
+        else:
+            self._dropped += count
 
     def missing(self, until: int) -> int:
-        """Return how many kills up to this number have not arrived."""
-        return until - self.balanced - sum(number <= until for number in self._tids) + self._refused
+        """Return how many kills up to this ordinal have not been delivered."""
+        return until - self.closed - sum(ordinal <= until for ordinal in self._tids) + self._dropped
 
-    def is_missing(self, number: int) -> bool:
-        """Say whether this kill has not arrived."""
-        return number > self.balanced and number not in self._tids
+    def is_missing(self, ordinal: int) -> bool:
+        """Say whether this kill has not been delivered."""
+        return ordinal > self.closed and ordinal not in self._tids
 
-    def made_up(self, tids: Iterable[int | None]) -> None:
-        """Note kills that have arrived by another way, in place of the first that are missing."""
-        number = self.balanced
+    def mark_backfilled(self, tids: Iterable[int | None]) -> None:
+        """Note kills that were read from the kernel log, in place of the first that are missing."""
+        ordinal = self.closed
         for tid in tids:
-            number += 1
-            while number in self._tids:
-                number += 1
-            self._tids[number] = tid
+            ordinal += 1
+            while ordinal in self._tids:
+                ordinal += 1
+            self._tids[ordinal] = tid
 
     def complete(self) -> int:
-        """Return the number up to which none is missing."""
-        number = self.balanced
-        while not self._refused and number + 1 in self._tids:
-            number += 1
-        return number
+        """Return the ordinal up to which none is missing."""
+        ordinal = self.closed
+        while not self._dropped and ordinal + 1 in self._tids:
+            ordinal += 1
+        return ordinal
 
-    def balance(self, until: int) -> None:
-        """Close the books up to a number: what is missing there will not come any more."""
-        self.balanced = max(self.balanced, until)
-        self._tids = {number: tid for number, tid in self._tids.items() if number > until}
-        self._refused = 0
+    def close(self, until: int) -> None:
+        """Close the ledger up to an ordinal: what is missing there is lost."""
+        self.closed = max(self.closed, until)
+        self._tids = {ordinal: tid for ordinal, tid in self._tids.items() if ordinal > until}
+        self._dropped = 0
 
-    def unseen(self, logged: Iterable[OomKill], until: int, *, whole: bool) -> list[OomKill]:
-        """Return those of the kernel log's kills that have not arrived.
+    def undelivered(self, logged: Iterable[OomKill], until: int, *, whole: bool) -> list[OomKill]:
+        """Return those of the kernel log's kills that have not been delivered.
 
-        They are told by their threads, for a number may be off by what the probes have missed.
+        They are matched by thread, for an ordinal may be off by the kills that the probes have missed.
 
         Args:
-            logged: All that the log has since the last balance, up to a number.
-            until: That number.
-            whole: Whether it goes back that far. Then all that has arrived must be there, or the two don't belong
-                together, and none is returned.
+            logged: All kills that the log has since the ledger was closed, up to an ordinal.
+            until: That ordinal.
+            whole: Whether the log goes back that far. Then everything delivered must be in it, or log and ledger do
+                not belong together, and nothing is returned.
         """
-        seen = Counter(tid for number, tid in self._tids.items() if tid is not None and number <= until)
+        delivered = Counter(tid for ordinal, tid in self._tids.items() if tid is not None and ordinal <= until)
         new = []
         for kill in logged:
-            if seen[kill.process.tid or 0] > 0:
-                seen[kill.process.tid or 0] -= 1
+            if delivered[kill.process.tid or 0] > 0:
+                delivered[kill.process.tid or 0] -= 1
             else:
                 new.append(kill)
-        return [] if whole and seen.total() else new
+        return [] if whole and delivered.total() else new

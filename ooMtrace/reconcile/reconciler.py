@@ -1,199 +1,201 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Never silently zero: what has arrived, held against what the kernel has counted, and made up for from its log."""
+"""Compares what was delivered with the kernel's count of kills, and backfills from the kernel log."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
-from ooMtrace.kernel.snapshot import now, rfc3339
-from ooMtrace.kmsg.boot_log import History, history
-from ooMtrace.kmsg.device import KMSG, KernelLog
-from ooMtrace.kmsg.to_record import Origin
-from ooMtrace.reconcile.checkpoint import State
+from ooMtrace.kernel.clock import Clock
+from ooMtrace.kernel.kill_counter import read_kill_count
+from ooMtrace.kernel.snapshot import rfc3339
+from ooMtrace.kmsg.boot_log import read_boot_log
+from ooMtrace.kmsg.device import KMSG
+from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.ledger import Ledger
-from ooMtrace.record import Host, Line, Lost, OomKill, OomLost
-from ooMtrace.record import Source as Level
+from ooMtrace.record import Host, Lost, OomKill, OomLost, Record
+from ooMtrace.settings import Level
 
-EVERY_NS = 1_000_000_000
-"""From one look to the next while something dies."""
+CHECK_INTERVAL_NS = 1_000_000_000
+"""From one check to the next while kills go on."""
 
-MOST_LOOKS = 60
-"""So often a difference waits for a calm moment: the kernel log is long, and while it is read nothing else is."""
+MAX_DEFERRED_CHECKS = 60
+"""How many checks a difference may wait for a pause between kills: the kernel log is long, and nothing else is read
+while it is."""
 
-ATTEMPTS, BETWEEN_S = 50, 0.001
-"""The kernel counts a moment before the probes do: two readings that agree are believed."""
+ATTEMPTS, RETRY_S = 50, 0.001
+"""The kernel counts a kill a moment before the probes do: two equal readings in a row are believed."""
+
+
+class Phase(Enum):
+    """Where the comparison with the kernel's count stands."""
+
+    IDLE = "nothing has died since the last check"
+    PENDING = "a check is due"
+    DEFERRED = "kills are missing, the kernel log was searched once, and a pause between kills is awaited"
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One look at both counters: the kernel's since boot, and the source's own; `steady`: nothing died meanwhile."""
+class CounterReading:
+    """Both counters at one moment.
+
+    Attributes:
+        kernel: The kernel's count since boot.
+        source: The source's own count since it began.
+        steady: Whether nothing died between two readings, so that the difference of the two can be relied on.
+    """
 
     kernel: int
     source: int
     steady: bool
 
 
-def oom_kills(proc: Path = Path("/proc")) -> int | None:
-    """Return how many kills the kernel has counted since boot; None before Linux 4.13, which does not count."""
-    try:
-        found = re.search(r"^oom_kill (\d{1,18})$", (proc / "vmstat").read_text(), re.MULTILINE)
-    except OSError:
-        return None
-    return int(found[1]) if found else None
-
-
-def this_boot(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG) -> History | None:
-    """Read the kernel log, and number its kills.
-
-    Returns:
-        None if the kernel does not count, or the log can't be read, or changes under our eyes whenever we look.
-    """
-    moment = now()
-    origin = Origin(rfc3339(moment.realtime), host, moment.realtime - moment.monotonic)
-    for _ in range(ATTEMPTS):
-        counted = oom_kills(proc)
-        if counted is None:
-            return None
-        try:
-            with closing(KernelLog(kmsg)) as log:
-                records = list(log.records())
-        except OSError:
-            return None
-        if counted == oom_kills(proc) and not log.gaps:
-            return history(records, origin, counted)
-    return None
-
-
-class Books:
-    """Keeps account of the kills.
+class Reconciler:
+    """Keeps account of the kills from the moment that the source is attached.
 
     Args:
-        counted: Says how many kills the source has counted.
+        kill_count: Returns how many kills the source has counted since it began.
         host: The machine.
-        level: The source's.
-        since: What an earlier run has settled; what has died since then is made up for at the first look.
-        proc, kmsg: Where the kernel's counter and log are.
+        level: The source's level.
+        since: Checkpoint of an earlier run; kills since then are returned by `catch_up`.
+        proc, kmsg: Where the kernel's counter and its log are.
+        clock: Decides when a check is due.
 
     Attributes:
-        base: How many kills the kernel had counted when the source began; None: it does not count.
+        base: The kernel's count when the source began; None: this kernel does not count.
     """
 
     def __init__(
         self,
-        counted: Callable[[], int],
+        kill_count: Callable[[], int],
         host: Host,
         level: Level,
-        since: State | None = None,
+        since: Checkpoint | None = None,
         *,
         proc: Path = Path("/proc"),
         kmsg: Path = KMSG,
+        clock: Clock = time,
     ) -> None:
-        self._counted = counted
+        self._kill_count = kill_count
         self._host = host
         self._level = level
         self._proc = proc
         self._kmsg = kmsg
-        first = self.read()
+        self._clock = clock
+        self._phase = Phase.IDLE
+        self._due = 0
+        self._deferred_checks = 0
+        self._last_kernel_count: int | None = None
+        first = self.read_counters()
         self.base = first.kernel - first.source if first else None
         self._ledger = Ledger(self.base or 0)
-        self._since = rfc3339(time.time_ns())
-        self._due: int | None = None
-        self._looks = 0
-        self._before = -1
+        self._since = self._now()
         if since is not None and self.base is not None:
-            self._ledger = Ledger(min(since.settled(self._host.boot_id), self.base))
+            self._ledger = Ledger(min(since.ordinal_in(self._host.boot_id), self.base))
             self._since = since.time
 
-    def arrived(self, counted: int, tid: int | None) -> None:
-        """Note the how-manieth kill since the source began."""
+    def record_delivery(self, nth: int, tid: int | None) -> None:
+        """Note that the source has delivered the nth kill since it began."""
         if self.base is not None:
-            self._ledger.arrived(self.base + counted, tid)
-            self._wake()
+            self._ledger.record_delivery(self.base + nth, tid)
+            self._schedule()
 
-    def refused(self, line: Line) -> None:
-        """Note that a line could not be put out."""
-        if isinstance(line, OomLost):
-            self._ledger.refused(None, line.lost.count)
-        elif line.event == "oom_kill" and line.oom.number is not None:
-            self._ledger.refused(line.oom.number)
-        self._wake()
+    def mark_dropped(self, record: Record) -> None:
+        """Note that the output has dropped a record: its kills are pending again."""
+        if isinstance(record, OomLost):
+            self._ledger.mark_dropped(None, record.lost.count)
+        elif record.event == "oom_kill" and record.oom.number is not None:
+            self._ledger.mark_dropped(record.oom.number)
+        self._schedule()
 
-    def settled(self) -> State | None:
-        """Return up to where every kill has arrived; None if the kernel does not count."""
+    def checkpoint(self) -> Checkpoint | None:
+        """Return up to where every kill has been delivered; None if the kernel does not count."""
         if self.base is None or self._host.boot_id is None:
             return None
-        return State(self._host.boot_id, self._ledger.complete(), rfc3339(time.time_ns()))
+        return Checkpoint(self._host.boot_id, self._ledger.complete(), self._now())
 
     def next_due(self) -> int | None:
-        """Return when to look next (CLOCK_MONOTONIC ns); None while nothing dies."""
-        return self._due
+        """Return when to check next (CLOCK_MONOTONIC ns); None while nothing dies."""
+        return None if self._phase is Phase.IDLE else self._due
 
-    def _wake(self) -> None:
-        if self._due is None:
-            self._due = time.monotonic_ns() + EVERY_NS
+    def read_counters(self) -> CounterReading | None:
+        """Read both counters at one moment; None if the kernel does not count.
 
-    def read(self) -> Reading | None:
-        """Read both counters at one moment; None if the kernel has none. What the source has by then is to be taken."""
+        What the source has delivered up to that moment is to be taken from it before `reconcile` is called.
+        """
         reading = None
         for _ in range(ATTEMPTS):
-            source, kernel = self._counted(), oom_kills(self._proc)
+            source, kernel = self._kill_count(), read_kill_count(self._proc)
             if kernel is None:
                 return None
             if reading and (reading.kernel, reading.source) == (kernel, source):
-                return Reading(kernel, source, steady=True)
-            reading = Reading(kernel, source, steady=False)
-            time.sleep(BETWEEN_S)
+                return CounterReading(kernel, source, steady=True)
+            reading = CounterReading(kernel, source, steady=False)
+            self._clock.sleep(RETRY_S)
         return reading
 
-    def look(self, reading: Reading, *, final: bool = False) -> Iterator[Line]:
-        """Compare; yield what is made up for and what is lost.
+    def reconcile(self, reading: CounterReading | None, *, final: bool = False) -> Iterator[Record]:
+        """Compare; yield the kills backfilled from the kernel log, and what is lost. Without a reading: check later.
 
-        What is missing is looked for in the kernel log at once, for that forgets; and again before it is given up, at a
-        calm moment or if it is the last one.
+        The log is searched as soon as a kill is missing, for it is overwritten; and once more before kills are reported
+        as lost, which waits for a pause between kills unless this is the final check.
         """
-        if reading.steady:  # what the probes have missed is behind us
+        if reading is None:
+            self._due = self._clock.monotonic_ns() + CHECK_INTERVAL_NS
+            return
+        if reading.steady:  # kills that the probes missed do not shift the ordinals of later ones
             self.base = reading.kernel - reading.source
-        calm, self._before = reading.kernel == self._before, reading.kernel
-        self._due = None if calm else time.monotonic_ns() + EVERY_NS
-        self._looks = self._looks + 1 if self._ledger.missing(reading.kernel) else 0
-        if not self._looks or calm or final or self._looks > MOST_LOOKS:
-            yield from self._settle(reading.kernel)
-        elif self._looks == 1:
-            yield from self._made_up(reading.kernel)
+        pause = reading.kernel == self._last_kernel_count
+        self._last_kernel_count = reading.kernel
+        complete = not self._ledger.missing(reading.kernel)
+        if complete or pause or final or self._deferred_checks >= MAX_DEFERRED_CHECKS:
+            self._enter(Phase.IDLE if pause else Phase.PENDING)
+            yield from self._close(reading.kernel)
+        elif self._phase is Phase.DEFERRED:
+            self._enter(Phase.DEFERRED)
+        else:
+            self._enter(Phase.DEFERRED)
+            yield from self._backfill(reading.kernel)
 
-    def earlier(self) -> Iterator[Line]:
-        """Yield what has died between an earlier run and this one."""
+    def catch_up(self) -> Iterator[Record]:
+        """Yield what has died between the checkpoint of an earlier run and the start of this one."""
         if self.base is not None:
-            yield from self._settle(self.base)
+            yield from self._close(self.base)
 
-    def _settle(self, until: int) -> list[Line]:
-        """Close the books; return what is made up for and what is lost."""
-        lines: list[Line] = [*self._made_up(until)]
-        moment = rfc3339(time.time_ns())
+    def _schedule(self) -> None:
+        if self._phase is Phase.IDLE:
+            self._enter(Phase.PENDING)
+
+    def _enter(self, phase: Phase) -> None:
+        self._deferred_checks = self._deferred_checks + 1 if phase is Phase.DEFERRED else 0
+        self._phase = phase
+        self._due = self._clock.monotonic_ns() + CHECK_INTERVAL_NS
+
+    def _close(self, until: int) -> list[Record]:
+        """Close the ledger; return what was backfilled and what is lost."""
+        records: list[Record] = [*self._backfill(until)]
+        now = self._now()
         if (count := self._ledger.missing(until)) > 0:
-            lines.append(self._lost(until, count, moment))
-        self._ledger.balance(until)
-        self._since = moment
-        self._looks = 0
-        return lines
+            records.append(self._lost(until, count, now))
+        self._ledger.close(until)
+        self._since = now
+        return records
 
-    def _made_up(self, until: int) -> list[OomKill]:
-        """Return the kills that only the kernel log knows, and count them as arrived."""
-        missing, balanced = self._ledger.missing(until), self._ledger.balanced
-        log = this_boot(self._host, self._proc, self._kmsg) if missing > 0 else None
+    def _backfill(self, until: int) -> list[OomKill]:
+        """Return the kills that only the kernel log has, and note them as delivered."""
+        missing, closed = self._ledger.missing(until), self._ledger.closed
+        log = read_boot_log(self._host, self._proc, self._kmsg) if missing > 0 else None
         if log is None:
             return []
-        kills = [kill for kill in log.kills if balanced < (kill.oom.number or 0) <= until]
-        found = self._ledger.unseen(kills, until, whole=log.before <= balanced)[-missing:]
-        for number in log.again:
-            if self._ledger.is_missing(number) and number <= until:
-                self._ledger.arrived(number, None)
-        self._ledger.made_up(kill.process.tid for kill in found)
+        kills = [kill for kill in log.kills if closed < (kill.oom.number or 0) <= until]
+        found = self._ledger.undelivered(kills, until, whole=log.before <= closed)[-missing:]
+        for ordinal in log.repeat_kills:
+            if self._ledger.is_missing(ordinal) and ordinal <= until:
+                self._ledger.record_delivery(ordinal, None)
+        self._ledger.mark_backfilled(kill.process.tid for kill in found)
         return found
 
     def _lost(self, until: int, count: int, to: str) -> OomLost:
@@ -202,7 +204,10 @@ class Books:
             id=f"{(self._host.boot_id or self._host.name or 'host')[:8]}-lost-{until}-{count}",
             observed=to,
             message=f"{kills} of the kernel's OOM killer between {self._since} and {to} could not be seen",
-            source=self._level,
+            fidelity=self._level,
             host=self._host,
             lost=Lost(count=count, from_=self._since, to=to),
         )
+
+    def _now(self) -> str:
+        return rfc3339(self._clock.time_ns())

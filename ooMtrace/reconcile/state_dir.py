@@ -22,7 +22,7 @@ OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 ANOTHER = "choose another --state"
 
 
-class StateFolder:
+class StateDir:
     """Small files in a folder, from construction to `close`; nobody else has it meanwhile. One thread may use it.
 
     The folder is opened once and all names are looked up in it, so that nobody can put another in its place.
@@ -31,7 +31,7 @@ class StateFolder:
         path: The folder. It is made if it is not there; the one above it must be there.
 
     Raises:
-        StateError: It can't be had, others may write to it, or another oomtrace has it.
+        StateError: It cannot be had, others may write to it, or another oomtrace has it.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +48,7 @@ class StateFolder:
             os.close(self._folder)
             raise
 
-    def __enter__(self) -> StateFolder:
+    def __enter__(self) -> StateDir:
         """Nothing is left to do."""
         return self
 
@@ -67,7 +67,7 @@ class StateFolder:
         """Return what a file holds: None if there is none, b"" if it is longer than the limit, and so not of ours.
 
         Raises:
-            StateError: It can't be read, or it is not ours alone.
+            StateError: It cannot be read, or it is not ours alone.
         """
         with _explained(self._path / name, ANOTHER):
             try:
@@ -85,7 +85,7 @@ class StateFolder:
         machine does, its counters and its log are gone with the boot that they would be compared with.
 
         Raises:
-            StateError: It can't be written; the old file is still there.
+            StateError: It cannot be written; the old file is still there.
         """
         new = name + UNFINISHED
         with _explained(self._path / name, f"free space there, or {ANOTHER}"):

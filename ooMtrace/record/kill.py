@@ -16,10 +16,9 @@ from typing import Any, Literal
 from ooMtrace.record.fields import always, expected, optional
 from ooMtrace.record.oom import Oom
 from ooMtrace.record.process import Process
+from ooMtrace.settings import Level
 
 SCHEMA = "oomtrace/1"
-
-Source = Literal["full", "victim", "record", "kmsg"]
 
 WORD = range(-(1 << 63), 1 << 64)
 """Numbers of 64 bits. The kernel has no others, nor could JSON tell them: what was worked out to more is not known."""
@@ -39,8 +38,8 @@ class Namespace:
     """Where the victim lived."""
 
     hostname: str | None = expected("Host name as the process saw it (UTS namespace)")
-    pid: str | None = expected("Inode number of its pid namespace")
-    net: str | None = expected("Inode number of its network namespace")
+    pid_ns: str | None = expected("Inode number of its pid namespace")
+    net_ns: str | None = expected("Inode number of its network namespace")
     addresses: tuple[str, ...] | None = optional("IP addresses there, if that is not the host's own network namespace")
 
 
@@ -105,9 +104,9 @@ class OomKill:
     observed: str = always("When oomtrace saw it, RFC 3339 UTC")
     severity: str = field(default="ERROR", metadata={"doc": "OpenTelemetry's severity text"})
     message: str = always("The line in words, for people")
-    source: Source = always("The level of truth: `full`, `victim` or `record`; `kmsg`: read from a kernel log")
+    fidelity: Level = always("Level of detail that its source offers; `log`: read from a kernel log")
     derived: tuple[str, ...] = field(
-        default=(), metadata={"doc": "Facts that were worked out, because this level can't read the kernel's decision"}
+        default=(), metadata={"doc": "Facts that were worked out, because this level cannot read the kernel's decision"}
     )
     missing: tuple[str, ...] = field(default=(), metadata={"doc": "Facts that could not be had"})
     truncated: tuple[str, ...] | None = optional("Facts cut short or left out: they were too long for a line")
@@ -145,12 +144,12 @@ class OomLost:
     observed: str = always("When oomtrace noticed it, RFC 3339 UTC")
     severity: str = field(default="WARN", metadata={"doc": "OpenTelemetry's severity text"})
     message: str = always("The line in words, for people")
-    source: Source = always("The level of truth that was traced at")
+    fidelity: Level = always("Level of the running tracer")
     host: Host = always("The machine")
     lost: Lost = always("What is missing")
 
 
-Line = OomKill | OomLost
+Record = OomKill | OomLost
 """What a line may be."""
 
 
@@ -164,7 +163,7 @@ def is_known(value: Any) -> bool:  # noqa: ANN401 (any fact)
     return value is not None and (not isinstance(value, int) or value in WORD)
 
 
-def missing(kill: OomKill) -> Iterator[str]:
+def missing_facts(kill: OomKill) -> Iterator[str]:
     """Yield the dotted names of facts that a kill has, but that are not there."""
     yield from _missing(kill, "")
     if kill.oom.scope == "memcg" and kill.oom.memcg is None:

@@ -19,14 +19,15 @@ REASONS = {
 }
 
 
-def who(process: Process) -> str:
+def describe_process(process: Process) -> str:
     """Name a process."""
     return f"{process.comm or 'a process'} (pid {process.pid or process.tid})"
 
 
-def killed(process: Process, oom: Oom) -> str:
+def describe_kill(process: Process, oom: Oom) -> str:
     """Say who was killed, how and why."""
-    return f"{who(process)} was killed by the kernel's OOM killer{HOW.get(oom.verdict or '', '')}: {_reason(oom)}"
+    how = HOW.get(oom.verdict or "", "")
+    return f"{describe_process(process)} was killed by the kernel's OOM killer{how}: {_reason(oom)}"
 
 
 def _reason(oom: Oom) -> str:

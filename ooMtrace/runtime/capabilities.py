@@ -68,7 +68,7 @@ def has_bpf() -> bool:
     return _prctl(PR_CAPBSET_READ, Capability.BPF) >= 0
 
 
-def keep_only(kept: frozenset[Capability], warn: Callable[[str], None]) -> None:
+def drop_all_but(kept: frozenset[Capability], warn: Callable[[str], None]) -> None:
     """Give up all other capabilities for good, in this thread and all that it starts; those of newer kernels, too.
 
     Where the kernel refuses we go on as we are, and say so.

@@ -9,7 +9,7 @@ from pathlib import Path
 from ooMtrace.record import Host
 
 
-def host(proc: Path = Path("/proc")) -> Host:
+def read_host(proc: Path = Path("/proc")) -> Host:
     """Read name, boot id and kernel of the machine."""
     uname = os.uname()
     try:

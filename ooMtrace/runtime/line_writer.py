@@ -1,111 +1,103 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where lines go out, and where it is kept in mind what has gone out."""
+"""From records to lines in the output queue, and the checkpoint that follows them."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable
+from dataclasses import replace
 
+from ooMtrace.kernel.clock import Clock
 from ooMtrace.output.encode import encode
 from ooMtrace.output.outbox import Outbox
-from ooMtrace.reconcile.checkpoint import State, parse
-from ooMtrace.reconcile.state_dir import StateFolder
-from ooMtrace.record import Line
+from ooMtrace.reconcile.checkpoint import CheckpointStore
+from ooMtrace.record import OomKill, Record
 from ooMtrace.runtime.pipeline import Tracer
 
-PATIENCE_S = 5
-"""For who reads our output, when we end."""
-
-STATE = "settled"
-"""The file in the state folder."""
+DRAIN_S = 5
+"""How long the reader of the output has, at the end, to take what is left."""
 
 
-class Kept:
-    """What the run before has left, and what this one leaves; without a folder nothing."""
+class LineWriter:
+    """Writes lines as far as the output takes them.
 
-    def __init__(self, folder: StateFolder | None, say: Callable[[str], None]) -> None:
-        self._folder = folder
-        text = folder.read(STATE) if folder else None
-        self.state = None if text is None else parse(text)
-        if text is not None and self.state is None:
-            say("what an earlier run has left is damaged; kills since then can't be told: see `oomtrace logs`")
-
-    def keep(self, state: State | None) -> None:
-        """Write it down, if it is news."""
-        if self._folder is None or state is None:
-            return
-        if self.state is None or (state.boot_id, state.oom_kill) != (self.state.boot_id, self.state.oom_kill):
-            self._folder.write(STATE, state.dump())
-            self.state = state
-
-
-@contextmanager
-def kept(path: Path | None, say: Callable[[str], None]) -> Iterator[Kept]:
-    """Have the state folder for us alone."""
-    if path is None:
-        yield Kept(None, say)
-        return
-    with StateFolder(path) as folder:
-        yield Kept(folder, say)
-
-
-class Desk:
-    """Puts lines out as far as that is possible now.
+    Args:
+        tracer: Where records come from.
+        outbox: Where lines go.
+        store: Where the checkpoint is kept; it never goes beyond what has left the outbox.
+        pretty: Whether a line is indented, for people.
+        clock: Decides how long `pump` may wait.
 
     Attributes:
-        refused: How many lines found no room, and are neither made up for nor announced yet.
+        dropped: How many records found no room in the outbox, and are neither backfilled nor announced yet.
     """
 
-    def __init__(self, tracer: Tracer, outbox: Outbox, memory: Kept, *, pretty: bool) -> None:
+    def __init__(
+        self, tracer: Tracer, outbox: Outbox, store: CheckpointStore, *, pretty: bool, clock: Clock = time
+    ) -> None:
         self._tracer = tracer
         self._outbox = outbox
-        self._memory = memory
+        self._store = store
         self._pretty = pretty
-        self.refused = 0
+        self._clock = clock
+        self._seq = 0
+        self._announced_losses = 0
+        self.dropped = 0
 
-    def work(self) -> None:
-        """Put out what there is to tell, and look whether that is all."""
+    def pump(self) -> None:
+        """Write what has arrived, and reconcile if that is due."""
         self._outbox.flush()
-        if self._look_is_due():
-            self.refused = 0
-            self.write(self._tracer.look())
+        if self._is_reconcile_due():
+            self.dropped = 0
+            self.write(self._tracer.reconcile())
         else:
-            self.write(self._tracer.kills())
+            self.write(self._tracer.records())
 
-    def write(self, lines: Iterable[Line]) -> None:
-        """Put these lines out; those that find no room are missing, and will be said to be."""
-        for line in lines:
-            if not self._outbox.put(encode(line, pretty=self._pretty)):
-                self.refused += 1
-                self._tracer.refused(line)
+    def write(self, records: Iterable[Record]) -> None:
+        """Write these records; one that finds no room is dropped, and so pending again."""
+        for record in records:
+            self._offer(record)
             self._outbox.flush()
-        self._keep()
+        self._save_checkpoint()
 
     def finish(self) -> None:
-        """Put out all that is left; what nobody takes for a while stays."""
-        self.write(self._tracer.rest())
-        self._outbox.drain(PATIENCE_S)
+        """Write all that is left; what the reader does not take in time stays in the outbox."""
+        self.write(self._tracer.drain())
+        self._outbox.drain(DRAIN_S)
         if self._outbox.empty:
-            self.refused = 0
-            self.write(self._tracer.look(final=True))
-            self._outbox.drain(PATIENCE_S)
-            self._keep()
+            self.dropped = 0
+            self.write(self._tracer.reconcile(final=True))
+            self._outbox.drain(DRAIN_S)
+            self._save_checkpoint()
 
     def timeout_ms(self) -> int | None:
-        """Return how long `work` may wait at most; None: for ever."""
-        look = self._tracer.look_due() if self._outbox.empty else None
-        waits = [-(-(one - time.monotonic_ns()) // 1_000_000) for one in (self._tracer.due(), look) if one is not None]
+        """Return how long `pump` may be left uncalled at most; None: until something arrives."""
+        due = (self._tracer.next_due(), self._tracer.reconcile_due() if self._outbox.empty else None)
+        now = self._clock.monotonic_ns()
+        waits = [-(-(one - now) // 1_000_000) for one in due if one is not None]
         if (retry := self._outbox.retry_ms()) is not None:
             waits.append(retry)
         return max(0, min(waits)) if waits else None
 
-    def _look_is_due(self) -> bool:
-        """Say whether to look what is missing: as long as nothing goes out there is no use in finding more."""
-        due = self._tracer.look_due()
-        return due is not None and self._outbox.empty and due <= time.monotonic_ns()
+    def _offer(self, record: Record) -> None:
+        """Number a record and put its line out. What the outbox does not take uses up neither number nor loss."""
+        losses = self._tracer.lost_records()
+        numbered = replace(record, seq=self._seq + 1)
+        if isinstance(numbered, OomKill):
+            numbered = replace(numbered, dropped_before=losses - self._announced_losses or None)
+        if not self._outbox.put(encode(numbered, pretty=self._pretty)):
+            self.dropped += 1
+            self._tracer.mark_dropped(record)
+            return
+        self._seq += 1
+        if isinstance(numbered, OomKill):
+            self._announced_losses = losses
 
-    def _keep(self) -> None:
+    def _is_reconcile_due(self) -> bool:
+        """Say whether to look for missing kills: while the output takes nothing, finding more is of no use."""
+        due = self._tracer.reconcile_due()
+        return due is not None and self._outbox.empty and due <= self._clock.monotonic_ns()
+
+    def _save_checkpoint(self) -> None:
         if self._outbox.empty:
-            self._memory.keep(self._tracer.settled())
+            self._store.save(self._tracer.checkpoint())

@@ -1,172 +1,96 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The way of the data, in one place: source -> enrich -> number, and the books beside it."""
+"""The data's way in one place: source -> enrich, with the reconciler beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
-from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.jobs.match import job
-from ooMtrace.enrich.netns_addresses import network
-from ooMtrace.enrich.proc_cmdline import command
-from ooMtrace.enrich.proc_status import process
-from ooMtrace.enrich.redact import privacy
-from ooMtrace.enrich.services import service
-from ooMtrace.enrich.user import user_name
-from ooMtrace.errors import ProbeError
-from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.plan import Plan
-from ooMtrace.kmsg.device import KMSG, KernelLog
-from ooMtrace.probe.loader import Probe
-from ooMtrace.reconcile.checkpoint import State
-from ooMtrace.reconcile.reconciler import Books
-from ooMtrace.record import Host, Line, OomKill, missing
-from ooMtrace.runtime.host import host
+from ooMtrace.reconcile.checkpoint import Checkpoint
+from ooMtrace.reconcile.reconciler import Reconciler
+from ooMtrace.record import OomKill, Record, missing_facts
 from ooMtrace.sources.base import Source
-from ooMtrace.sources.kmsg_source import Logged
-from ooMtrace.sources.probe_source import Traced
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What is told of a kill.
-
-    Attributes:
-        dying: Whether processes that were already dying are reported, too.
-        lifecycle: Whether the ends of victims are reported, too.
-        environment: Names of the environment variables that may be told.
-        command: Whether titles and arguments are told.
-        network: Whether the addresses of the victim's network namespace are looked up.
-        services: Names of ports, before all others.
-        patience: How many times as long as usual a line waits for what belongs to it.
-        since: What an earlier run has settled.
-        host_pids: Whether /proc lists processes by the host's numbers.
-    """
-
-    dying: bool = False
-    lifecycle: bool = False
-    environment: tuple[str, ...] = ()
-    command: bool = True
-    network: bool = True
-    services: Mapping[int, str] = field(default_factory=dict)
-    patience: float = 1.0
-    since: State | None = None
-    host_pids: bool = True
-
-
-def enrichers(settings: Settings) -> tuple[Enricher, ...]:
-    """Return what user space adds, in this order: nothing that privacy has not seen may follow from a command.
-
-    Where /proc has other numbers than the host's, a look at a victim's would tell of a stranger.
-    """
-    looked_up = (network(search=settings.host_pids),) if settings.network else ()
-    return (
-        *((process(),) if settings.host_pids else ()),
-        user_name(),
-        *((command(),) if settings.host_pids else ()),
-        service(settings.services),
-        privacy(command=settings.command),
-        job(),
-        *looked_up,
-    )
-
-
-def source(plan: Plan, features: Features, machine: Host, warn: Callable[[str], None], settings: Settings) -> Source:
-    """Begin to listen.
-
-    Raises:
-        CannotTraceError: BCC is not there.
-        ProbeError: The kernel refused.
-    """
-    if plan.level == "kmsg":
-        try:
-            return Logged(KernelLog(at_end=True), machine, settings.patience)
-        except OSError as error:
-            raise ProbeError(f"{KMSG}: {error.strerror}", "run it as root: sudo oomtrace") from error
-    assembler = Assembler(
-        machine,
-        features.symbols,
-        plan.level,  # type: ignore[arg-type]
-        dying=settings.dying,
-        exits=settings.lifecycle,
-        environment=settings.environment,
-        patience=settings.patience,
-    )
-    return Traced(Probe(plan, features.release), assembler, warn)
 
 
 class Tracer:
-    """Kills as they happen, from construction to `close`.
+    """Complete records of kills as they happen, until `close`.
 
     Args:
-        plan: What to attach.
-        features: The kernel that the plan was made for.
-        warn: Takes one line about something that went wrong without being the end.
-        settings: What is told.
-
-    Raises:
-        CannotTraceError: BCC is not there.
-        ProbeError: The kernel refused.
+        source: Open; closed with this.
+        reconciler: Counts what the source delivers.
+        enrichers: Applied in this order to what the source delivers.
+        backfill_enrichers: The same for what the reconciler reads from the kernel log.
     """
 
-    def __init__(self, plan: Plan, features: Features, warn: Callable[[str], None], settings: Settings) -> None:
-        machine = host()
-        self._source = source(plan, features, machine, warn, settings)
-        self._books = Books(self._source.counted, machine, plan.level, settings.since)  # type: ignore[arg-type]
-        self._enrichers = enrichers(settings)
-        self._made_up = (user_name(),)
-        self._seq = 0
-        self.fds = self._source.fds
-        self.close = self._source.close
-        self.refused = self._books.refused
-        self.look_due = self._books.next_due
+    def __init__(
+        self,
+        source: Source,
+        reconciler: Reconciler,
+        enrichers: Iterable[Enricher] = (),
+        backfill_enrichers: Iterable[Enricher] = (),
+    ) -> None:
+        self._source = source
+        self._reconciler = reconciler
+        self._enrichers = tuple(enrichers)
+        self._backfill_enrichers = tuple(backfill_enrichers)
 
-    def due(self) -> int | None:
-        """Return when `kills` has something at the latest (CLOCK_MONOTONIC ns); None: not before the next record."""
+    def fds(self) -> list[int]:
+        """Return the file descriptors that become readable when something dies."""
+        return self._source.fds()
+
+    def next_due(self) -> int | None:
+        """Return when `records` has something at the latest (CLOCK_MONOTONIC ns); None: not before the next event."""
         return self._source.next_due()
 
-    def kills(self) -> Iterator[Line]:
+    def reconcile_due(self) -> int | None:
+        """Return when to call `reconcile` (CLOCK_MONOTONIC ns); None while nothing dies."""
+        return self._reconciler.next_due()
+
+    def records(self) -> Iterator[Record]:
         """Yield what has arrived, without waiting."""
-        yield from self._finished(self._source.kills(self._books), self._enrichers)
+        yield from _enriched(self._source.kills(self._reconciler), self._enrichers)
 
-    def rest(self) -> Iterator[Line]:
+    def drain(self) -> Iterator[Record]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
-        yield from self._finished(self._source.rest(self._books), self._enrichers)
+        yield from _enriched(self._source.drain(self._reconciler), self._enrichers)
 
-    def earlier(self) -> Iterator[Line]:
-        """Yield the kills since the earlier run."""
-        yield from self._finished(self._books.earlier(), self._made_up)
+    def catch_up(self) -> Iterator[Record]:
+        """Yield the kills since the checkpoint of an earlier run."""
+        yield from _enriched(self._reconciler.catch_up(), self._backfill_enrichers)
 
-    def look(self, *, final: bool = False) -> Iterator[Line]:
-        """Hold what has arrived against the kernel's counter; yield what is made up for and what is lost.
+    def reconcile(self, *, final: bool = False) -> Iterator[Record]:
+        """Yield what has arrived, then compare with the kernel's counter: what is backfilled, and what is lost.
 
-        A difference may wait for a calmer moment, but not if this is the `final` look.
+        A difference may wait for a pause between kills, but not at the `final` check.
         """
-        reading = self._books.read()
-        yield from self.rest() if final else self.kills()
-        if reading:
-            yield from self._finished(self._books.look(reading, final=final), self._made_up)
+        reading = self._reconciler.read_counters()  # first: what is counted by then is taken from the source
+        yield from self.drain() if final else self.records()
+        yield from _enriched(self._reconciler.reconcile(reading, final=final), self._backfill_enrichers)
 
-    def settled(self) -> State | None:
-        """Return up to where all is told; None if that can't be said now."""
-        return self._books.settled() if self._source.next_due() is None else None
+    def mark_dropped(self, record: Record) -> None:
+        """Note that the output had no room for a record: its kill is pending again."""
+        self._reconciler.mark_dropped(record)
 
-    def _finished(self, lines: Iterable[Line], enrichers: Iterable[Enricher]) -> Iterator[Line]:
-        for line in lines:
-            self._seq += 1
-            if isinstance(line, OomKill):
-                yield self._complete(line, enrichers)
-            else:
-                yield replace(line, seq=self._seq)
+    def lost_records(self) -> int:
+        """Return how many records were lost between the kernel and us since the start."""
+        return self._source.lost_records()
 
-    def _complete(self, kill: OomKill, enrichers: Iterable[Enricher]) -> OomKill:
-        for enrich in enrichers:
-            kill = enrich(kill)
-        return replace(
-            kill,
-            seq=self._seq,
-            missing=tuple(missing(kill)) + kill.missing,
-            dropped_before=self._source.take_lost() or None,
-        )
+    def checkpoint(self) -> Checkpoint | None:
+        """Return up to where every kill has been delivered; None if that cannot be said now."""
+        return self._reconciler.checkpoint() if self._source.next_due() is None else None
+
+    def close(self) -> None:
+        """Detach."""
+        self._source.close()
+
+
+def _enriched(records: Iterable[Record], enrichers: tuple[Enricher, ...]) -> Iterator[Record]:
+    for record in records:
+        yield _complete(record, enrichers) if isinstance(record, OomKill) else record
+
+
+def _complete(kill: OomKill, enrichers: tuple[Enricher, ...]) -> OomKill:
+    for enrich in enrichers:
+        kill = enrich(kill)
+    return replace(kill, missing=(*missing_facts(kill), *kill.missing))

@@ -13,7 +13,7 @@ from types import FrameType, TracebackType
 STOP = (signal.SIGINT, signal.SIGTERM)
 
 
-class Waiter:
+class Poller:
     """Sleeps without any wake-up while nothing happens. Use it as a context manager in the main thread.
 
     Args:
@@ -27,7 +27,7 @@ class Waiter:
 
     def __init__(self, fds: Callable[[], Iterable[int]], output: int | None = None) -> None:
         self.stopped = False
-        self.unread = False
+        self.reader_gone = False
         self._fds = fds
         self._watched: set[int] = set()
         self._output = output
@@ -36,7 +36,7 @@ class Waiter:
         if output is not None:
             self._poll.register(output, 0)  # a pipe without a reader reports POLLERR unasked
 
-    def __enter__(self) -> Waiter:
+    def __enter__(self) -> Poller:
         """Take over the signals."""
         self._wakeup, self._written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._poll.register(self._wakeup, select.POLLIN)
@@ -75,7 +75,7 @@ class Waiter:
             if fd == self._wakeup:
                 os.read(fd, 4096)
             elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
-                self.unread = True
+                self.reader_gone = True
             elif fd in self._watched and events & ~select.POLLIN:  # of a CPU that has gone: it would wake us for ever
                 self._poll.unregister(fd)
         if blocked == self._output and blocked is not None:

@@ -16,7 +16,7 @@ SAFE_ADJ, NEVER_ADJ = -900, -1000
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # include/uapi/asm-generic/mman.h; the last since Linux 4.4
 
 
-def spare_us(warn: Callable[[str], None], proc: Path = Path("/proc")) -> None:
+def lower_oom_score(warn: Callable[[str], None], proc: Path = Path("/proc")) -> None:
     """Ask the OOM killer to spare us; warn if it may still take us, for to ask takes CAP_SYS_RESOURCE."""
     path = proc / "self/oom_score_adj"
     try:
@@ -27,14 +27,14 @@ def spare_us(warn: Callable[[str], None], proc: Path = Path("/proc")) -> None:
         warn(f"the OOM killer may take oomtrace, too (oom_score_adj: {error.strerror}); {how}")
 
 
-def stay_resident(warn: Callable[[str], None]) -> None:
+def lock_memory(warn: Callable[[str], None]) -> None:
     """Keep in memory what is there and what will be, so that we need not wait for a disk that all others wait for.
 
     It loads nothing. And it is all or nothing, for below a limit we could not grow any more.
     """
     unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     if not (unlimited or Capability.IPC_LOCK in effective()):
-        warn("it may be slow when memory is short, for it can't lock its own; give it CAP_IPC_LOCK")
+        warn("it may be slow when memory is short, for it cannot lock its own; give it CAP_IPC_LOCK")
     elif ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT):
         warn(f"it may be slow when memory is short (mlockall: {os.strerror(ctypes.get_errno())})")
     else:

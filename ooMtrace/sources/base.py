@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What kills come from, whatever it is: the probes (traced.py) or the kernel log (logged.py)."""
+"""What a source of kills offers, whichever it is: the probes (probe_source.py) or the kernel log (kmsg_source.py)."""
 
 from __future__ import annotations
 
@@ -9,39 +9,39 @@ from typing import Protocol
 from ooMtrace.record import OomKill
 
 
-class Arrivals(Protocol):
-    """Keeps account of the kills that have arrived.
+class DeliveryLog(Protocol):
+    """Keeps account of the kills that a source has delivered.
 
     Attributes:
-        base: How many kills the kernel had counted when the source began; None: it does not count.
+        base: The kernel's count of kills when the source began; None: the kernel does not count.
     """
 
     base: int | None
 
-    def arrived(self, counted: int, tid: int | None) -> None:
-        """Note the how-manieth kill since the source began; without a thread if it has no line of its own."""
+    def record_delivery(self, nth: int, tid: int | None) -> None:
+        """Note the nth kill since the source began; `tid` is None for a kill without a line of its own."""
 
 
 class Source(Protocol):
-    """Tells of kills as they happen."""
+    """Delivers kills as they happen."""
 
     def fds(self) -> list[int]:
         """Return the file descriptors that become readable when something dies."""
 
     def next_due(self) -> int | None:
-        """Return when a line has waited long enough (CLOCK_MONOTONIC ns); None if none waits."""
+        """Return when a kill has waited long enough (CLOCK_MONOTONIC ns); None if none waits."""
 
-    def kills(self, arrivals: Arrivals) -> Iterator[OomKill]:
+    def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         """Yield what is ready, without waiting."""
 
-    def rest(self, arrivals: Arrivals) -> Iterator[OomKill]:
+    def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
 
-    def counted(self) -> int:
+    def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the source began, as far as can be seen here."""
 
-    def take_lost(self) -> int:
-        """Return how many records were lost since the last call."""
+    def lost_records(self) -> int:
+        """Return how many records were lost since the source began: the buffer was full or the log overwritten."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Detach; nothing can be read afterwards."""

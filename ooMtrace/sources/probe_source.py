@@ -8,69 +8,90 @@ from dataclasses import replace
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.events import Again, Kind, Piece, Record, Sighting
-from ooMtrace.kernel.snapshot import now
+from ooMtrace.events import Kind, LinePart, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.kernel.snapshot import HostSnapshot, take_snapshot
 from ooMtrace.probe.decode import decode
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
-from ooMtrace.sources.base import Arrivals
+from ooMtrace.sources.base import DeliveryLog
+
+END_OF_TIME = 1 << 63
 
 
-class Traced:
-    """A source: the probes, attached, and what is made of their records.
+class ProbeSource:
+    """A source: the attached probes, and an assembler for their events.
 
     Args:
         probe: Attached; closed with this.
         assembler: Fresh.
         warn: Takes one line about something that went wrong without being the end.
+        take_snapshot: Returns the host's clocks and sizes.
     """
 
-    def __init__(self, probe: Probe, assembler: Assembler, warn: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        probe: Probe,
+        assembler: Assembler,
+        warn: Callable[[str], None],
+        take_snapshot: Callable[[], HostSnapshot] = take_snapshot,
+    ) -> None:
         self._probe = probe
         self._assembler = assembler
         self._warn = warn
-        self._lost = 0
-        self.fds = probe.fds
-        self.next_due = assembler.next_due
-        self.counted = probe.counted
-        self.close = probe.close
+        self._take_snapshot = take_snapshot
+        self._undecodable = 0
 
-    def kills(self, arrivals: Arrivals) -> Iterator[OomKill]:
+    def fds(self) -> list[int]:
+        """Return the file descriptors of the perf buffers."""
+        return self._probe.fds()
+
+    def next_due(self) -> int | None:
+        """Return when a kill has waited long enough (CLOCK_MONOTONIC ns); None if none waits."""
+        return self._assembler.next_due()
+
+    def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         """Yield what is ready, without waiting."""
         records = self._probe.read()
         if records:  # what was written to one CPU's buffer before may have been passed over
             records += self._probe.read()
-        moment = now()  # not before: nothing is seen before it was
-        for seen in sorted(self._decoded(records), key=lambda seen: seen.ktime):
-            if isinstance(seen, Again):
-                arrivals.arrived(seen.counted, None)
+        snapshot = self._take_snapshot()  # after the last read: `observed` is never before `time`
+        for event in sorted(self._decoded(records), key=lambda event: event.ktime):
+            if isinstance(event, RepeatKill):
+                delivery_log.record_delivery(event.counted, None)
             else:
-                yield from self._assembler.add(_numbered(seen, arrivals), moment)
-        yield from self._assembler.due(moment.monotonic)
+                yield from self._assembler.add(_with_ordinal(event, delivery_log), snapshot)
+        yield from self._assembler.due(snapshot.monotonic)
 
-    def rest(self, arrivals: Arrivals) -> Iterator[OomKill]:
+    def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         """Yield all that has arrived and all that still waits."""
-        yield from self.kills(arrivals)
-        yield from self._assembler.due(1 << 63)
+        yield from self.kills(delivery_log)
+        yield from self._assembler.due(END_OF_TIME)
 
-    def take_lost(self) -> int:
-        """Return how many records were lost since the last call."""
-        lost, self._lost = self._lost + self._probe.take_lost(), 0
-        return lost
+    def kill_count(self) -> int:
+        """Return how many kills the kernel has counted since the probes were attached."""
+        return self._probe.kill_count()
 
-    def _decoded(self, records: Iterable[bytes]) -> Iterator[Record]:
+    def lost_records(self) -> int:
+        """Return how many records found the buffer full, or could not be decoded."""
+        return self._probe.lost_records() + self._undecodable
+
+    def close(self) -> None:
+        """Detach the probes."""
+        self._probe.close()
+
+    def _decoded(self, records: Iterable[bytes]) -> Iterator[ProbeEvent]:
         for record in records:
             try:
                 yield decode(record)
             except DecodeError as error:
-                self._lost += 1
+                self._undecodable += 1
                 self._warn(str(error))
 
 
-def _numbered(seen: Piece, arrivals: Arrivals) -> Piece:
-    """Note a kill's arrival, and turn its number since the start into the kernel's."""
-    if not isinstance(seen, Sighting) or seen.counted is None:
-        return seen
-    if seen.kind is Kind.KILLED:
-        arrivals.arrived(seen.counted, seen.victim.task.tid)
-    return replace(seen, counted=None if arrivals.base is None else arrivals.base + seen.counted)
+def _with_ordinal(event: LinePart, delivery_log: DeliveryLog) -> LinePart:
+    """Note the delivery of a kill, and turn its count since the start into the kernel's ordinal."""
+    if not isinstance(event, VictimEvent) or event.counted is None:
+        return event
+    if event.kind is Kind.KILLED:
+        delivery_log.record_delivery(event.counted, event.victim.task.tid)
+    return replace(event, counted=None if delivery_log.base is None else delivery_log.base + event.counted)

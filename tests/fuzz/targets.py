@@ -21,26 +21,26 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.enrich.jobs.match import job
-from ooMtrace.enrich.proc_cmdline import command as proc_command
-from ooMtrace.enrich.proc_status import process
-from ooMtrace.enrich.redact import privacy
-from ooMtrace.enrich.services import service
+from ooMtrace.enrich.jobs.match import add_job
+from ooMtrace.enrich.proc_cmdline import add_proc_cmdline as proc_command
+from ooMtrace.enrich.proc_status import add_proc_status
+from ooMtrace.enrich.redact import redact
+from ooMtrace.enrich.services import add_services
 from ooMtrace.errors import BtfError, DecodeError
 from ooMtrace.kernel.btf import Btf
-from ooMtrace.kernel.cmdline import command, environment
-from ooMtrace.kernel.offsets import NAMES, layout
-from ooMtrace.kernel.snapshot import Now
+from ooMtrace.kernel.cmdline import parse_cmdline, parse_environment
+from ooMtrace.kernel.offsets import NAMES, find_offsets
+from ooMtrace.kernel.snapshot import HostSnapshot
 from ooMtrace.kmsg.formats import formats
 from ooMtrace.kmsg.scanner import kills
-from ooMtrace.kmsg.to_record import Origin, numbered
+from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import LINE_LIMIT, encode
 from ooMtrace.probe.decode import decode
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())
 SYMBOLS = {name: (start, end) for name, (start, end) in KERNEL["symbols"].items()}
-NOW = Now(**KERNEL["now"])
+NOW = HostSnapshot(**KERNEL["now"])
 HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", kernel=KERNEL["release"])
 ORIGIN = Origin("2026-11-24T04:00:00.000000Z")
 LATEST = datetime(2026, 11, 24, 4, tzinfo=timezone.utc)
@@ -48,7 +48,7 @@ KILL = record.OomKill(
     id="vm-1",
     observed=ORIGIN.observed,
     message="",
-    source="record",
+    fidelity="minimal",
     host=HOST,
     oom=record.Oom(incident="vm-1"),
     process=record.Process(tid=7),
@@ -62,7 +62,7 @@ UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 def check(kill: record.OomKill) -> None:
     """Encode a kill: one line of JSON in UTF-8, short enough, without a byte that a terminal or a reader obeys."""
-    line = encode(numbered(kill, 1))
+    line = encode(with_seq(kill, 1))
     text = line.decode()
     assert len(line) <= LINE_LIMIT, f"{len(line)} bytes"
     assert text.endswith("}\n")
@@ -108,15 +108,18 @@ def proc(data: bytes) -> None:
     """Any status, cgroup, cmdline and comm of a process."""
     parts = data.split(CUT)
     tree: Any = Tree(dict(zip(("status", "cgroup", "cmdline", "comm"), parts, strict=False)))
-    found = proc_command(tree)(process(tree)(KILL))
+    found = proc_command(tree)(add_proc_status(tree)(KILL))
     if found is not KILL:
-        check(job()(privacy()(found)))
+        check(add_job()(redact()(found)))
 
 
 def cmdline(data: bytes) -> None:
     """Any memory of a process, from its arguments on."""
     size, end = struct.unpack("<HB", data[:3].ljust(3, b"\0"))
-    for text in (*command(data[3:], size, end or None)[:2], *environment(data[3:], ("QUEUE", "C*_?")).items()):
+    for text in (
+        *parse_cmdline(data[3:], size, end or None)[:2],
+        *parse_environment(data[3:], ("QUEUE", "C*_?")).items(),
+    ):
         assert text is None or "\0" not in "".join(text).encode().decode()
 
 
@@ -125,7 +128,7 @@ def commands(data: bytes) -> None:
     header, *parts = data.split(CUT)
     memory, behind, comm, cgroup, socket = (*parts, *[b""] * 5)[:5]
     size, end = struct.unpack("<HB", header[:3].ljust(3, b"\0"))
-    said = command(memory, size, end or None)
+    said = parse_cmdline(memory, size, end or None)
     name, path, address = (one.decode("utf-8", "backslashreplace") for one in (comm, cgroup, socket))
     ends = record.Endpoint(address=address)
     told = replace(
@@ -137,19 +140,19 @@ def commands(data: bytes) -> None:
             command_args=said.args,
             working_directory=path,
             connections=(record.Connection(fd=3, transport="unix", remote=ends),),
-            environment=environment(behind, ("*",)),
+            environment=parse_environment(behind, ("*",)),
         ),
     )
-    hidden = privacy()(service()(told))
-    assert privacy()(hidden) == hidden
-    check(job()(hidden))
+    hidden = redact()(add_services()(told))
+    assert redact()(hidden) == hidden
+    check(add_job()(hidden))
 
 
 def btf(data: bytes) -> None:
     """Any type information."""
     with suppress(BtfError):
         types = Btf(data, NAMES)
-        layout(types)
+        find_offsets(types)
         for name in ("mark_victim", "signal_generate"):
             types.tracepoint_arguments(name)
         types.function("oom_kill_process")
@@ -167,9 +170,9 @@ def wire(data: bytes) -> None:
     for raw in data.split(CUT):
         with suppress(DecodeError):
             for kill in assembler.add(decode(raw), NOW):
-                check(job()(privacy()(kill)))
+                check(add_job()(redact()(kill)))
     for kill in assembler.due(1 << 64):
-        check(job()(privacy()(kill)))
+        check(add_job()(redact()(kill)))
 
 
 def _logs() -> Iterator[bytes]:

@@ -27,7 +27,7 @@ def obstacle() -> str:
     """
     if os.geteuid() != 0:
         return "making cgroups needs root"
-    done = subprocess.run([COMMAND, "--require", "victim", "doctor"], capture_output=True, text=True, check=False)
+    done = subprocess.run([COMMAND, "--require", "reduced", "doctor"], capture_output=True, text=True, check=False)
     return done.stdout + done.stderr if done.returncode else ""
 
 

@@ -16,7 +16,7 @@ import pytest
 from support.networks import Network, ip
 
 from ooMtrace import record
-from ooMtrace.enrich.netns_addresses import network
+from ooMtrace.enrich.netns_addresses import add_netns_addresses
 
 ADDRESSES = ("198.51.100.2", "198.51.100.3", "2001:db8::2")
 
@@ -51,17 +51,17 @@ def number_of(pid: int) -> int:
 
 def enriched(number: int, pid: int) -> record.OomKill:
     """Enrich a kill of this process in this network namespace."""
-    return network()(
+    return add_netns_addresses()(
         record.OomKill(
             id="1",
             time="2023-11-14T22:13:19.000001Z",
             observed="2023-11-14T22:13:20.000000Z",
             message="sleep was killed",
-            source="full",
+            fidelity="full",
             host=record.Host(name="host", kernel="6.12.0"),
             oom=record.Oom(incident="1"),
             process=record.Process(pid=pid),
-            namespace=record.Namespace(net=str(number)),
+            namespace=record.Namespace(net_ns=str(number)),
         )
     )
 
@@ -159,6 +159,6 @@ def test_the_line_of_a_kill_has_the_addresses_of_the_victims_namespace(tracer, c
     (line,) = tracer.lines_of([running.pid])
 
     validate(line)
-    assert line["namespace"]["net"] == str(namespace.number)
+    assert line["namespace"]["net_ns"] == str(namespace.number)
     assert line["namespace"]["addresses"] == list(ADDRESSES)
     assert "namespace.addresses" not in line["missing"]

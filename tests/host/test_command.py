@@ -43,7 +43,7 @@ def test_demo_ends_with_one_true_line(validate):
     assert line["oom"]["memcg"]["limit"] == 32 << 20
     points = line["oom"]["points"]
     assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
-    assert line["source"] in ("victim", "full")
+    assert line["fidelity"] in ("reduced", "full")
     assert not list(Path("/sys/fs/cgroup").glob("**/oomtrace-demo-*"))
 
 
@@ -174,7 +174,7 @@ def test_without_root_one_line_says_what_to_do():
 )
 def test_without_bcc_one_line_says_what_to_install(tmp_path, content, fact):
     (tmp_path / "bcc.py").write_text(content)
-    done = run(COMMAND, "--require", "record", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    done = run(COMMAND, "--require", "minimal", env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
     assert done.returncode == 77
     assert_one_line(done.stderr)
@@ -204,8 +204,8 @@ def test_broken_type_information_costs_the_levels_that_need_it_and_no_more(tmp_p
 
     lowered = run("unshare", "--mount", "sh", "-c", f"{mount} demo")
     assert lowered.returncode == 0
-    assert json.loads(lowered.stdout)["source"] == "record"
-    assert "level record (no kernel type information" in lowered.stderr
+    assert json.loads(lowered.stdout)["fidelity"] == "minimal"
+    assert "level minimal (no kernel type information" in lowered.stderr
 
 
 def test_a_closed_stdout_is_not_taken_for_a_file_of_ours():
@@ -224,7 +224,7 @@ def test_with_all_standard_files_closed_the_output_is_whole(tmp_path):
 
 
 def test_a_level_that_the_user_forbids_cannot_be_required():
-    done = run(COMMAND, "--level", "record", "--require", "victim")
+    done = run(COMMAND, "--level", "minimal", "--require", "reduced")
 
     assert done.returncode == 77
     assert_one_line(done.stderr)
@@ -237,7 +237,7 @@ def test_doctor_says_what_this_host_can_do():
     assert os.uname().release in done.stdout
     assert "raw_tracepoint:mark_victim" in done.stdout
     report = json.loads(run(COMMAND, "doctor", "--json").stdout)
-    assert report["plan"]["level"] in ("victim", "full")
+    assert report["plan"]["level"] in ("reduced", "full")
     assert report["features"]["release"] == os.uname().release
 
 

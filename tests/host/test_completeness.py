@@ -68,7 +68,7 @@ def test_3000_kills_as_fast_as_they_come_give_3000_lines(tmp_path, program, cgro
     kills, lost = account.check(tracer)
 
     assert lost == 0
-    assert {line["source"] for line in kills} == {"victim"}
+    assert {line["fidelity"] for line in kills} == {"reduced"}
     assert Counter(pids) <= Counter(line["process"]["pid"] for line in kills)
     assert not any("dropped_before" in line for line in kills)
     for line in kills[::50]:
@@ -89,11 +89,11 @@ def test_with_the_reader_stopped_for_5_s_in_the_middle_lines_and_losses_are_all(
         assert resident_kib(tracer.process.pid) - resident < GROWTH_KIB
     kills, lost = account.check(tracer)
 
-    traced = sum(line["source"] == "victim" for line in kills)
+    traced = sum(line["fidelity"] == "reduced" for line in kills)
     assert traced < len(kills) + lost, "nothing was lost: it was not stopped at all"
     print(f"{traced} traced, {len(kills) - traced} made up for from the kernel log, {lost} lost")
     for line in tracer.lines():
-        if line.get("source") == "kmsg" or line["event"] == "oom_lost":
+        if line.get("fidelity") == "log" or line["event"] == "oom_lost":
             validate(line)
 
 
@@ -113,7 +113,7 @@ def test_stopped_for_30_s_it_makes_up_for_what_came_meanwhile(tmp_path, program,
     assert len(set(pids) - told) <= lost
     logged = log.kills()
     for line in kills:
-        if line["source"] == "kmsg" and line["process"]["tid"] in logged:
+        if line["fidelity"] == "log" and line["process"]["tid"] in logged:
             assert line["process"]["memory"]["anon"] == logged[line["process"]["tid"]].anon * 1024
 
 
@@ -137,10 +137,10 @@ def test_killed_and_started_again_it_tells_of_what_it_missed_once(tmp_path, prog
 
     ours = {*seen, *missed, *live, *last}
     lines = [line for line in third.lines() if line["process"]["tid"] in ours]
-    assert [line["source"] for line in lines] == ["victim"] * 2 + ["kmsg"] * 5 + ["victim"] * 4
+    assert [line["fidelity"] for line in lines] == ["reduced"] * 2 + ["log"] * 5 + ["reduced"] * 4
     lines.sort(key=lambda line: line["oom"]["number"])  # one may wait for what it was doing, and come later
     assert [line["process"]["tid"] for line in lines] == [*seen, *missed, *live, *last]
-    assert {line["source"] for line in lines if line["process"]["tid"] in missed} == {"kmsg"}
+    assert {line["fidelity"] for line in lines if line["process"]["tid"] in missed} == {"log"}
     numbers = sorted(line["oom"]["number"] for line in third.lines())
     assert numbers == list(range(numbers[0], numbers[0] + len(numbers)))
     assert not [line for line in third.lines() if line["event"] != "oom_kill"]
@@ -169,7 +169,7 @@ def test_two_at_once_tell_the_same(tmp_path, program, cgroup):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    with RunningTracer(folders[0]) as one, RunningTracer(folders[1], "--level", "record") as two:
+    with RunningTracer(folders[0]) as one, RunningTracer(folders[1], "--level", "minimal") as two:
         pids = storm(program, cgroup(), 50)
         lines = [sorted((line["id"], line["oom"]["number"]) for line in who.lines_of(pids)) for who in (one, two)]
 
@@ -178,13 +178,13 @@ def test_two_at_once_tell_the_same(tmp_path, program, cgroup):
 
 
 def test_the_kernel_log_alone_tells_of_every_kill(tmp_path, program, cgroup, victim, validate):
-    """Level kmsg, beside level victim: the same kills by the same ids, and nothing that contradicts."""
+    """Level kmsg, beside level reduced: the same kills by the same ids, and nothing that contradicts."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
     time.sleep(5.1)  # the kernel prints ten whole reports in five seconds
-    with RunningTracer(folders[0], "--level", "kmsg") as kmsg, RunningTracer(folders[1]) as probes:
-        assert "level kmsg" in kmsg.messages()
+    with RunningTracer(folders[0], "--level", "log") as kmsg, RunningTracer(folders[1]) as probes:
+        assert "level log" in kmsg.messages()
         one = victim("mixed", cgroup(24), uid=1000, adj=100).go()
         one.end()
         pids = [one.pid, *storm(program, cgroup(), 40)]
@@ -194,7 +194,7 @@ def test_the_kernel_log_alone_tells_of_every_kill(tmp_path, program, cgroup, vic
     assert logged.keys() == traced.keys()
     for ident, line in logged.items():
         validate(line)
-        assert line["source"] == "kmsg"
+        assert line["fidelity"] == "log"
         for name in ("anon", "file", "shmem", "page_tables", "total_vm"):
             if name in line["process"]["memory"]:
                 assert line["process"]["memory"][name] == traced[ident]["process"]["memory"][name], name

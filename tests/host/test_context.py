@@ -422,7 +422,7 @@ def test_a_victim_that_sleeps_where_sigkill_does_not_wake_it_has_its_line_at_onc
     assert took < 10
     validate(line)
     unknown = {"process.executable", "process.working_directory", "process.open_files", "process.connections"}
-    assert unknown <= set(line["missing"])  # those can't be read of another process
+    assert unknown <= set(line["missing"])  # those cannot be read of another process
     assert line["process"].get("command_args", seen["command_args"]) == seen["command_args"]
     assert ("process.command_args" in line["missing"]) == ("command_args" not in line["process"])
     validate(gone)

@@ -61,7 +61,7 @@ def test_points_are_those_that_the_kernel_weighed(tracer, cgroup, victim, full_l
     points = line["oom"]["points"]
     adj = 300 * ((24 << 20) // PAGE // 1000)
     # nothing to be exact about where the kernel's own total could not be read
-    assert points.get("exact") is (True if line["source"] == "full" else None)
+    assert points.get("exact") is (True if line["fidelity"] == "full" else None)
     assert points["adj"] == adj
     assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
     assert points["total"] == full_log.points(one.pid) + adj
@@ -107,7 +107,7 @@ def test_a_full_cgroup_below_is_not_taken_for_the_one_out_of_memory(tracer, cgro
 
 @contextmanager
 def _shared_memory(cgroup: ScratchCgroup, size: int) -> Iterator[None]:
-    """Charge memory to a cgroup that belongs to no process and can't be reclaimed."""
+    """Charge memory to a cgroup that belongs to no process and cannot be reclaimed."""
     path = Path(f"/dev/shm/oomtrace-test-{os.getpid()}")
     script = f"read go && head -c {size} /dev/zero > {path}"
     with subprocess.Popen(["sh", "-c", script], stdin=subprocess.PIPE) as writer:
@@ -192,7 +192,7 @@ def test_what_dies_with_its_pid_namespace_is_not_taken_for_a_sharer(tracer, cgro
 
     assert [line["oom"]["verdict"] for line in lines] == ["killed", "killed"]
     assert [line["process"]["vpid"] for line in lines] == [1, after.pid]
-    assert lines[0]["namespace"]["pid"] != lines[1]["namespace"]["pid"]
+    assert lines[0]["namespace"]["pid_ns"] != lines[1]["namespace"]["pid_ns"]
     assert limited.oom_kills() == 2
 
 
@@ -242,7 +242,7 @@ def test_hostile_names_come_out_as_one_valid_line(tracer, cgroup, victim, valida
 
 def test_level_record_tells_kills_from_dying_without_type_information(tmp_path, cgroup, victim, validate):
     limited = cgroup(24)
-    with RunningTracer(tmp_path, "--level", "record") as tracer:
+    with RunningTracer(tmp_path, "--level", "minimal") as tracer:
         dying = victim("dying", limited, 20).go()
         dying.end()
         killed = victim("hog", limited, uid=1000, adj=100).go()
@@ -250,7 +250,7 @@ def test_level_record_tells_kills_from_dying_without_type_information(tmp_path, 
         assert dying.pid not in {one["process"].get("tid") for one in tracer.lines()}
 
     validate(line)
-    assert line["source"] == "record"
+    assert line["fidelity"] == "minimal"
     assert line["oom"]["verdict"] == "killed"
     assert line["oom"]["scope"] == "memcg"
     assert line["process"]["oom_score_adj"] == 100

@@ -112,7 +112,7 @@ def test_an_ordinary_user_with_four_capabilities_has_all_but_the_addresses(trace
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as ordinary:
         assert ordinary.stdout
         assert ordinary.stderr
-        assert "tracing at level victim" in ordinary.stderr.readline()
+        assert "tracing at level reduced" in ordinary.stderr.readline()
         kept = mask(*ALWAYS)
         wait_until(lambda: status(ordinary.pid, *PRIVILEGES)[:3] == (0, kept, kept))
         one = victim("hog", cgroup(24), uid=1000).go()

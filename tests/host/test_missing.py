@@ -53,7 +53,7 @@ def test_without_tracefs_the_level_record_is_gone_and_mounting_it_is_the_remedy(
     assert code == 0
     assert_lacks(report, whole, "tracefs")
     assert bad(report)["tracefs"]["hint"] == "mount -t tracefs tracefs /sys/kernel/tracing"
-    assert set(bad(report, "levels")) - set(bad(whole, "levels")) == {"record"}
+    assert set(bad(report, "levels")) - set(bad(whole, "levels")) == {"minimal"}
     assert report["plan"]["level"] == whole["plan"]["level"]
     remedied, _ = doctor(mounted(f"umount /sys/kernel/tracing; {bad(report)['tracefs']['hint']}"))
     assert bad(remedied) == bad(whole)
@@ -65,7 +65,7 @@ def test_without_a_kernel_log_no_other_level_is_touched(whole, change):
 
     assert code == 0
     assert_lacks(report, whole, "kernel_log")
-    assert set(bad(report, "levels")) - set(bad(whole, "levels")) == {"kmsg"}
+    assert set(bad(report, "levels")) - set(bad(whole, "levels")) == {"log"}
     assert report["plan"] == whole["plan"]
 
 
@@ -76,9 +76,9 @@ def test_without_bcc_there_is_the_kernel_log(tmp_path, whole):
     assert code == 0
     assert_lacks(report, whole, "bcc")
     assert "apt-get install python3-bpfcc" in bad(report)["bcc"]["hint"]
-    assert set(bad(report, "levels")) == {"full", "victim", "record"}
+    assert set(bad(report, "levels")) == {"full", "reduced", "minimal"}
     assert report["plan"]["hooks"] == ["kmsg:/dev/kmsg"]
-    _, refused = doctor((), "--require", "record", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    _, refused = doctor((), "--require", "minimal", env={**os.environ, "PYTHONPATH": str(tmp_path)})
     assert refused == 77
 
 
@@ -96,8 +96,8 @@ def test_broken_type_information_leaves_the_level_record(tmp_path, whole):
 
     assert code == 0
     assert "btf" in bad(report)
-    assert set(bad(report, "levels")) == {"full", "victim"}
-    assert report["plan"]["level"] == "record"
+    assert set(bad(report, "levels")) == {"full", "reduced"}
+    assert report["plan"]["level"] == "minimal"
 
 
 def test_without_memory_cgroups_to_be_seen_the_levels_are_the_same(whole):
@@ -122,12 +122,12 @@ HIDDEN = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) > 1
     ("capabilities", "lacking", "levels"),
     [
         ("", {"capabilities", "tracefs", "kernel_log", "kallsyms"}, set()),
-        ("+syslog", {"capabilities", "tracefs"}, {"kmsg"}),
-        ("+bpf,+syslog", {"capabilities", "tracefs"}, {"kmsg"}),
-        ("+bpf,+perfmon", {"tracefs", "kernel_log", "kallsyms"}, {"victim"}),
-        ("+bpf,+perfmon,+dac_read_search", {"kernel_log", "kallsyms"}, {"victim", "record"}),
-        ("+sys_admin,+syslog", {"tracefs"}, {"victim", "kmsg"}),
-        ("+bpf,+perfmon,+syslog,+dac_read_search", set(), {"victim", "record", "kmsg"}),
+        ("+syslog", {"capabilities", "tracefs"}, {"log"}),
+        ("+bpf,+syslog", {"capabilities", "tracefs"}, {"log"}),
+        ("+bpf,+perfmon", {"tracefs", "kernel_log", "kallsyms"}, {"reduced"}),
+        ("+bpf,+perfmon,+dac_read_search", {"kernel_log", "kallsyms"}, {"reduced", "minimal"}),
+        ("+sys_admin,+syslog", {"tracefs"}, {"reduced", "log"}),
+        ("+bpf,+perfmon,+syslog,+dac_read_search", set(), {"reduced", "minimal", "log"}),
     ],
 )
 @pytest.mark.skipif(not (RESTRICTED and HIDDEN), reason="the kernel log or kernel addresses are open to everybody here")

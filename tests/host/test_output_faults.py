@@ -47,7 +47,7 @@ class Account:
     def settle(self, tracer: RunningTracer, killed: list[int], lines: bytes) -> str:
         """Compare; return the figures."""
         written, told = pids(lines, killed), parsed(lines)
-        traced = [victim_of(line) for line in told if line["source"] != "kmsg" and victim_of(line) in killed]
+        traced = [victim_of(line) for line in told if line["fidelity"] != "log" and victim_of(line) in killed]
         assert len(set(written)) == len(written)
         found = re.findall(r"^oomtrace: (\d+) lines could not be written;", tracer.messages(), re.MULTILINE)
         announced = sum(map(int, found)) + sum(line["lost"]["count"] for line in told if line["event"] == "oom_lost")
@@ -185,9 +185,9 @@ def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_says_what_did_not_
     print(f"\nblocked: {grown >> 10} KiB more resident, {account.settle(tracer, killed, got)}")
     assert grown <= QUEUE + SLACK
     assert got.endswith(b"\n")
-    queued = len(got[: got.find(b'"source":"kmsg"')])
+    queued = len(got[: got.find(b'"fidelity":"log"')])
     assert QUEUE - 10_000 < queued <= QUEUE + PIPE + 10_000
-    assert any(line["event"] == "oom_lost" or line["source"] == "kmsg" for line in parsed(got))
+    assert any(line["event"] == "oom_lost" or line["fidelity"] == "log" for line in parsed(got))
 
 
 def resident(tracer: RunningTracer) -> int:

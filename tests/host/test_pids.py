@@ -46,7 +46,7 @@ def contained(folder: Path, number: int, *options: str) -> Iterator[ContainedTra
 
 
 def line_of(tracer: ContainedTracer, tid: int) -> Line:
-    """Wait for the line of a thread: at level record no more than that is known."""
+    """Wait for the line of a thread: at level minimal no more than that is known."""
     deadline = time.monotonic() + PATIENCE_S
     while True:
         mine = [line for line in tracer.lines() if line["process"].get("tid") == tid]
@@ -57,7 +57,7 @@ def line_of(tracer: ContainedTracer, tid: int) -> Line:
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize("level", ["victim", "record", "kmsg"])
+@pytest.mark.parametrize("level", ["reduced", "minimal", "log"])
 def test_a_kill_on_the_host_has_the_hosts_facts_and_none_of_a_stranger(tmp_path, cgroup, victim, level, validate):
     one = victim("hog", cgroup(24))
     with contained(tmp_path, one.pid, "--level", level) as tracer:
@@ -66,16 +66,16 @@ def test_a_kill_on_the_host_has_the_hosts_facts_and_none_of_a_stranger(tmp_path,
         line = line_of(tracer, one.pid)
 
     validate(line)
-    assert line["source"] == level
+    assert line["fidelity"] == level
     assert line["process"]["tid"] == one.pid
     assert line["process"]["comm"] == "victim"
     assert "sleep(600)" not in str(line)
-    if level == "victim":
+    if level == "reduced":
         assert line["process"]["pid"] == line["process"]["vpid"] == one.pid
         assert line["process"]["parent"]["pid"] == os.getpid()
         assert line["process"]["command_args"][1:3] == ["hog", "256"]
         assert line["cgroup"]["path"].startswith("/oomtrace-test-")
-    elif level == "kmsg":
+    elif level == "log":
         assert line["process"]["pid"] == one.pid
         assert {"process.parent", "process.threads", "process.command_args"} <= set(line["missing"])
     else:

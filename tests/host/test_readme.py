@@ -34,7 +34,7 @@ def example() -> dict[str, Any]:
 
 def test_the_example_in_the_readme_is_what_the_demo_prints(validate):
     shown = example()
-    done = subprocess.run([COMMAND, "--level", shown["source"], "demo"], capture_output=True, check=True)
+    done = subprocess.run([COMMAND, "--level", shown["fidelity"], "demo"], capture_output=True, check=True)
 
     validate(shown)
     line = json.loads(done.stdout)

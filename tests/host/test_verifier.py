@@ -14,10 +14,11 @@ from dataclasses import replace
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import plan
 from ooMtrace.probe.loader import Probe
+from ooMtrace.settings import Settings
 features = observe()
 symbols = {**features.symbols, "__per_cpu_offset": (0xFFFFFFFF82000000, 0xFFFFFFFF82000100)}
 features = replace(features, possible_cpus=CPUS, symbols=symbols)
-Probe(plan(features, "victim"), features.release).close()
+Probe(plan(features, Settings(level="reduced")), features.release).close()
 """
 
 LOAD_KPROBES = """
@@ -28,9 +29,8 @@ from ooMtrace.kernel.plan import plan
 from ooMtrace.probe.loader import Probe
 
 def load_only(self, hook):
-    kind, _, name = hook.partition(":")
-    function = f"on_{name.partition('.')[0]}{'_return' if kind == 'kretprobe' else ''}"
-    self._bpf.load_func(function.encode(), bcc.BPF.RAW_TRACEPOINT if kind == "raw_tracepoint" else bcc.BPF.KPROBE)
+    kind = bcc.BPF.RAW_TRACEPOINT if hook.kind == "raw_tracepoint" else bcc.BPF.KPROBE
+    self._bpf.load_func(hook.program.encode(), kind)
 
 Probe._attach = load_only
 features = replace(observe(), kprobes=True)

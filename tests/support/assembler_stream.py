@@ -8,7 +8,8 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.events import Record
+from ooMtrace.events import ProbeEvent
+from ooMtrace.settings import Level
 from support.probe_events import HOST, NOW, SYMBOLS, level
 
 GROUP = (level(12), level(11, usage=8190, limit=8192, oom_group=1), level(1))
@@ -20,11 +21,11 @@ MS = 1_000_000
 class Stream:
     """An assembler, and all that it has said: (pid, verdict)."""
 
-    def __init__(self, source: record.Source = "victim", *, kernel: str = HOST.kernel, **wishes: Any) -> None:
-        self.assembler = Assembler(replace(HOST, kernel=kernel), SYMBOLS, source, **wishes)
+    def __init__(self, level: Level = "reduced", *, kernel: str = HOST.kernel, **wishes: Any) -> None:
+        self.assembler = Assembler(replace(HOST, kernel=kernel), SYMBOLS, level, **wishes)
         self.kills: list[record.OomKill] = []
 
-    def add(self, *sightings: Record, at: int = NOW.monotonic) -> Stream:
+    def add(self, *sightings: ProbeEvent, at: int = NOW.monotonic) -> Stream:
         for seen in sightings:
             self.kills += self.assembler.add(seen, replace(NOW, monotonic=at))
         return self

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.offsets import Layout
+from ooMtrace.kernel.offsets import Offsets
 
 FIXTURES = Path(__file__).parent.parent / "fixtures/features"
 
@@ -20,8 +20,8 @@ def pairs(values: dict[str, list[int]]) -> dict[str, tuple[int, int]]:
 def features(name: str) -> Features:
     """Load tests/fixtures/features/NAME.json, the `features` of `oomtrace doctor --json`."""
     found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
-    if "layout" in found:
-        found["layout"] = Layout(found["layout"]["macros"], tuple(found["layout"]["lacking"]))
+    if "offsets" in found:
+        found["offsets"] = Offsets(found["offsets"]["macros"], tuple(found["offsets"]["lacking"]))
     if "mark_victim" in found:
         found["mark_victim"] = tuple(found["mark_victim"])
     found["symbols"] = pairs(found.get("symbols", {}))
@@ -40,7 +40,7 @@ NO_BCC = (
     "BCC's Python module is not installed",
     "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)",
 )
-NO_TRACEFS = ("tracefs can't be read", "mount -t tracefs tracefs /sys/kernel/tracing")
+NO_TRACEFS = ("tracefs cannot be read", "mount -t tracefs tracefs /sys/kernel/tracing")
 NO_BTF = (
     "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)",
     "a kernel with CONFIG_DEBUG_INFO_BTF=y has it",

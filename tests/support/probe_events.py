@@ -18,12 +18,12 @@ from ooMtrace.events import (
     MemcgLevel,
     Ranking,
     Rss,
-    Sighting,
     Socket,
     Task,
     Victim,
+    VictimEvent,
 )
-from ooMtrace.kernel.snapshot import Now
+from ooMtrace.kernel.snapshot import HostSnapshot
 
 NO_LIMIT = ((1 << 63) - 1) // 4096
 """Pages: what the kernel calls PAGE_COUNTER_MAX."""
@@ -40,7 +40,7 @@ KILL_STACK, MEMBER_STACK = (0x1050, 0x3050), (0x2050, 0x3050)
 BOOT_ID = "12345678-9abc-4def-8123-456789abcdef"
 HOST = record.Host(name="host", boot_id=BOOT_ID, kernel="6.12.0")
 
-NOW = Now(
+NOW = HostSnapshot(
     realtime=1_700_000_000_000_000_000,
     monotonic=5_000_000_000,
     boottime=7_000_000_000,
@@ -109,9 +109,9 @@ def victim(pid: int | None = 100, **changes: Any) -> Victim:
     return replace(whole, **changes)
 
 
-def sighting(pid: int | None = 100, kind: Kind = Kind.KILLED, **changes: Any) -> Sighting:
+def sighting(pid: int | None = 100, kind: Kind = Kind.KILLED, **changes: Any) -> VictimEvent:
     """A worker in /job/worker, below the limited /job; the trigger is the worker itself, thread 101."""
-    whole = Sighting(
+    whole = VictimEvent(
         kind=kind,
         ktime=4_000_001_000,
         victim=victim(pid),
@@ -192,7 +192,7 @@ def kill(**changes: Any) -> record.OomKill:
         time="2023-11-14T22:13:19.000001Z",
         observed="2023-11-14T22:13:20.000000Z",
         message="worker (pid 100) was killed",
-        source="full",
+        fidelity="full",
         host=HOST,
         oom=record.Oom(incident="12345678-ee6b2800", verdict="killed"),
         process=record.Process(pid=100, comm="worker"),
@@ -206,7 +206,7 @@ def lost(count: int = 3) -> record.OomLost:
         seq=2,
         observed="2023-11-14T22:13:20.000000Z",
         message=f"{count} kills could not be seen",
-        source="full",
+        fidelity="full",
         host=HOST,
         lost=record.Lost(count=count, from_="2023-11-14T22:13:19.000001Z", to="2023-11-14T22:13:20.000000Z"),
     )

@@ -46,9 +46,9 @@ def test_without_options_it_traces_at_the_highest_level_to_stdout():
     [
         ("--output /var/log/x", Options(output=Path("/var/log/x"))),
         ("--ready-file /run/x", Options(ready_file=Path("/run/x"))),
-        ("--level victim", Options(level="victim")),
-        ("--require record", Options(require="record")),
-        ("--level kmsg --require kmsg", Options(level="kmsg", require="kmsg")),
+        ("--level reduced", Options(level="reduced")),
+        ("--require minimal", Options(require="minimal")),
+        ("--level log --require log", Options(level="log", require="log")),
         ("--all --pretty --verbose", Options(all=True, pretty=True, verbose=True)),
         ("--lifecycle", Options(lifecycle=True)),
         ("--env QUEUE --env CI_*", Options(env=("QUEUE", "CI_*"))),
@@ -252,8 +252,8 @@ def test_what_a_command_says_goes_to_stderr_and_its_code_is_passed_on(monkeypatc
 
     monkeypatch.setattr(trace, "run", run)
 
-    assert cli.main(["--level", "victim"]) == 5
-    assert capsys.readouterr() == ("", "oomtrace: level victim\n")
+    assert cli.main(["--level", "reduced"]) == 5
+    assert capsys.readouterr() == ("", "oomtrace: level reduced\n")
 
 
 def test_messages_that_nobody_reads_keep_nobody():
@@ -329,7 +329,7 @@ OTHERS = (
         ("--no-cmdline", Wishes(), Settings(command=False)),
         ("--no-network", Wishes(), Settings(network=False)),
         ("--service 7000=a --service 7000=b", Wishes(), Settings(services={7000: "b"})),
-        ("--level victim --require record demo", Wishes(), Settings()),
+        ("--level reduced --require minimal demo", Wishes(), Settings()),
     ],
 )
 def test_what_is_asked_for_reaches_the_plan_and_the_tracer(monkeypatch, line, wishes, settings, host_pids):

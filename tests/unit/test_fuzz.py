@@ -15,9 +15,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ooMtrace import record
-from ooMtrace.kmsg.formats import Line
-from ooMtrace.kmsg.report_parser import Reader
-from ooMtrace.kmsg.to_record import numbered
+from ooMtrace.kmsg.formats import LogLine
+from ooMtrace.kmsg.report_parser import ReportParser
+from ooMtrace.kmsg.to_record import with_seq
 from ooMtrace.output.encode import plain
 
 SEEDS = {name: tuple(target.seeds()) for name, target in TARGETS.items()}
@@ -131,15 +131,15 @@ def test_no_line_takes_quadratic_time(name):
     assert time.process_time() - begin < 0.3  # it takes a few milliseconds, and took 0.5 to 12 s
 
 
-def members(count: int) -> Iterator[Line]:
+def members(count: int) -> Iterator[LogLine]:
     for pid in range(1, count + 1):
-        yield Line(KILLED.decode()[:-1].replace("process 9", f"process {pid}"), number=pid)
+        yield LogLine(KILLED.decode()[:-1].replace("process 9", f"process {pid}"), number=pid)
         if pid == 1:
-            yield Line("Tasks in /a are going to be killed due to memory.oom.group set")
+            yield LogLine("Tasks in /a are going to be killed due to memory.oom.group set")
 
 
 def test_a_large_group_takes_no_quadratic_time():
-    reader = Reader()
+    reader = ReportParser()
     begin = time.process_time()
     found = [report for line in members(30_000) for report in reader.feed(line)] + list(reader.rest())
 
@@ -149,19 +149,19 @@ def test_a_large_group_takes_no_quadratic_time():
 
 def test_no_report_grows_without_bound(monkeypatch):
     monkeypatch.setattr("ooMtrace.kmsg.report_parser.MOST_KILLS", 10)
-    reader = Reader()
+    reader = ReportParser()
     found = [report for line in members(30) for report in reader.feed(line)] + list(reader.rest())
 
     assert [len(report.kills) for report in found] == [10] + [1] * 20
 
 
 def test_a_number_beyond_64_bits_is_unknown_and_named_so():
-    kill = numbered(
+    kill = with_seq(
         record.OomKill(
             id="a",
             observed="b",
             message="",
-            source="full",
+            fidelity="full",
             host=record.Host(),
             oom=record.Oom(incident="a", limit_bytes=1 << 64, order=(1 << 64) - 1),
             process=record.Process(memory=record.Memory(anon=-(1 << 63) - 1)),
@@ -182,7 +182,7 @@ def test_the_checks_can_fail():
                 id="x" * 9000,
                 observed="",
                 message="",
-                source="kmsg",
+                fidelity="log",
                 host=KILL.host,
                 oom=KILL.oom,
                 process=KILL.process,

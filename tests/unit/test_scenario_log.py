@@ -42,7 +42,7 @@ def wrong(kmsg, told: list[Any], full: list[Any]) -> list[str]:
 
 
 def test_two_sources_that_agree_are_not_accused(kmsg):
-    assert wrong(kmsg, [line()], [line(source="full")]) == []
+    assert wrong(kmsg, [line()], [line(fidelity="full")]) == []
 
 
 @pytest.mark.parametrize("name", TRACED)

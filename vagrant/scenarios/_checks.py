@@ -81,7 +81,7 @@ def _violations(value: Any, schema: dict[str, Any], name: str) -> list[str]:
 
 def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> None:
     """Hold a line of level `full` against the kernel log."""
-    equal("source", line["source"], "full")
+    equal("fidelity", line["fidelity"], "full")
     equal("constraint", at(line, "oom.constraint"), report.constraint)
     equal("gfp_mask", int(at(line, "oom.gfp_mask.raw"), 16), report.gfp_mask)
     equal("gfp flags", set(at(line, "oom.gfp_mask.flags")), report.gfp_flags)
@@ -154,26 +154,26 @@ def check_identity(line: Line, pid: int, equal: Equal) -> None:
     equal("parent", at(line, "process.parent.pid"), os.getpid())
     equal("host name", at(line, "namespace.hostname"), os.uname().nodename)
     for name in ("pid", "net"):
-        equal(f"{name} namespace", at(line, f"namespace.{name}"), str(Path(f"/proc/self/ns/{name}").stat().st_ino))
+        equal(f"{name} namespace", at(line, f"namespace.{name}_ns"), str(Path(f"/proc/self/ns/{name}").stat().st_ino))
     equal("peak", at(line, "process.memory.peak_rss") >= PAGE * at(line, "oom.points.rss"), True)
 
 
 NODES = len(list(Path("/sys/devices/system/node").glob("node[0-9]*")))
 
-# The decision, which level `victim` can't read, and what differs from tracer to tracer.
+# The decision, which level `reduced` cannot read, and what differs from tracer to tracer.
 OF_FULL_ALONE = {"oom.constraint", "oom.gfp_mask", "oom.order", "oom.weighed", "oom.candidates", "oom.points.exact"}
-OF_ONE_TRACER = {"seq", "observed", "id", "time", "source", "derived", "missing", "message", "oom.incident"}
+OF_ONE_TRACER = {"seq", "observed", "id", "time", "fidelity", "derived", "missing", "message", "oom.incident"}
 CLOCK_ERROR_S = 0.1
 """Each tracer reads the clocks for itself, and an emulated CPU may turn to something else between two of them."""
 
 
 def check_level_victim(line: Line, full: Line, equal: Equal) -> None:
     """Level `victim` must come to the same but for the decision's own words."""
-    equal("source", line["source"], "victim")
+    equal("fidelity", line["fidelity"], "reduced")
     left, right = flat(line), flat(full)
     times = [datetime.fromisoformat(facts.pop("process.creation.time")) for facts in (left, right)]
     equal("creation", abs((times[0] - times[1]).total_seconds()) < CLOCK_ERROR_S, True)
-    # with several memory nodes it can't tell a cpuset or a policy from the whole machine, and must say so
+    # with several memory nodes it cannot tell a cpuset or a policy from the whole machine, and must say so
     unknown = {name for name in ("oom.scope", "oom.limit_bytes") if name in line["missing"] and NODES > 1}
     for name in sorted((left.keys() | right.keys()) - unknown):
         if not any(name == one or name.startswith(f"{one}.") for one in OF_FULL_ALONE | OF_ONE_TRACER):
@@ -189,7 +189,7 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
 
 def check_level_record(line: Line, full: Line, equal: Equal) -> None:
     """Level `record` has no more than the tracepoint's record and, if it was quick enough, /proc."""
-    equal("source", line["source"], "record")
+    equal("fidelity", line["fidelity"], "minimal")
     for name in ("oom.verdict", "oom.number", "oom.trigger.tid", "process.tid", "process.comm"):
         equal(name, at(line, name), at(full, name))
     for name in ("process.pid", "process.user.id", "process.oom_score_adj", "cgroup.path", "oom.scope"):

@@ -18,7 +18,7 @@ OF_ONE_SOURCE = {
     "time",  # the same, and held together below
     "seq",  # number of the line, among those of one source
     "observed",  # when it was read
-    "source",
+    "fidelity",
     "derived",  # what this source could not read
     "missing",
     "message",  # made of the facts, of which the log has fewer

@@ -25,8 +25,8 @@ from support.tracer import Line
 from support.victims import Victim
 from support.witness import KernelLog, LoggedKill, oom_kill_count
 
-from ooMtrace.kernel.plan import LEVELS
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
+from ooMtrace.settings import LEVELS
 
 SHOW = "OOMTRACE_SHOW" in os.environ
 VICTIM = Path(os.environ["VICTIM"])
@@ -146,8 +146,8 @@ class Stage:
         if not logged:
             return
         self._compare("oomtrace logs", logs(), logged, self.clocks_apart_s)
-        if live := self.tracers.get("kmsg"):
-            self._compare("level kmsg", live.wait(lambda kills: len(kills) >= len(logged)), logged, CLOCKS_APART_S)
+        if live := self.tracers.get("log"):
+            self._compare("level log", live.wait(lambda kills: len(kills) >= len(logged)), logged, CLOCKS_APART_S)
 
     def _compare(self, what: str, told: list[Line], logged: dict[int, bool], apart: float) -> None:
         self._title = f"{what}, "
@@ -181,28 +181,28 @@ class Stage:
     def _check_levels(self, lines: list[Line], told: list[Line]) -> None:
         by_pid = {
             line["process"]["pid"]: line
-            for line in self.tracers["victim"].kills_of([x["process"]["pid"] for x in lines])
+            for line in self.tracers["reduced"].kills_of([x["process"]["pid"] for x in lines])
         }
-        self.equal("level victim: processes", sorted(by_pid), sorted(line["process"]["pid"] for line in lines))
+        self.equal("level reduced: processes", sorted(by_pid), sorted(line["process"]["pid"] for line in lines))
         for line in lines:
             pid = line["process"]["pid"]
             if pid in by_pid:
-                self._title = f"level victim, pid {pid} ({at(line, 'oom.verdict')}), "
+                self._title = f"level reduced, pid {pid} ({at(line, 'oom.verdict')}), "
                 check_form(by_pid[pid], self.equal)
                 check_level_victim(by_pid[pid], line, self.equal)
         self._title = ""
-        found = self.tracers["record"].wait(lambda kills: len(kills) >= len(told))
+        found = self.tracers["minimal"].wait(lambda kills: len(kills) >= len(told))
         by_tid = {line["process"]["tid"]: line for line in found}
-        # it can't see who shares memory with whom
+        # it cannot see who shares memory with whom
         self.equal(
-            "level record: threads",
+            "level minimal: threads",
             sorted(x["process"]["tid"] for x in found),
             sorted(x["process"]["tid"] for x in told),
         )
         for line in told:
             tid = line["process"]["tid"]
             if tid in by_tid:
-                self._title = f"level record, tid {tid} ({at(line, 'oom.verdict')}), "
+                self._title = f"level minimal, tid {tid} ({at(line, 'oom.verdict')}), "
                 check_form(by_tid[tid], self.equal)
                 check_level_record(by_tid[tid], line, self.equal)
         self._title = ""

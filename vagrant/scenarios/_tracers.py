@@ -16,7 +16,7 @@ from support.tracer import Line, RunningTracer
 
 FOLDER = Path(os.environ["TRACERS"])
 PATIENCE_S = 20
-PATIENCE = {"kmsg": "4"}
+PATIENCE = {"log": "4"}
 """--patience: an emulated CPU may need a second for what takes others a millisecond; the log is not that slow."""
 support.tracer.PATIENCE_S = 90  # emulated
 

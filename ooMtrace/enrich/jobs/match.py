@@ -19,7 +19,7 @@ LOOKED_AT = 4096
 PATTERNS = {pattern: re.compile(pattern) for rule in RULES for _, pattern in (*rule.where, *rule.also)}
 
 
-def job() -> Enricher:
+def add_job() -> Enricher:
     """Return an enricher that tells the worker of a known job system by the rules of jobs.py; the first one counts."""
 
     def enrich(kill: OomKill) -> OomKill:

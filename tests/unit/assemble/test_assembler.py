@@ -25,23 +25,24 @@ from support.probe_events import (
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import GROUP_WAIT_NS, INCIDENTS_KEPT, RANKINGS_KEPT, SHARER_WAIT_NS, Assembler
-from ooMtrace.assemble.to_record import path
-from ooMtrace.events import Decision, Kind, Rss, Sighting, Task
+from ooMtrace.assemble.victim_context import join_path
+from ooMtrace.events import Decision, Kind, Rss, Task, VictimEvent
+from ooMtrace.settings import Level
 
 
-def killed(pid: int, ktime: int = 10, **changes: Any) -> Sighting:
+def killed(pid: int, ktime: int = 10, **changes: Any) -> VictimEvent:
     return sighting(pid, ktime=ktime, **changes)
 
 
-def member(pid: int, ktime: int = 20, **changes: Any) -> Sighting:
+def member(pid: int, ktime: int = 20, **changes: Any) -> VictimEvent:
     return sighting(pid, ktime=ktime, stack=MEMBER_STACK, **changes)
 
 
-def sharer(pid: int, ktime: int = 15, **changes: Any) -> Sighting:
+def sharer(pid: int, ktime: int = 15, **changes: Any) -> VictimEvent:
     return sighting(pid, Kind.SHARER, ktime=ktime, **changes)
 
 
-def dying(pid: int, ktime: int = 5, **changes: Any) -> Sighting:
+def dying(pid: int, ktime: int = 5, **changes: Any) -> VictimEvent:
     return sighting(pid, Kind.DYING, ktime=ktime, **changes)
 
 
@@ -77,7 +78,7 @@ def test_a_sharer_that_belongs_to_the_group_gives_one_line():
     assert len(set(stream.incidents())) == 1
 
 
-def the_group(whole: Decision | None, *pids: int) -> list[Sighting]:
+def the_group(whole: Decision | None, *pids: int) -> list[VictimEvent]:
     """Sightings of a group kill: the chosen one, then each member by the way that leads to a member."""
     first, *others = pids
     return [
@@ -87,14 +88,14 @@ def the_group(whole: Decision | None, *pids: int) -> list[Sighting]:
 
 
 BOTH_LEVELS = pytest.mark.parametrize(
-    ("source", "whole", "incident"), [("full", decision(ktime=0xD), "12345678-d"), ("victim", None, "12345678-10")]
+    ("level_", "whole", "incident"), [("full", decision(ktime=0xD), "12345678-d"), ("reduced", None, "12345678-10")]
 )
 
 
 @BOTH_LEVELS
-def test_a_group_of_three_is_told_100_ms_after_its_last_member_with_its_size(source, whole, incident):
+def test_a_group_of_three_is_told_100_ms_after_its_last_member_with_its_size(level_, whole, incident):
     first, *others = the_group(whole, 100, 101, 102)
-    stream = Stream(source).add(first, at=1000 * MS).add(others[0], at=1030 * MS).add(others[1], at=1060 * MS)
+    stream = Stream(level_).add(first, at=1000 * MS).add(others[0], at=1030 * MS).add(others[1], at=1060 * MS)
 
     assert stream.kills == []
     assert stream.assembler.next_due() == 1160 * MS
@@ -107,8 +108,8 @@ def test_a_group_of_three_is_told_100_ms_after_its_last_member_with_its_size(sou
 
 
 @BOTH_LEVELS
-def test_the_chosen_one_killed_again_with_its_group_is_silent_and_not_counted(source, whole, incident):
-    stream = Stream(source).add(*the_group(whole, 100, 101, 100, 102, 101), at=1000 * MS).wait(1 << 63)
+def test_the_chosen_one_killed_again_with_its_group_is_silent_and_not_counted(level_, whole, incident):
+    stream = Stream(level_).add(*the_group(whole, 100, 101, 100, 102, 101), at=1000 * MS).wait(1 << 63)
 
     assert stream.said() == [(100, "killed"), (101, "group_member"), (102, "group_member")]
     assert stream.sizes() == [3, 3, 3]
@@ -117,10 +118,10 @@ def test_the_chosen_one_killed_again_with_its_group_is_silent_and_not_counted(so
 
 
 @BOTH_LEVELS
-def test_a_sharer_that_becomes_a_member_gives_one_line_and_one_that_does_not_is_not_counted(source, whole, incident):
+def test_a_sharer_that_becomes_a_member_gives_one_line_and_one_that_does_not_is_not_counted(level_, whole, incident):
     first, *others = the_group(whole, 100, 101, 102)
     sharers = [sharer(pid, 0x15, memcg=GROUP, decision=whole) for pid in (102, 300)]
-    stream = Stream(source).add(first, *sharers, *others).wait(1 << 63)
+    stream = Stream(level_).add(first, *sharers, *others).wait(1 << 63)
 
     assert stream.said() == [(100, "killed"), (300, "shared_mm"), (101, "group_member"), (102, "group_member")]
     assert stream.sizes() == [3, 3, 3, 3]
@@ -128,12 +129,12 @@ def test_a_sharer_that_becomes_a_member_gives_one_line_and_one_that_does_not_is_
 
 
 @BOTH_LEVELS
-def test_groups_of_two_triggers_that_take_turns_do_not_mix(source, whole, incident):
+def test_groups_of_two_triggers_that_take_turns_do_not_mix(level_, whole, incident):
     other = {"trigger": Task(500, 501, 1, "other")}
     theirs = whole and replace(whole, ktime=0xE, chosen_pid=600)
     ours = the_group(whole, 100, 101, 102)
     others = [replace(one, **other, ktime=one.ktime + 5) for one in the_group(theirs, 600, 601)]
-    stream = Stream(source).add(ours[0], others[0], ours[1], others[1], at=1000 * MS).add(ours[2], at=1050 * MS)
+    stream = Stream(level_).add(ours[0], others[0], ours[1], others[1], at=1000 * MS).add(ours[2], at=1050 * MS)
 
     assert stream.wait(1100 * MS).said() == [(600, "killed"), (601, "group_member")]
     assert stream.wait(1150 * MS).said()[2:] == [(100, "killed"), (101, "group_member"), (102, "group_member")]
@@ -142,8 +143,8 @@ def test_groups_of_two_triggers_that_take_turns_do_not_mix(source, whole, incide
 
 
 @BOTH_LEVELS
-def test_a_group_of_one_waits_and_has_size_1(source, whole, incident):
-    stream = Stream(source).add(*the_group(whole, 100), at=1000 * MS)
+def test_a_group_of_one_waits_and_has_size_1(level_, whole, incident):
+    stream = Stream(level_).add(*the_group(whole, 100), at=1000 * MS)
 
     assert stream.assembler.next_due() == 1000 * MS + GROUP_WAIT_NS == 1100 * MS
     assert (stream.said(), stream.wait(1100 * MS).said(), stream.sizes()) == ([], [(100, "killed")], [1])
@@ -357,20 +358,20 @@ def test_two_threads_of_one_trigger_are_two_triggers():
 def test_who_was_already_dying_is_not_mentioned_unless_asked_for():
     assert Stream().add(dying(100)).wait(1 << 63).kills == []
 
-    (told,) = Stream(dying=True).add(dying(100)).kills
+    (told,) = Stream(all=True).add(dying(100)).kills
     assert (told.event, told.severity, told.oom.verdict) == ("oom_dying", "INFO", None)
     assert told.message == ("worker (pid 100) was already dying when memory ran out; the OOM killer did not kill it")
 
 
 def test_who_was_dying_and_is_then_killed_is_told():
     assert Stream().add(dying(100), killed(100)).said() == [(100, "killed")]
-    assert Stream(dying=True).add(dying(100), killed(100)).said() == [(100, None), (100, "killed")]
+    assert Stream(all=True).add(dying(100), killed(100)).said() == [(100, None), (100, "killed")]
 
 
 def test_without_a_process_id_the_threads_takes_its_place():
     nameless = victim(task=Task(None, 777, None, "worker"))
 
-    stream = Stream("record").add(killed(0, victim=nameless), member(0, victim=nameless))
+    stream = Stream("minimal").add(killed(0, victim=nameless), member(0, victim=nameless))
 
     (told,) = stream.kills
     assert told.id == "12345678-a-777"
@@ -399,15 +400,15 @@ def test_the_incident_that_is_forgotten_is_the_oldest():
 
 
 def test_without_a_boot_id_the_hosts_name_stands_in_ids():
-    assembler = Assembler(replace(HOST, name="a-long-host-name", boot_id=None), SYMBOLS, "victim")
+    assembler = Assembler(replace(HOST, name="a-long-host-name", boot_id=None), SYMBOLS, "reduced")
 
     (told,) = assembler.add(killed(100), NOW)
 
     assert told.id == "a-long-h-a-100"
 
 
-def only(seen: Sighting, source: record.Source = "victim") -> record.OomKill:
-    (told,) = Stream(source).add(seen).wait(1 << 63).kills
+def only(seen: VictimEvent, level_: Level = "reduced") -> record.OomKill:
+    (told,) = Stream(level_).add(seen).wait(1 << 63).kills
     return told
 
 
@@ -424,7 +425,7 @@ def test_a_kill_with_a_decision_becomes_this_record():
         message=(
             "worker (pid 100) was killed by the kernel's OOM killer: memory cgroup /job reached its limit of 32.0 MiB"
         ),
-        source="full",
+        fidelity="full",
         derived=(),
         host=HOST,
         oom=record.Oom(
@@ -470,7 +471,7 @@ def test_a_kill_with_a_decision_becomes_this_record():
                 peak_rss=9420800,
             ),
         ),
-        namespace=record.Namespace(hostname="box", pid="4026531836", net="4026531840"),
+        namespace=record.Namespace(hostname="box", pid_ns="4026531836", net_ns="4026531840"),
         cgroup=record.Cgroup(path="/job/worker", id="12", version=2),
     )
 
@@ -479,7 +480,7 @@ def test_a_kill_with_a_decision_becomes_this_record():
     ("names", "expected"), [(None, None), ((), "/"), (("a",), "/a"), (("leaf", "middle", "top"), "/top/middle/leaf")]
 )
 def test_a_path_is_turned_round(names, expected):
-    assert path(names) == expected
+    assert join_path(names) == expected
 
 
 def test_a_peak_below_what_is_resident_is_not_believed():
@@ -620,7 +621,7 @@ def test_nothing_known_makes_a_record_that_names_all_that_is_missing():
     )
 
     assert told.message == "a process (pid None) was killed by the kernel's OOM killer: memory ran out"
-    assert set(record.missing(told)) == {
+    assert set(record.missing_facts(told)) == {
         *("oom.scope", "oom.constraint", "oom.gfp_mask", "oom.order", "oom.limit_bytes", "oom.points"),
         *("oom.trigger.pid", "oom.trigger.tid", "oom.trigger.comm"),
         *(f"process.{name}" for name in ("pid", "tid", "vpid", "comm", "threads", "oom_score_adj")),
@@ -633,9 +634,9 @@ def test_nothing_known_makes_a_record_that_names_all_that_is_missing():
 def test_an_object_of_which_anything_is_known_is_missing_only_in_part():
     told = only(sighting(victim=victim(parent=Task(90, None, None, None), pid_ns=None, net_ns=None)))
 
-    assert set(record.missing(told)) == {
+    assert set(record.missing_facts(told)) == {
         *("oom.constraint", "oom.gfp_mask", "oom.order"),
-        *("process.parent.vpid", "process.parent.comm", "namespace.pid", "namespace.net"),
+        *("process.parent.vpid", "process.parent.comm", "namespace.pid_ns", "namespace.net_ns"),
         *NO_CONTEXT,
     }
 
@@ -644,11 +645,11 @@ def test_an_object_of_which_anything_is_known_is_missing_only_in_part():
 def test_a_memory_cgroup_is_missing_only_where_one_was_out_of_memory(constraint, expected):
     told = only(sighting(decision=decision(constraint=constraint, memcg_id=None)), "full")
 
-    assert [name for name in record.missing(told) if name not in NO_CONTEXT] == expected
+    assert [name for name in record.missing_facts(told) if name not in NO_CONTEXT] == expected
 
 
 def test_on_a_host_of_two_nodes_the_message_does_not_say_what_is_not_known():
-    assembler = Assembler(HOST, SYMBOLS, "victim")
+    assembler = Assembler(HOST, SYMBOLS, "reduced")
 
     (told,) = assembler.add(killed(100, stack=(0x1050, 0x5000)), replace(NOW, nodes=2))
 

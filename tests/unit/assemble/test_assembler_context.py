@@ -12,24 +12,24 @@ from support.probe_events import MEMBER_STACK, NOW, context, decision, descripto
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import CONTEXT_WAIT_NS, CONTEXTS_KEPT, EXITS_KEPT
-from ooMtrace.events import Kind, Sighting, Task
+from ooMtrace.events import Kind, Task, VictimEvent
 
 START = 4000 * MS
 """When the first is killed; the mark comes a microsecond after the signal."""
 
 
-def killed(pid: int = 100, signalled_at: int = START, **changes: Any) -> Sighting:
+def killed(pid: int = 100, signalled_at: int = START, **changes: Any) -> VictimEvent:
     exec_args = (b"worker\0--at-exec\0", 17)
     return sighting(
         pid, **{"ktime": signalled_at + 1000, "signalled_at": signalled_at, "exec_args": exec_args, **changes}
     )
 
 
-def member(pid: int, signalled_at: int, **changes: Any) -> Sighting:
+def member(pid: int, signalled_at: int, **changes: Any) -> VictimEvent:
     return killed(pid, signalled_at, stack=MEMBER_STACK, memcg=GROUP, **changes)
 
 
-def sharer(pid: int, signalled_at: int, **changes: Any) -> Sighting:
+def sharer(pid: int, signalled_at: int, **changes: Any) -> VictimEvent:
     # nobody marks it: it is told of as the signal is sent
     return killed(pid, signalled_at, kind=Kind.SHARER, ktime=signalled_at, **changes)
 
@@ -73,7 +73,7 @@ def test_a_line_comes_250_ms_after_the_kill_was_seen_and_says_what_is_old_and_wh
     (told,) = stream.kills
     assert told.process.command_args == AT_EXEC
     assert told.derived == ("oom.scope", "oom.limit_bytes", "oom.memcg", "oom.points", "process.command_args")
-    assert list(record.missing(told))[3:] == [
+    assert list(record.missing_facts(told))[3:] == [
         *("process.executable", "process.working_directory", "process.open_files", "process.connections")
     ]
     assert stream.assembler.next_due() is None
@@ -101,13 +101,13 @@ def test_a_sighting_that_is_read_late_waits_all_the_same_for_the_victim_is_late_
 
 
 def test_what_was_never_signalled_by_the_kernel_side_waits_for_nothing():
-    stream = Stream("record").add(sighting(100), at=START)
+    stream = Stream("minimal").add(sighting(100), at=START)
 
     assert (stream.said(), stream.assembler.next_due()) == ([(100, "killed")], None)
 
 
 def test_who_was_already_dying_waits_for_nothing():
-    stream = Stream(dying=True).add(killed(kind=Kind.DYING, signalled_at=START), at=START + MS)
+    stream = Stream(all=True).add(killed(kind=Kind.DYING, signalled_at=START), at=START + MS)
 
     assert (len(stream.kills), stream.assembler.next_due()) == (1, None)
 
@@ -202,7 +202,7 @@ def test_with_a_decision_the_context_is_found_just_the_same():
 def test_what_the_context_tells_stands_in_the_line():
     files = descriptors(kinds={12: 40}, tcp=40, sockets=(tcp(),) * 32, all=False)
     one = its(descriptors=files, environment=b"QUEUE=mailers\0OTHER=x\0", environment_size=23)
-    (told,) = Stream(environment=("QU*",)).add(killed(), one, at=START + MS).kills
+    (told,) = Stream(env=("QU*",)).add(killed(), one, at=START + MS).kills
 
     assert told.process.executable == record.Executable(path="/usr/bin/worker")
     assert told.process.working_directory == "/srv"
@@ -232,7 +232,7 @@ def exits(stream: Stream) -> list[tuple[str, int | None]]:
 
 
 def test_an_exit_after_the_line_is_a_line_of_its_own():
-    stream = Stream(exits=True).add(killed(), its(), gone(signalled_at=START), at=START + 10 * MS)
+    stream = Stream(lifecycle=True).add(killed(), its(), gone(signalled_at=START), at=START + 10 * MS)
     first, last = stream.kills
 
     assert last == replace(
@@ -250,7 +250,7 @@ def test_an_exit_after_the_line_is_a_line_of_its_own():
 
 
 def test_an_exit_before_the_line_waits_for_it():
-    stream = Stream(exits=True).add(killed(), gone(signalled_at=START), at=START + 10 * MS)
+    stream = Stream(lifecycle=True).add(killed(), gone(signalled_at=START), at=START + 10 * MS)
 
     assert (stream.kills, stream.assembler.next_due()) == ([], START + 260 * MS)
     assert exits(stream.wait(START + 260 * MS)) == [("oom_kill", 100), ("oom_exit", 100)]
@@ -258,13 +258,13 @@ def test_an_exit_before_the_line_waits_for_it():
 
 
 def test_an_exit_even_before_the_sighting_is_not_lost():
-    stream = Stream(exits=True).add(gone(signalled_at=START), its(), killed(), at=START + 10 * MS)
+    stream = Stream(lifecycle=True).add(gone(signalled_at=START), its(), killed(), at=START + 10 * MS)
 
     assert exits(stream) == [("oom_kill", 100), ("oom_exit", 100)]
 
 
 def test_what_came_too_late_for_the_line_is_in_that_of_the_exit():
-    stream = Stream(exits=True).add(killed(), at=START).wait(START + 251 * MS)
+    stream = Stream(lifecycle=True).add(killed(), at=START).wait(START + 251 * MS)
     stream.add(its(), gone(signalled_at=START, after=900 * MS), at=START + 901 * MS)
 
     assert exits(stream) == [("oom_kill", 100), ("oom_exit", 100)]
@@ -277,20 +277,20 @@ def test_what_came_too_late_for_the_line_is_in_that_of_the_exit():
 
 @pytest.mark.parametrize("stranger", [gone(101, START), gone(100, START + 1)])
 def test_the_exit_of_somebody_else_or_of_another_time_is_ignored(stranger):
-    stream = Stream(exits=True).add(stranger, killed(), its(), stranger, at=START + 10 * MS)
+    stream = Stream(lifecycle=True).add(stranger, killed(), its(), stranger, at=START + 10 * MS)
 
     assert exits(stream.wait(1 << 63)) == [("oom_kill", 100)]
 
 
 def test_an_exit_is_told_once():
     end = gone(signalled_at=START)
-    stream = Stream(exits=True).add(killed(), its(), end, end, at=START + 10 * MS).wait(1 << 63)
+    stream = Stream(lifecycle=True).add(killed(), its(), end, end, at=START + 10 * MS).wait(1 << 63)
 
     assert exits(stream) == [("oom_kill", 100), ("oom_exit", 100)]
 
 
 def test_every_member_of_a_group_has_its_exit():
-    stream = Stream(exits=True).add(
+    stream = Stream(lifecycle=True).add(
         *(killed(100, START, memcg=GROUP), member(101, START + MS), its(), its(101, START + MS)),
         *(gone(101, START + MS), gone(100, START)),
         at=START + 10 * MS,
@@ -309,18 +309,18 @@ def test_without_having_been_asked_nobodys_exit_is_told():
 
 
 def test_a_peak_that_could_not_be_read_is_not_told():
-    stream = Stream(exits=True).add(killed(), its(), gone(signalled_at=START, maxrss=None), at=START + 10 * MS)
+    stream = Stream(lifecycle=True).add(killed(), its(), gone(signalled_at=START, maxrss=None), at=START + 10 * MS)
 
     assert stream.kills[1].exit == record.Exit(kill=stream.kills[0].id, after_us=7654, peak_rss=None)
 
 
 def test_what_is_kept_for_exits_is_bounded_and_the_oldest_is_forgotten():
-    stream = Stream(exits=True)
+    stream = Stream(lifecycle=True)
     stream.add(*(gone(pid, START) for pid in range(100, 100 + 2 * EXITS_KEPT)), at=START)
     assert len(stream.assembler._exits) == EXITS_KEPT == 512
     assert stream.kills == []
 
-    stream = Stream(exits=True)
+    stream = Stream(lifecycle=True)
     for i in range(2 * EXITS_KEPT):
         stream.add(its(100 + i, START + i), killed(100 + i, START + i), at=START + i)
     assert len(stream.assembler._told) == EXITS_KEPT
@@ -344,7 +344,7 @@ def test_lines_that_wait_are_bounded_however_many_triggers_there_are():
 def test_a_sharer_that_is_marked_as_a_member_keeps_what_came_for_it():
     """The kernel side keeps the time of the first signal, the member's mark has that of the second."""
     again = START + 5 * MS
-    stream = Stream(exits=True).add(killed(100, memcg=GROUP), at=START + MS)
+    stream = Stream(lifecycle=True).add(killed(100, memcg=GROUP), at=START + MS)
     stream.add(its(100), at=START + MS).add(sharer(200, START + MS, memcg=GROUP), at=START + 2 * MS)
     stream.add(its(200, START + MS), at=START + 3 * MS).add(member(200, again), at=again + MS)
     stream.wait(again + 200 * MS).add(gone(200, START + MS), at=again + 210 * MS)

@@ -10,9 +10,9 @@ from support.probe_events import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, l
 
 from ooMtrace.assemble.attribution import (
     UNKNOWN_RSS,
+    attribute,
     derived_limit,
     in_stack,
-    judge,
     kernel_total,
     memcg_limit,
     nearest_limit,
@@ -268,7 +268,7 @@ def test_a_total_of_the_kernels_stands_even_where_parts_are_not_known():
 
 
 def test_with_a_decision_nothing_is_derived():
-    found = judge(sighting(decision=decision()), SYMBOLS, NOW)
+    found = attribute(sighting(decision=decision()), SYMBOLS, NOW)
 
     assert (found.scope, found.constraint, found.level, found.limit) == ("memcg", "CONSTRAINT_MEMCG", 1, 8192)
     assert found.points.total == 2260
@@ -278,39 +278,39 @@ def test_with_a_decision_nothing_is_derived():
 def test_the_decision_counts_and_not_what_the_stack_or_the_limits_suggest():
     seen = sighting(decision=decision(constraint=0, memcg_id=None, totalpages=999_000), stack=KILL_STACK)
 
-    found = judge(seen, SYMBOLS, NOW)
+    found = attribute(seen, SYMBOLS, NOW)
 
     assert (found.scope, found.level, found.limit) == ("global", None, 999_000)
 
 
 def test_members_of_a_group_have_points_of_our_own_reckoning():
-    found = judge(sighting(pid=105, decision=decision()), SYMBOLS, NOW)
+    found = attribute(sighting(pid=105, decision=decision()), SYMBOLS, NOW)
 
     assert found.points.total == 2260
     assert found.derived == ("oom.points",)
 
 
 def test_without_a_decision_all_that_is_worked_out_is_called_so():
-    found = judge(sighting(), SYMBOLS, NOW)
+    found = attribute(sighting(), SYMBOLS, NOW)
 
     assert (found.scope, found.constraint, found.level, found.limit) == ("memcg", None, 1, 8192)
     assert found.derived == ("oom.scope", "oom.limit_bytes", "oom.memcg", "oom.points")
 
 
 def test_what_could_not_be_worked_out_is_not_called_derived():
-    found = judge(sighting(stack=()), SYMBOLS, NOW)
+    found = attribute(sighting(stack=()), SYMBOLS, NOW)
 
     assert (found.scope, found.level, found.limit, found.points.total) == (None, None, None, 2260)
     assert found.derived == ("oom.points",)
 
-    found = judge(sighting(stack=(), victim=victim(oom_score_adj=5)), SYMBOLS, NOW)
+    found = attribute(sighting(stack=(), victim=victim(oom_score_adj=5)), SYMBOLS, NOW)
 
     assert (found.scope, found.level, found.limit, found.points.total) == (None, None, None, None)
     assert found.derived == ()
 
 
 def test_a_global_oom_names_no_cgroup_however_full_the_victims_is():
-    found = judge(sighting(stack=(0x1050, 0x5000)), SYMBOLS, NOW)
+    found = attribute(sighting(stack=(0x1050, 0x5000)), SYMBOLS, NOW)
 
     assert (found.scope, found.level, found.limit) == ("global", None, 1_000_000)
     assert found.derived == ("oom.scope", "oom.limit_bytes", "oom.points")
@@ -318,7 +318,7 @@ def test_a_global_oom_names_no_cgroup_however_full_the_victims_is():
 
 @pytest.mark.parametrize("nodes", [2, 8, None])
 def test_without_a_decision_a_cpuset_or_policy_cannot_be_told_from_the_whole_host(nodes):
-    found = judge(sighting(stack=(0x1050, 0x5000)), SYMBOLS, replace(NOW, nodes=nodes))
+    found = attribute(sighting(stack=(0x1050, 0x5000)), SYMBOLS, replace(NOW, nodes=nodes))
 
     assert (found.scope, found.constraint, found.level, found.limit) == (None, None, None, None)
     assert found.points == Points(total=2260, rss=2250, swap=0, page_tables=10, adj=0, exact=None)
@@ -329,12 +329,12 @@ def test_without_a_decision_a_cpuset_or_policy_cannot_be_told_from_the_whole_hos
     ("stack", "scope", "level", "limit"), [(KILL_STACK, "memcg", 1, 8192), ((0x1050, 0x4050), "sysrq", None, 1_000_000)]
 )
 def test_memory_nodes_do_not_hide_a_cgroup_or_sysrq(stack, scope, level, limit):
-    found = judge(sighting(stack=stack), SYMBOLS, replace(NOW, nodes=2))
+    found = attribute(sighting(stack=stack), SYMBOLS, replace(NOW, nodes=2))
 
     assert (found.scope, found.level, found.limit) == (scope, level, limit)
 
 
 def test_with_a_decision_memory_nodes_do_not_count():
-    found = judge(sighting(decision=decision(constraint=0, memcg_id=None)), SYMBOLS, replace(NOW, nodes=2))
+    found = attribute(sighting(decision=decision(constraint=0, memcg_id=None)), SYMBOLS, replace(NOW, nodes=2))
 
     assert (found.scope, found.constraint) == ("global", "CONSTRAINT_NONE")

@@ -17,47 +17,48 @@ import pytest
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.events import Context, Exit, Record, Sighting
-from ooMtrace.kernel.snapshot import Now
+from ooMtrace.events import Context, Exit, ProbeEvent, VictimEvent
+from ooMtrace.kernel.snapshot import HostSnapshot
 from ooMtrace.output.encode import encode
 from ooMtrace.probe.decode import decode
+from ooMtrace.settings import Level
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())
 HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", kernel=KERNEL["release"])
 SYMBOLS = {name: (start, end) for name, (start, end) in KERNEL["symbols"].items()}
-NOW = Now(**KERNEL["now"])
+NOW = HostSnapshot(**KERNEL["now"])
 
 STORIES: dict[str, dict[str, Any]] = {
     "self": {},
     "nested": {},
     "sharer": {},
     "hostile": {},
-    "dying": {"dying": True},
+    "dying": {"all": True},
     "context": {},
-    "lifecycle": {"exits": True},
-    "env": {"environment": ("QUEUE", "CI_*", "ABSENT")},
-    "self-record": {"source": "record"},
+    "lifecycle": {"lifecycle": True},
+    "env": {"env": ("QUEUE", "CI_*", "ABSENT")},
+    "self-record": {"level": "minimal"},
 }
 """And how the tracer is to be asked for them."""
 
 
-def records(name: str) -> list[Record]:
+def records(name: str) -> list[ProbeEvent]:
     return [decode(path.read_bytes()) for path in sorted(FIXTURES.glob(f"records/{name}-[0-9].bin"))]
 
 
-def at(ktime: int) -> Now:
+def at(ktime: int) -> HostSnapshot:
     passed = ktime - NOW.monotonic
     return replace(NOW, realtime=NOW.realtime + passed, monotonic=ktime, boottime=NOW.boottime + passed)
 
 
-def told(all_: list[Record], *, source: record.Source = "victim", **wishes: Any) -> Iterator[bytes]:
+def told(all_: list[ProbeEvent], *, level: Level = "reduced", **wishes: Any) -> Iterator[bytes]:
     """The lines of records that are taken in as they were made."""
-    assembler = Assembler(HOST, SYMBOLS, source, **wishes)
+    assembler = Assembler(HOST, SYMBOLS, level, **wishes)
     kills = [kill for one in all_ for kill in assembler.add(one, at(one.ktime))]
     kills += assembler.due(1 << 63)
     for number, kill in enumerate(kills, 1):
-        yield encode(replace(kill, seq=number, missing=tuple(record.missing(kill))))
+        yield encode(replace(kill, seq=number, missing=tuple(record.missing_facts(kill))))
 
 
 def lines(name: str) -> Iterator[bytes]:
@@ -78,13 +79,13 @@ def test_a_recorded_kill_gives_exactly_this_line(name, validate):
 @pytest.mark.parametrize(
     ("name", "kinds"),
     [
-        ("self", [Sighting, Context]),
-        ("sharer", [Sighting, Sighting, Context, Context]),
-        ("dying", [Sighting]),
-        ("context", [Sighting, Context]),
-        ("lifecycle", [Sighting, Context, Exit]),
-        ("env", [Sighting, Context]),
-        ("self-record", [Sighting]),
+        ("self", [VictimEvent, Context]),
+        ("sharer", [VictimEvent, VictimEvent, Context, Context]),
+        ("dying", [VictimEvent]),
+        ("context", [VictimEvent, Context]),
+        ("lifecycle", [VictimEvent, Context, Exit]),
+        ("env", [VictimEvent, Context]),
+        ("self-record", [VictimEvent]),
     ],
 )
 def test_the_kernel_side_sent_these_records(name, kinds):
@@ -100,7 +101,7 @@ def test_the_kernel_side_sent_these_records(name, kinds):
     ],
 )
 def test_a_kill_whose_context_never_came_has_the_arguments_at_exec_and_says_so(name, args, validate):
-    (line,) = map(json.loads, told([one for one in records(name) if isinstance(one, Sighting)]))
+    (line,) = map(json.loads, told([one for one in records(name) if isinstance(one, VictimEvent)]))
 
     validate(line)
     assert line["process"]["command_args"] == ["/tmp/oomtrace-fixtures/victim", *args]

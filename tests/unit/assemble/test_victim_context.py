@@ -11,16 +11,16 @@ import pytest
 from support.probe_events import context, descriptors, sighting, tcp, unix
 
 from ooMtrace import record
-from ooMtrace.assemble.victim_context import Inventory, inventory, path
+from ooMtrace.assemble.victim_context import VictimContext, join_path, victim_context
 from ooMtrace.events import Context, Socket
-from ooMtrace.kernel.cmdline import Command
+from ooMtrace.kernel.cmdline import Cmdline
 
 SEEN = sighting()
 AT_EXEC = sighting(exec_args=(b"worker\0--at-exec\0", 17))
 
 
-def had(one: Context | None = None, *allowed: str, **changes: Any) -> Inventory:
-    return inventory(SEEN, replace(one or context(), **changes), allowed)
+def had(one: Context | None = None, *allowed: str, **changes: Any) -> VictimContext:
+    return victim_context(SEEN, replace(one or context(), **changes), allowed)
 
 
 def connections(*sockets: Socket) -> tuple[record.Connection, ...] | None:
@@ -34,8 +34,8 @@ def test_all_that_was_read_is_told():
         descriptors=descriptors(kinds={8: 1, 12: 1}, tcp=1, sockets=(tcp(),)),
     )
 
-    assert inventory(SEEN, whole, ("QUEUE",)) == Inventory(
-        command=Command(None, ("worker", "--queue", "mailers"), cut=False),
+    assert victim_context(SEEN, whole, ("QUEUE",)) == VictimContext(
+        cmdline=Cmdline(None, ("worker", "--queue", "mailers"), cut=False),
         executable=record.Executable(path="/usr/bin/worker"),
         working_directory="/srv",
         open_files=record.OpenFiles(
@@ -63,49 +63,49 @@ def test_nothing_read_is_nothing_told():
         **dict.fromkeys(("working_directory", "executable", "descriptors")),
     )
 
-    assert inventory(SEEN, blank, ("*",)) == Inventory(executable=record.Executable(path=None))
-    assert inventory(SEEN, None, ("*",)) == Inventory()
+    assert victim_context(SEEN, blank, ("*",)) == VictimContext(executable=record.Executable(path=None))
+    assert victim_context(SEEN, None, ("*",)) == VictimContext()
 
 
 def test_without_a_context_the_arguments_are_those_at_exec_and_that_is_told():
-    assert inventory(AT_EXEC, None, ()) == Inventory(
-        command=Command(None, ("worker", "--at-exec"), cut=False), derived=("process.command_args",)
+    assert victim_context(AT_EXEC, None, ()) == VictimContext(
+        cmdline=Cmdline(None, ("worker", "--at-exec"), cut=False), derived=("process.command_args",)
     )
 
 
 def test_arguments_at_exec_that_were_longer_are_truncated():
     long = sighting(exec_args=(b"worker\0" + b"x" * 249, 300))
 
-    found = inventory(long, None, ())
+    found = victim_context(long, None, ())
 
-    assert found.command == Command(None, ("worker", "x" * 249), cut=True)
+    assert found.cmdline == Cmdline(None, ("worker", "x" * 249), cut=True)
     assert (found.derived, found.truncated) == (("process.command_args",), ("process.command_args",))
 
 
 @pytest.mark.parametrize("name", ["arguments", "arguments_size"])
 def test_where_the_context_has_no_arguments_those_at_exec_are_told(name):
-    found = inventory(AT_EXEC, replace(context(), **{name: None}), ())
+    found = victim_context(AT_EXEC, replace(context(), **{name: None}), ())
 
-    assert (found.command.args, found.derived) == (("worker", "--at-exec"), ("process.command_args",))
+    assert (found.cmdline.args, found.derived) == (("worker", "--at-exec"), ("process.command_args",))
     assert found.working_directory == "/srv"
 
 
 def test_the_context_is_newer_than_exec():
-    found = inventory(AT_EXEC, context(), ())
+    found = victim_context(AT_EXEC, context(), ())
 
-    assert (found.command.args, found.derived) == (("worker", "--queue", "mailers"), ())
+    assert (found.cmdline.args, found.derived) == (("worker", "--queue", "mailers"), ())
 
 
 def test_a_process_that_has_no_arguments_left_has_none_and_not_those_at_exec():
-    found = inventory(AT_EXEC, context(arguments=b"", arguments_size=0), ())
+    found = victim_context(AT_EXEC, context(arguments=b"", arguments_size=0), ())
 
-    assert (found.command, found.derived) == (Command(None, (), cut=False), ())
+    assert (found.cmdline, found.derived) == (Cmdline(None, (), cut=False), ())
 
 
 def test_a_title_takes_the_place_of_arguments():
     found = had(arguments=b"worker: 42 busy\0HOME=/", arguments_size=8, arguments_end=ord(":"))
 
-    assert found.command == Command("worker: 42 busy", None, cut=False)
+    assert found.cmdline == Cmdline("worker: 42 busy", None, cut=False)
 
 
 @pytest.mark.parametrize(
@@ -321,7 +321,7 @@ def test_connections_keep_their_order():
     ("names", "expected"), [(None, None), ((), "/"), (("a",), "/a"), (("leaf", "middle", "top"), "/top/middle/leaf")]
 )
 def test_a_path_is_turned_round(names, expected):
-    assert path(names) == expected
+    assert join_path(names) == expected
 
 
 @pytest.mark.parametrize("allowed", [(), ("NOTHING",)])

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 from ooMtrace.commands import logs
-from ooMtrace.output.terminal import visible
-from ooMtrace.reconcile import reconciler
+from ooMtrace.kmsg import boot_log
+from ooMtrace.output.terminal import escape_control
 
 CORPUS = Path(__file__).parents[2] / "fixtures/kmsg"
 LOG = CORPUS / "format-kern-log.log"
@@ -41,7 +41,7 @@ def test_files_become_one_stream_of_lines(tmp_path):
 
     assert (run.code, run.said) == (0, [])
     assert [line["seq"] for line in run.lines] == list(range(1, 11))
-    assert {line["source"] for line in run.lines} == {"kmsg"}
+    assert {line["fidelity"] for line in run.lines} == {"log"}
     assert all(line["missing"] for line in run.lines)
 
 
@@ -137,7 +137,7 @@ def test_without_a_file_the_kernels_own_log_is_read_with_our_host_and_clock(tmp_
     file = tmp_path / "kmsg"
     file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
     monkeypatch.setattr(logs, "KMSG", str(file))
-    monkeypatch.setattr(reconciler, "oom_kills", lambda _: None)  # a kernel that does not count
+    monkeypatch.setattr(boot_log, "read_kill_count", lambda _: None)  # a kernel that does not count
     reads = iter(file.read_bytes().splitlines(keepends=True))
 
     def record(fd: int, size: int) -> bytes:
@@ -163,7 +163,7 @@ def test_the_kills_of_the_kernels_own_log_have_the_kernels_numbers(tmp_path, mon
     file = tmp_path / "kmsg"
     file.write_bytes((CORPUS / "format-kmsg.log").read_bytes())
     monkeypatch.setattr(logs, "KMSG", str(file))
-    monkeypatch.setattr(reconciler, "oom_kills", lambda _: 17)
+    monkeypatch.setattr(boot_log, "read_kill_count", lambda _: 17)
     run = Run(tmp_path)
 
     assert (run.code, run.said) == (0, [])
@@ -225,7 +225,7 @@ def test_no_name_of_a_file_gives_orders_to_the_terminal(tmp_path, monkeypatch, d
     assert run.code == (1 if damage else 0)
     assert shown.endswith(b"\r\x1b[K")
     assert not re.search(rb"[\x00-\x1f\x80-\xff]", shown.replace(b"\x1b[K", b"").replace(b"\r", b""))
-    assert all(visible(said).isprintable() and "a\\x1b]0;x" in visible(said) for said in run.said)
+    assert all(escape_control(said).isprintable() and "a\\x1b]0;x" in escape_control(said) for said in run.said)
 
 
 def test_where_nobody_reads_it_ends_in_peace(tmp_path):

@@ -16,7 +16,7 @@ from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich import netns_addresses as module
-from ooMtrace.enrich.netns_addresses import network
+from ooMtrace.enrich.netns_addresses import add_netns_addresses
 
 ADDRESSES = ("10.1.2.3", "fd00::3")
 BEFORE, KILLED, AFTER = "2023-11-14T22:00:00.000000Z", "2023-11-14T22:13:19.000001Z", "2023-11-14T22:13:20.000000Z"
@@ -32,7 +32,7 @@ class Host:
         self.time = 1000.0
         self.asked: list[int] = []
         self.answer: tuple[str, ...] | None = ADDRESSES
-        self.enrich = network(self.proc, self.run, lambda: self.time)
+        self.enrich = add_netns_addresses(self.proc, self.run, lambda: self.time)
 
     def process(self, pid: int, like: Path | None = None) -> Path:
         return self._make(self.proc / str(pid) / "ns/net", like)
@@ -60,13 +60,13 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
 def killed_in(namespace: Path | int, pid: int | None = 100, born: str | None = BEFORE) -> record.OomKill:
     net = namespace if isinstance(namespace, int) else namespace.stat().st_ino
     process = record.Process(pid=pid, creation=record.Creation(time=born))
-    return kill(time=KILLED, process=process, namespace=record.Namespace(net=str(net)))
+    return kill(time=KILLED, process=process, namespace=record.Namespace(net_ns=str(net)))
 
 
 def assert_found(host: Host, namespace: Path, pid: int | None = 100) -> None:
     of = killed_in(namespace, pid)
     enriched = host.enrich(of)
-    assert enriched.namespace == record.Namespace(net=of.namespace.net, addresses=ADDRESSES)
+    assert enriched.namespace == record.Namespace(net_ns=of.namespace.net_ns, addresses=ADDRESSES)
     assert enriched.missing == ()
     assert host.asked == [namespace.stat().st_ino]
 
@@ -86,7 +86,7 @@ def test_the_victim_leads_to_its_namespace(host):
 
 def test_a_thread_leads_there_when_the_first_one_has_ended(host):
     namespace = host.process(105)
-    of = kill(process=record.Process(pid=100, tid=105), namespace=record.Namespace(net=str(namespace.stat().st_ino)))
+    of = kill(process=record.Process(pid=100, tid=105), namespace=record.Namespace(net_ns=str(namespace.stat().st_ino)))
 
     assert host.enrich(of).namespace.addresses == ADDRESSES
 
@@ -169,7 +169,7 @@ def test_without_our_own_namespace_nothing_can_be_told(host):
 
 
 def test_a_namespace_that_has_gone_is_named_as_missing_after_what_was_missing_before(host):
-    of = kill(missing=("job",), namespace=record.Namespace(net="999999999"))
+    of = kill(missing=("job",), namespace=record.Namespace(net_ns="999999999"))
 
     assert host.enrich(of).missing == ("job", "namespace.addresses")
 
@@ -203,7 +203,7 @@ def test_the_search_ends_in_time(host):
     namespace = host.process(300)
     host.process(101)
     ticks = iter(range(1000))
-    slow = network(host.proc, host.run, lambda: next(ticks))
+    slow = add_netns_addresses(host.proc, host.run, lambda: next(ticks))
 
     assert_missing(slow(killed_in(namespace)))
 
@@ -301,7 +301,7 @@ def test_no_file_stays_open(host):
 
 def test_where_no_thread_can_be_started_the_addresses_are_missing(host, monkeypatch):
     def refuse(_):
-        raise RuntimeError("can't start new thread")
+        raise RuntimeError("cannot start new thread")
 
     namespace, before = host.process(100), open_files()
     monkeypatch.setattr(threading.Thread, "start", refuse)
@@ -372,7 +372,7 @@ def test_a_refusal_of_the_kernel_is_missing_and_nothing_is_said(tmp_path, monkey
 
 
 def test_pyroute2_is_not_loaded_before_it_is_needed():
-    look = "import sys, ooMtrace.enrich.netns_addresses as n; n.network(); print('pyroute2' in sys.modules)"
+    look = "import sys, ooMtrace.enrich.netns_addresses as n; n.add_netns_addresses(); print('pyroute2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "False\n"
 
@@ -380,7 +380,7 @@ def test_pyroute2_is_not_loaded_before_it_is_needed():
 def test_where_processes_have_other_numbers_none_is_looked_at_and_the_addresses_are_missing(host):
     namespace = host.process(100)
 
-    told = network(host.proc, host.run, lambda: host.time, search=False)(killed_in(namespace))
+    told = add_netns_addresses(host.proc, host.run, lambda: host.time, search=False)(killed_in(namespace))
 
     assert host.asked == []
     assert told.namespace.addresses is None

@@ -14,7 +14,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.proc_cmdline import OLD, PATIENCE_S, command
+from ooMtrace.enrich.proc_cmdline import OLD, PATIENCE_S, add_proc_cmdline
 from ooMtrace.output.encode import encode
 
 NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))
@@ -33,13 +33,13 @@ def left(proc: Path, cmdline: bytes, comm: bytes = b"worker\n", pid: int = 100, 
 
 
 def test_arguments_that_could_not_be_read_before_are_read_now(tmp_path):
-    found = command(left(tmp_path, b"worker\0--now\0"))(NOTHING)
+    found = add_proc_cmdline(left(tmp_path, b"worker\0--now\0"))(NOTHING)
 
     assert found == replace(NOTHING, process=replace(NOTHING.process, command_args=("worker", "--now")))
 
 
 def test_arguments_of_today_replace_those_at_exec(tmp_path):
-    found = command(left(tmp_path, b"worker\0--now\0"))(AT_EXEC)
+    found = add_proc_cmdline(left(tmp_path, b"worker\0--now\0"))(AT_EXEC)
 
     assert found.process.command_args == ("worker", "--now")
     assert found.derived == ("oom.scope",)
@@ -55,7 +55,7 @@ def test_arguments_of_today_replace_those_at_exec(tmp_path):
     ],
 )
 def test_a_title_replaces_them_too(tmp_path, cmdline, title):
-    found = command(left(tmp_path, cmdline))(AT_EXEC)
+    found = add_proc_cmdline(left(tmp_path, cmdline))(AT_EXEC)
 
     assert (found.process.title, found.process.command_args) == (title, None)
     assert found.derived == ("oom.scope",)
@@ -63,28 +63,28 @@ def test_a_title_replaces_them_too(tmp_path, cmdline, title):
 
 @pytest.mark.parametrize("before", [NOTHING, AT_EXEC])
 def test_a_victim_that_has_gone_stays_as_it_was(tmp_path, before):
-    assert command(tmp_path)(before) is before
+    assert add_proc_cmdline(tmp_path)(before) is before
 
 
 @pytest.mark.parametrize("before", [NOTHING, AT_EXEC])
 def test_a_victim_whose_memory_has_gone_stays_as_it_was(tmp_path, before):
-    assert command(left(tmp_path, b""))(before) is before
+    assert add_proc_cmdline(left(tmp_path, b""))(before) is before
 
 
 @pytest.mark.parametrize("comm", [b"other\n", b"\n", b"worker-2\n", b"worke\n"])
 def test_somebody_else_under_the_same_number_is_not_believed(tmp_path, comm):
-    assert command(left(tmp_path, b"other\0", comm))(AT_EXEC) is AT_EXEC
+    assert add_proc_cmdline(left(tmp_path, b"other\0", comm))(AT_EXEC) is AT_EXEC
 
 
 def test_a_process_whose_marked_thread_has_gone_is_not_believed(tmp_path):
-    assert command(left(tmp_path, b"other\0", tid=100))(AT_EXEC) is AT_EXEC
+    assert add_proc_cmdline(left(tmp_path, b"other\0", tid=100))(AT_EXEC) is AT_EXEC
 
 
 @pytest.mark.parametrize(("raw", "comm"), [(b"a\xff\n", "a\\xff"), ("naïve\n".encode(), "naïve"), (b"a\nb\n", "a\nb")])
 def test_a_hostile_name_is_recognised(tmp_path, raw, comm):
     before = kill(process=record.Process(pid=100, tid=105, comm=comm))
 
-    assert command(left(tmp_path, b"x\0", raw))(before).process.command_args == ("x",)
+    assert add_proc_cmdline(left(tmp_path, b"x\0", raw))(before).process.command_args == ("x",)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_a_hostile_name_is_recognised(tmp_path, raw, comm):
 def test_what_is_known_or_can_not_be_looked_up_is_not_looked_up(tmp_path, process):
     before = kill(process=process)
 
-    assert command(left(tmp_path, b"worker\0"))(before) is before
+    assert add_proc_cmdline(left(tmp_path, b"worker\0"))(before) is before
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_what_is_known_or_can_not_be_looked_up_is_not_looked_up(tmp_path, proces
     ],
 )
 def test_arguments_longer_than_4_kib_are_cut_and_that_is_told(tmp_path, cmdline, args, truncated):
-    found = command(left(tmp_path, cmdline))(NOTHING)
+    found = add_proc_cmdline(left(tmp_path, cmdline))(NOTHING)
 
     assert (found.process.command_args, found.truncated) == (args, truncated)
 
@@ -120,14 +120,14 @@ def test_what_was_cut_at_exec_is_not_any_more(tmp_path):
     before = replace(AT_EXEC, truncated=(OLD, "process.connections"))
 
     proc = left(tmp_path, b"worker\0--now\0")
-    assert command(proc)(before).truncated == ("process.connections",)
-    assert command(proc)(replace(before, truncated=(OLD,))).truncated is None
+    assert add_proc_cmdline(proc)(before).truncated == ("process.connections",)
+    assert add_proc_cmdline(proc)(replace(before, truncated=(OLD,))).truncated is None
 
 
 def test_what_was_truncated_before_still_is(tmp_path):
     before = replace(NOTHING, truncated=("process.connections",))
 
-    found = command(left(tmp_path, b"a\0" + b"b" * 9000))(before)
+    found = add_proc_cmdline(left(tmp_path, b"a\0" + b"b" * 9000))(before)
 
     assert found.truncated == ("process.connections", OLD)
     assert b'"truncated":["process.connections","process.command_args"]' in encode(found)
@@ -167,12 +167,12 @@ def silent(tmp_path: Path) -> Iterator[Silent]:
 def test_a_reader_that_hangs_holds_no_line_up_for_long(silent):
     start = time.monotonic()
 
-    assert command(silent.proc)(AT_EXEC) is AT_EXEC
+    assert add_proc_cmdline(silent.proc)(AT_EXEC) is AT_EXEC
     assert PATIENCE_S <= time.monotonic() - start < 10 * PATIENCE_S
 
 
 def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
-    command(silent.proc)(AT_EXEC)
+    add_proc_cmdline(silent.proc)(AT_EXEC)
 
     assert [thread.daemon for thread in silent.readers()] == [True]
 
@@ -182,7 +182,7 @@ OTHER = kill(process=record.Process(pid=200, tid=200, comm="worker"))
 
 def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
     left(silent.proc, b"other\0", pid=200, tid=200)
-    enrich = command(silent.proc)
+    enrich = add_proc_cmdline(silent.proc)
     enrich(AT_EXEC)
     start = time.monotonic()
 
@@ -196,7 +196,7 @@ def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
 
 def test_when_the_reader_has_come_back_all_is_as_before_and_its_answer_is_nobodys(silent):
     left(silent.proc, b"other\0", pid=200, tid=200)
-    enrich = command(silent.proc)
+    enrich = add_proc_cmdline(silent.proc)
     first = enrich(AT_EXEC)
     silent.answer()
 
@@ -206,9 +206,9 @@ def test_when_the_reader_has_come_back_all_is_as_before_and_its_answer_is_nobody
 
 def test_where_no_thread_can_be_started_the_line_stays_as_it_was(tmp_path, monkeypatch):
     def refuse(_):
-        raise RuntimeError("can't start new thread")
+        raise RuntimeError("cannot start new thread")
 
     proc = left(tmp_path, b"worker\0--now\0")
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
-    assert command(proc)(AT_EXEC) is AT_EXEC
+    assert add_proc_cmdline(proc)(AT_EXEC) is AT_EXEC

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What user space adds, from trees of files with and without gaps; what can't be read adds nothing."""
+"""What user space adds, from trees of files with and without gaps; what cannot be read adds nothing."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.proc_status import process
-from ooMtrace.enrich.user import user_name
+from ooMtrace.enrich.proc_status import add_proc_status
+from ooMtrace.enrich.user import add_user_name
 from ooMtrace.output.encode import encode
-from ooMtrace.runtime.host import host
+from ooMtrace.runtime.host import read_host
 
 PASSWD = """\
 root:x:0:0:root:/root:/bin/bash
@@ -36,7 +36,7 @@ def of_user(id_: int | None) -> record.OomKill:
 def test_a_user_has_the_name_that_passwd_gives(tmp_path, id_, name):
     (tmp_path / "passwd").write_text(PASSWD)
 
-    named = user_name(tmp_path / "passwd")(of_user(id_))
+    named = add_user_name(tmp_path / "passwd")(of_user(id_))
 
     assert named == kill(process=record.Process(pid=100, user=record.User(id=id_, name=name)))
 
@@ -44,11 +44,11 @@ def test_a_user_has_the_name_that_passwd_gives(tmp_path, id_, name):
 def test_of_two_names_for_one_user_the_first_counts(tmp_path):
     (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")
 
-    assert user_name(tmp_path / "passwd")(of_user(0)).process.user.name == "root"
+    assert add_user_name(tmp_path / "passwd")(of_user(0)).process.user.name == "root"
 
 
 def test_a_user_added_later_is_known(tmp_path):
-    enrich = user_name(tmp_path / "passwd")
+    enrich = add_user_name(tmp_path / "passwd")
     assert enrich(of_user(1000)).process.user.name is None
 
     (tmp_path / "passwd").write_text(PASSWD)
@@ -61,7 +61,7 @@ def test_a_passwd_that_is_missing_or_broken_costs_nothing_but_the_name(tmp_path,
     if content is not None:
         (tmp_path / "passwd").write_bytes(content)
 
-    named = user_name(tmp_path / "passwd")(of_user(1000))
+    named = add_user_name(tmp_path / "passwd")(of_user(1000))
 
     assert replace(named.process.user, name=None) == record.User(id=1000)
     assert named.process.user.name in (None, "\\xff\\xfe")
@@ -72,7 +72,7 @@ def test_a_user_who_is_not_known_gets_no_name(tmp_path, user):
     (tmp_path / "passwd").write_text(PASSWD)
     nameless = kill(process=record.Process(pid=100, user=user))
 
-    assert user_name(tmp_path / "passwd")(nameless) is nameless
+    assert add_user_name(tmp_path / "passwd")(nameless) is nameless
 
 
 STATUS = """\
@@ -111,13 +111,13 @@ def proc(tmp_path: Path) -> Proc:
     return Proc(tmp_path)
 
 
-VICTIM = kill(source="record", process=record.Process(tid=100, comm="worker"))
+VICTIM = kill(fidelity="minimal", process=record.Process(tid=100, comm="worker"))
 
 
 def test_a_victim_that_is_still_there_is_completed(proc):
     proc.task(100, 100, 90, "worker", cgroup="0::/job/worker\n").task(90, 90, 1, "boss", inner=4)
 
-    found = process(proc.folder)(VICTIM)
+    found = add_proc_status(proc.folder)(VICTIM)
 
     assert found == replace(
         VICTIM,
@@ -136,7 +136,7 @@ def test_a_victim_that_is_still_there_is_completed(proc):
 def test_a_thread_leads_to_its_process(proc):
     proc.task(105, 100, 90, "worker", cgroup="0::/job\n")
 
-    found = process(proc.folder)(kill(process=record.Process(tid=105, comm="worker")))
+    found = add_proc_status(proc.folder)(kill(process=record.Process(tid=105, comm="worker")))
 
     assert (found.process.pid, found.process.tid) == (100, 105)
 
@@ -144,23 +144,23 @@ def test_a_thread_leads_to_its_process(proc):
 def test_a_process_sees_itself_by_its_own_number_and_not_its_threads(proc):
     proc.task(105, 100, 90, "worker", inner=14)
 
-    assert process(proc.folder)(kill(process=record.Process(tid=105, comm="worker"))).process.vpid == 9
+    assert add_proc_status(proc.folder)(kill(process=record.Process(tid=105, comm="worker"))).process.vpid == 9
 
 
 def test_a_victim_that_has_gone_stays_as_it_was(proc):
-    assert process(proc.folder)(VICTIM) is VICTIM
+    assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
 def test_somebody_else_under_the_same_number_is_not_believed(proc):
     proc.task(100, 100, 90, "other", cgroup="0::/other\n")
 
-    assert process(proc.folder)(VICTIM) is VICTIM
+    assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
 def test_a_victim_without_a_name_gets_the_one_under_its_number(proc):
     proc.task(100, 100, 90, "a\\\\b")
 
-    found = process(proc.folder)(kill(process=record.Process(tid=100)))
+    found = add_proc_status(proc.folder)(kill(process=record.Process(tid=100)))
 
     assert (found.process.pid, found.process.comm) == (100, "a\\b")
 
@@ -168,26 +168,26 @@ def test_a_victim_without_a_name_gets_the_one_under_its_number(proc):
 def test_a_victim_without_a_name_that_has_gone_stays_as_it_was(proc):
     nameless = kill(process=record.Process(tid=100))
 
-    assert process(proc.folder)(nameless) is nameless
+    assert add_proc_status(proc.folder)(nameless) is nameless
 
 
 def test_what_the_kernel_side_has_read_is_not_read_again(proc):
     proc.task(100, 999, 90, "worker", cgroup="0::/other\n")
     known = kill(process=record.Process(pid=100, tid=100, comm="worker"))
 
-    assert process(proc.folder)(known) is known
+    assert add_proc_status(proc.folder)(known) is known
 
 
 def test_without_a_thread_there_is_nothing_to_look_up(proc):
     nobody = kill(process=record.Process())
 
-    assert process(proc.folder)(nobody) is nobody
+    assert add_proc_status(proc.folder)(nobody) is nobody
 
 
 def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
     proc.task(100, 100, 90, "worker")
 
-    found = process(proc.folder)(VICTIM)
+    found = add_proc_status(proc.folder)(VICTIM)
 
     assert found.process.parent == record.Parent(pid=90, vpid=None, comm=None)
     assert found.cgroup is None
@@ -197,7 +197,7 @@ def test_a_status_with_gaps_gives_what_it_has(proc):
     (proc.folder / "100").mkdir()
     (proc.folder / "100/status").write_text(f"Name:\tworker\nTgid:\t\nThreads\nPPid:\tnobody\nNStgid:\t{'1' * 5000}\n")
 
-    found = process(proc.folder)(VICTIM)
+    found = add_proc_status(proc.folder)(VICTIM)
 
     assert found.process == record.Process(tid=100, comm="worker", parent=record.Parent())
 
@@ -221,7 +221,7 @@ def test_a_status_with_gaps_gives_what_it_has(proc):
 def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
     proc.task(100, 100, 90, "worker", cgroup=content)
 
-    assert process(proc.folder)(VICTIM).cgroup == expected
+    assert add_proc_status(proc.folder)(VICTIM).cgroup == expected
 
 
 @pytest.mark.parametrize(
@@ -242,7 +242,7 @@ def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
 def test_a_hostile_name_is_recognised(proc, comm, in_status):
     proc.task(100, 100, 90, in_status)
 
-    found = process(proc.folder)(kill(process=record.Process(tid=100, comm=comm)))
+    found = add_proc_status(proc.folder)(kill(process=record.Process(tid=100, comm=comm)))
 
     assert found.process.pid == 100
 
@@ -250,29 +250,29 @@ def test_a_hostile_name_is_recognised(proc, comm, in_status):
 def test_a_hostile_cgroup_is_not_cut(proc):
     proc.task(100, 100, 90, "worker", cgroup="9:memory:/a\x0bb\rc\u2028d\n0::/\n")
 
-    assert process(proc.folder)(VICTIM).cgroup == record.Cgroup(path="/a\x0bb\rc\u2028d", version=1)
+    assert add_proc_status(proc.folder)(VICTIM).cgroup == record.Cgroup(path="/a\x0bb\rc\u2028d", version=1)
 
 
 def test_the_host_is_named_with_its_boot_and_kernel(tmp_path):
     (tmp_path / "sys/kernel/random").mkdir(parents=True)
     (tmp_path / "sys/kernel/random/boot_id").write_text("12345678-9abc-4def-8123-456789abcdef\n")
 
-    assert host(tmp_path) == record.Host(
+    assert read_host(tmp_path) == record.Host(
         name=os.uname().nodename, boot_id="12345678-9abc-4def-8123-456789abcdef", kernel=os.uname().release
     )
 
 
 def test_a_hidden_boot_id_is_missing_and_not_invented(tmp_path):
-    found = host(tmp_path)
+    found = read_host(tmp_path)
 
     assert found.boot_id is None
-    assert "host.boot_id" in record.missing(kill(host=found))
+    assert "host.boot_id" in record.missing_facts(kill(host=found))
 
 
 def test_a_host_name_that_is_not_utf_8_keeps_its_bytes_to_be_read(tmp_path, monkeypatch):
     monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="box\udcff", release="6.12.0"))
 
-    found = host(tmp_path)
+    found = read_host(tmp_path)
 
     assert found == record.Host(name="box\\xff", kernel="6.12.0")
     assert b'"name":"box\\\\xff"' in encode(kill(host=found))

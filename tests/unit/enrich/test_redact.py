@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.redact import MASK, privacy
+from ooMtrace.enrich.redact import MASK, redact
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Connection, Endpoint, Executable, Process
 
@@ -111,7 +111,7 @@ SECRETS = [
 def test_a_secret_is_not_in_the_line(told, secret, fact):
     assert secret.encode() in encode(told)
 
-    scrubbed = privacy()(told)
+    scrubbed = redact()(told)
 
     assert secret.encode() not in encode(scrubbed)
     assert MASK.encode() in encode(scrubbed)
@@ -120,18 +120,18 @@ def test_a_secret_is_not_in_the_line(told, secret, fact):
 
 @pytest.mark.parametrize("told", [told for told, _, _ in SECRETS])
 def test_scrubbing_twice_changes_nothing_more(told):
-    scrubbed = privacy()(told)
+    scrubbed = redact()(told)
 
-    assert privacy()(scrubbed) == scrubbed
+    assert redact()(scrubbed) == scrubbed
 
 
 def test_what_one_secret_uncovers_is_replaced_with_it():
     """Too long for one pattern, this is first taken for an address within an address."""
     glued = kill(process=record.Process(pid=100, title="s://:usera://user:pas" + "x" * 190 + "Sh/do@db"))
-    scrubbed = privacy()(glued)
+    scrubbed = redact()(glued)
 
     assert scrubbed.process.title == f"s://:{MASK}@db"
-    assert privacy()(scrubbed) == scrubbed
+    assert redact()(scrubbed) == scrubbed
 
 
 HARMLESS_TITLES = [
@@ -186,7 +186,7 @@ HARMLESS_ARGUMENTS = [
     "told", [*map(titled, HARMLESS_TITLES), *(called(*arguments) for arguments in HARMLESS_ARGUMENTS)]
 )
 def test_what_is_no_secret_stays(told):
-    scrubbed = privacy()(told)
+    scrubbed = redact()(told)
 
     assert scrubbed == told
     assert scrubbed.redacted is None
@@ -204,7 +204,7 @@ def test_other_facts_that_are_no_secrets_stay():
         ),
     )
 
-    assert privacy()(told) == told
+    assert redact()(told) == told
 
 
 @pytest.mark.parametrize(
@@ -221,11 +221,11 @@ def test_other_facts_that_are_no_secrets_stay():
     ],
 )
 def test_only_the_secret_is_replaced(before, after):
-    assert privacy()(called(*before)).process.command_args == after
+    assert redact()(called(*before)).process.command_args == after
 
 
 def test_redacted_names_every_fact_in_the_records_order():
-    scrubbed = privacy()(process(environment={"TOKEN": S}, command_args=(f"secret={S}",), title=f"secret={S}"))
+    scrubbed = redact()(process(environment={"TOKEN": S}, command_args=(f"secret={S}",), title=f"secret={S}"))
 
     assert scrubbed.redacted == ("process.title", "process.command_args", "process.environment")
 
@@ -240,16 +240,16 @@ def test_redacted_names_every_fact_in_the_records_order():
     ],
 )
 def test_a_command_is_withheld_if_the_operator_wishes(told, withheld):
-    held = privacy(command=False)(told)
+    held = redact(cmdline=False)(told)
 
     assert S.encode() not in encode(held)
     assert (held.withheld, held.redacted) == (withheld, None)
-    assert "process.command_args" not in record.missing(held)
-    assert privacy(command=False)(held) == held
+    assert "process.command_args" not in record.missing_facts(held)
+    assert redact(cmdline=False)(held) == held
 
 
 def test_what_is_not_withheld_is_scrubbed_all_the_same():
-    held = privacy(command=False)(process(title=S, environment={"TOKEN": S}))
+    held = redact(cmdline=False)(process(title=S, environment={"TOKEN": S}))
 
     assert (held.withheld, held.redacted) == (("process.title",), ("process.environment",))
 
@@ -270,7 +270,7 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
     ],
 )
 def test_a_token_leaves_nothing_to_find_once_it_is_gone(title, expected):
-    assert privacy()(process(title=title)).process.title == expected
+    assert redact()(process(title=title)).process.title == expected
 
 
 @given(title=TEXTS, arguments=st.lists(TEXTS, max_size=4), name=TEXTS, value=TEXTS)
@@ -283,9 +283,9 @@ def test_no_text_makes_it_fail_and_once_is_enough(title, arguments, name, value)
         connections=(connection,),
     )
 
-    scrubbed = privacy()(told)
+    scrubbed = redact()(told)
 
-    assert privacy()(scrubbed) == scrubbed
+    assert redact()(scrubbed) == scrubbed
 
 
 SIZE = 4096
@@ -303,7 +303,7 @@ def test_a_hostile_text_takes_no_more_time_than_its_length_allows(piece):
     def seconds(size: int) -> float:
         text = (piece * size)[:size]
         start = time.perf_counter()
-        privacy()(process(title=text, command_args=("x", text)))
+        redact()(process(title=text, command_args=("x", text)))
         return time.perf_counter() - start
 
     assert min(seconds(SIZE) for _ in range(3)) < 0.25

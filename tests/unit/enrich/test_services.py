@@ -9,7 +9,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.services import FILE_LIMIT, service
+from ooMtrace.enrich.services import FILE_LIMIT, add_services
 from ooMtrace.record import Connection, Endpoint
 
 SERVICES = b"""\
@@ -51,7 +51,7 @@ def services(tmp_path: Path) -> Path:
 
 
 def name_of(connection: Connection, services: Path, names: dict[int, str] | None = None) -> str | None:
-    (named,) = service(names or {}, services)(holding(connection)).process.connections
+    (named,) = add_services(names or {}, services)(holding(connection)).process.connections
     return named.service
 
 
@@ -120,7 +120,7 @@ def test_the_file_is_not_read_without_end(tmp_path):
 
 
 def test_the_file_is_read_when_it_is_needed_and_only_once(tmp_path):
-    enrich = service({}, tmp_path / "services")
+    enrich = add_services({}, tmp_path / "services")
     enrich(holding(client(6379)))
     (tmp_path / "services").write_text("gopher 70/tcp\n")
     assert enrich(holding(client(70))).process.connections[0].service == "gopher"
@@ -173,11 +173,11 @@ def test_a_unix_socket_without_a_name_has_no_service(services):
 def test_without_connections_nothing_changes(services, connections):
     alone = kill(process=record.Process(pid=100, connections=connections))
 
-    assert service({}, services)(alone) is alone
+    assert add_services({}, services)(alone) is alone
 
 
 def test_all_else_about_a_connection_stays(services):
-    named = service({}, services)(holding(client(6379), client(9999))).process.connections
+    named = add_services({}, services)(holding(client(6379), client(9999))).process.connections
 
     assert [one.service for one in named] == ["redis", None]
     assert [one.remote for one in named] == [client(6379).remote, client(9999).remote]

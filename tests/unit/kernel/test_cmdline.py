@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooMtrace.kernel.cmdline import ARGUMENTS, Command, command, environment
+from ooMtrace.kernel.cmdline import ARGUMENTS, Cmdline, parse_cmdline, parse_environment
 
 
-def of(memory: bytes, size: int | None = None, end: int | None = 0) -> Command:
-    return command(memory, len(memory) if size is None else size, end)
+def of(memory: bytes, size: int | None = None, end: int | None = 0) -> Cmdline:
+    return parse_cmdline(memory, len(memory) if size is None else size, end)
 
 
 @pytest.mark.parametrize(
@@ -33,28 +33,28 @@ def of(memory: bytes, size: int | None = None, end: int | None = 0) -> Command:
     ],
 )
 def test_arguments_are_told_one_by_one(memory, args):
-    assert of(memory) == Command(None, args, cut=False)
+    assert of(memory) == Cmdline(None, args, cut=False)
 
 
 def test_nothing_is_told_of_a_process_that_was_given_nothing():
-    assert of(b"") == Command(None, (), cut=False)
+    assert of(b"") == Cmdline(None, (), cut=False)
 
 
 @pytest.mark.parametrize("padding", [2, 3, 100])
 def test_one_string_padded_with_zeros_is_a_title(padding):
-    assert of(b"nginx:-worker" + bytes(padding)) == Command("nginx:-worker", None, cut=False)
+    assert of(b"nginx:-worker" + bytes(padding)) == Cmdline("nginx:-worker", None, cut=False)
 
 
 @pytest.mark.parametrize(
     ("memory", "expected"),
     [
-        (b"worker\0", Command(None, ("worker",), cut=False)),
-        (b"nginx: worker process\0", Command("nginx: worker process", None, cut=False)),
-        (b"nginx: worker process   \0", Command("nginx: worker process", None, cut=False)),
-        (b"postgres: app db [local] idle\0\0\0\0", Command("postgres: app db [local] idle", None, cut=False)),
-        (b"worker\\x\0", Command(None, ("worker\\x",), cut=False)),
-        (b"a\tb\0", Command(None, ("a\tb",), cut=False)),
-        (b"caf\xc3\xa9 \xff\0", Command("café \\xff", None, cut=False)),
+        (b"worker\0", Cmdline(None, ("worker",), cut=False)),
+        (b"nginx: worker process\0", Cmdline("nginx: worker process", None, cut=False)),
+        (b"nginx: worker process   \0", Cmdline("nginx: worker process", None, cut=False)),
+        (b"postgres: app db [local] idle\0\0\0\0", Cmdline("postgres: app db [local] idle", None, cut=False)),
+        (b"worker\\x\0", Cmdline(None, ("worker\\x",), cut=False)),
+        (b"a\tb\0", Cmdline(None, ("a\tb",), cut=False)),
+        (b"caf\xc3\xa9 \xff\0", Cmdline("café \\xff", None, cut=False)),
     ],
 )
 def test_one_string_is_a_title_if_it_has_a_space(memory, expected):
@@ -62,7 +62,7 @@ def test_one_string_is_a_title_if_it_has_a_space(memory, expected):
 
 
 def test_a_space_in_one_of_several_arguments_makes_no_title():
-    assert of(b"a b\0c\0") == Command(None, ("a b", "c"), cut=False)
+    assert of(b"a b\0c\0") == Cmdline(None, ("a b", "c"), cut=False)
 
 
 @pytest.mark.parametrize(
@@ -77,21 +77,21 @@ def test_a_space_in_one_of_several_arguments_makes_no_title():
     ],
 )
 def test_a_title_that_ends_without_a_zero_goes_on_in_the_environment_up_to_one(memory, size, title):
-    assert of(memory, size, end=ord("x")) == Command(title, None, cut=False)
+    assert of(memory, size, end=ord("x")) == Cmdline(title, None, cut=False)
 
 
 def test_a_title_that_has_no_end_in_what_was_read_is_cut():
-    assert of(b"x" * ARGUMENTS, 5000, end=ord("x")) == Command("x" * 4096, None, cut=True)
-    assert of(b"x" * 4095, 4095, end=ord("x")) == Command("x" * 4095, None, cut=False)
-    assert of(b"x" * 4095 + b"\0", 5000, end=ord("x")) == Command("x" * 4095, None, cut=False)
+    assert of(b"x" * ARGUMENTS, 5000, end=ord("x")) == Cmdline("x" * 4096, None, cut=True)
+    assert of(b"x" * 4095, 4095, end=ord("x")) == Cmdline("x" * 4095, None, cut=False)
+    assert of(b"x" * 4095 + b"\0", 5000, end=ord("x")) == Cmdline("x" * 4095, None, cut=False)
 
 
 def test_arguments_longer_than_4_kib_are_cut_and_that_is_told():
     memory = (b"x" * 1023 + b"\0") * 4
 
-    assert of(memory, 4096) == Command(None, ("x" * 1023,) * 4, cut=False)
-    assert of(memory, 4097) == Command(None, ("x" * 1023,) * 4, cut=True)
-    assert of(b"a\0" + b"b" * 4094, 9000) == Command(None, ("a", "b" * 4094), cut=True)
+    assert of(memory, 4096) == Cmdline(None, ("x" * 1023,) * 4, cut=False)
+    assert of(memory, 4097) == Cmdline(None, ("x" * 1023,) * 4, cut=True)
+    assert of(b"a\0" + b"b" * 4094, 9000) == Cmdline(None, ("a", "b" * 4094), cut=True)
 
 
 def test_a_character_that_the_cut_goes_through_is_told_by_its_bytes():
@@ -99,19 +99,19 @@ def test_a_character_that_the_cut_goes_through_is_told_by_its_bytes():
 
 
 def test_one_string_with_spaces_that_is_cut_is_a_cut_title():
-    assert of(b"a b" * 1000, 4000) == Command("a b" * 1000, None, cut=True)
+    assert of(b"a b" * 1000, 4000) == Cmdline("a b" * 1000, None, cut=True)
 
 
 def test_what_lies_behind_the_arguments_is_not_one_of_them():
-    assert of(b"worker\0x\0PATH=/bin\0", 9) == Command(None, ("worker", "x"), cut=False)
+    assert of(b"worker\0x\0PATH=/bin\0", 9) == Cmdline(None, ("worker", "x"), cut=False)
 
 
 def test_where_the_last_byte_is_not_known_they_are_arguments():
-    assert of(b"worker\0x\0", 9000, end=None) == Command(None, ("worker", "x"), cut=True)
+    assert of(b"worker\0x\0", 9000, end=None) == Cmdline(None, ("worker", "x"), cut=True)
 
 
 def test_memory_of_which_nothing_could_be_read_is_cut():
-    assert of(b"", 9) == Command(None, (), cut=True)
+    assert of(b"", 9) == Cmdline(None, (), cut=True)
 
 
 ARGUMENT = st.binary(max_size=12).map(lambda raw: raw.replace(b"\0", b""))
@@ -120,12 +120,12 @@ ARGUMENT = st.binary(max_size=12).map(lambda raw: raw.replace(b"\0", b""))
 @given(args=st.lists(ARGUMENT, min_size=2, max_size=8), behind=st.binary(max_size=20))
 def test_any_arguments_come_back_whatever_lies_behind_them(args, behind):
     memory = b"".join(arg + b"\0" for arg in args)
-    found = command(memory + behind, len(memory), 0)
+    found = parse_cmdline(memory + behind, len(memory), 0)
 
     if any(args[1:]) or not args[0]:
-        assert found == Command(None, tuple(arg.decode("utf-8", "backslashreplace") for arg in args), cut=False)
+        assert found == Cmdline(None, tuple(arg.decode("utf-8", "backslashreplace") for arg in args), cut=False)
     else:  # one string and nothing but zeros behind it is what a padded title looks like
-        assert found == Command(args[0].decode("utf-8", "backslashreplace").rstrip(" "), None, cut=False)
+        assert found == Cmdline(args[0].decode("utf-8", "backslashreplace").rstrip(" "), None, cut=False)
 
 
 @given(title=ARGUMENT.filter(bool), size=st.integers(1, 16), environment_size=st.integers(13, 20))
@@ -134,17 +134,17 @@ def test_any_title_that_setproctitle_writes_comes_back_however_long_it_is(title,
     memory = title + bytes(size + environment_size - len(title))
     shown = title.decode("utf-8", "backslashreplace")
 
-    found = command(memory, size, memory[size - 1])
+    found = parse_cmdline(memory, size, memory[size - 1])
 
     if len(title) + 1 == size and b" " not in title:  # looks as if nothing had been written over it
-        assert found == Command(None, (shown,), cut=False)
+        assert found == Cmdline(None, (shown,), cut=False)
     else:
-        assert found == Command(shown if len(title) >= size else shown.rstrip(" "), None, cut=False)
+        assert found == Cmdline(shown if len(title) >= size else shown.rstrip(" "), None, cut=False)
 
 
 @given(memory=st.binary(max_size=40), size=st.integers(0, 60), end=st.one_of(st.none(), st.integers(0, 255)))
 def test_any_memory_gives_a_title_or_arguments_that_utf_8_can_carry(memory, size, end):
-    found = command(memory, size, end)
+    found = parse_cmdline(memory, size, end)
 
     assert (found.title is None) is not (found.args is None)
     for text in (found.title or "", *(found.args or ())):
@@ -171,20 +171,20 @@ MEMORY = b"QUEUE=mailers\0CI_JOB_ID=4711\0CI_=\0PATH=/bin:/sbin\0EMPTY=\0EQ=a=b=
     ],
 )
 def test_only_variables_whose_names_are_allowed_are_told(allowed, expected):
-    assert environment(MEMORY, allowed) == expected
+    assert parse_environment(MEMORY, allowed) == expected
 
 
 def test_all_that_are_variables_are_told_if_all_are_allowed():
-    assert list(environment(MEMORY, ["*"])) == ["QUEUE", "CI_JOB_ID", "CI_", "PATH", "EMPTY", "EQ", "\\xff"]
+    assert list(parse_environment(MEMORY, ["*"])) == ["QUEUE", "CI_JOB_ID", "CI_", "PATH", "EMPTY", "EQ", "\\xff"]
 
 
 def test_of_two_variables_of_one_name_the_later_is_told():
-    assert environment(b"A=1\0A=2\0", ("A",)) == {"A": "2"}
+    assert parse_environment(b"A=1\0A=2\0", ("A",)) == {"A": "2"}
 
 
 def test_a_variable_that_is_cut_is_not_told():
-    assert environment(b"A=1\0B=secret-without-an-e", ("*",)) == {"A": "1"}
-    assert environment(b"", ("*",)) == {}
+    assert parse_environment(b"A=1\0B=secret-without-an-e", ("*",)) == {"A": "1"}
+    assert parse_environment(b"", ("*",)) == {}
 
 
 NAME = st.text(st.characters(exclude_characters="\0=", exclude_categories=("Cs",)), max_size=6)
@@ -195,15 +195,15 @@ VALUE = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",
 def test_any_environment_comes_back(variables):
     memory = "".join(f"{name}={value}\0" for name, value in variables.items()).encode()
 
-    assert environment(memory, ("*",)) == variables
-    assert environment(memory, ()) == {}
+    assert parse_environment(memory, ("*",)) == variables
+    assert parse_environment(memory, ()) == {}
 
 
 @given(memory=st.binary(max_size=60))
 def test_any_memory_is_an_environment(memory):
-    for name, value in environment(memory, ("*",)).items():
+    for name, value in parse_environment(memory, ("*",)).items():
         (name + value).encode("utf-8")
 
 
 def test_a_padded_title_is_whole_though_there_is_more_room_than_was_read():
-    assert command(b"title" + bytes(4091), 9000) == Command("title", None, cut=False)
+    assert parse_cmdline(b"title" + bytes(4091), 9000) == Cmdline("title", None, cut=False)

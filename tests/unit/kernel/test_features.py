@@ -272,9 +272,9 @@ def test_type_information_gives_layout_and_arguments(machine):
 
     assert seen.btf_error == ""
     assert seen.mark_victim == ("task_struct *", "int")
-    assert seen.layout is not None
-    assert seen.layout.macros["OFF_TASK_PID"] == 24
-    assert "task_struct.tgid" in seen.layout.lacking
+    assert seen.offsets is not None
+    assert seen.offsets.macros["OFF_TASK_PID"] == 24
+    assert "task_struct.tgid" in seen.offsets.lacking
     assert seen.fentry_error == "not described in BTF"
 
 
@@ -283,7 +283,7 @@ def test_broken_type_information_is_the_same_as_none(machine, content):
     seen = machine.put("sys/kernel/btf/vmlinux", content).observed()
 
     assert seen.btf_error.startswith(f"{machine.sys}/kernel/btf/vmlinux: ")
-    assert seen.layout is None
+    assert seen.offsets is None
     assert seen.mark_victim is None
 
 
@@ -294,7 +294,7 @@ def test_type_information_that_is_damaged_inside_is_the_same_as_none(machine):
     seen = machine.put("sys/kernel/btf/vmlinux", types.blob()).observed()
 
     assert seen.btf_error.startswith(f"{machine.sys}/kernel/btf/vmlinux: ")
-    assert seen.layout is None
+    assert seen.offsets is None
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from support.btf_builder import BtfBuilder, add_members
 
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.offsets import NAMES, Layout, layout
-from ooMtrace.kernel.plan import FORMAT_MACROS, Wishes, plan
+from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
+from ooMtrace.kernel.plan import FORMAT_MACROS, plan
+from ooMtrace.settings import Settings
 
 BPF = Path(__file__).parents[3] / "bpf"
 
@@ -156,14 +157,14 @@ def kernel(changes: Change | None = None, events: dict[str, int] | None = None, 
 
 
 def macros(**arguments: object) -> dict[str, int]:
-    return layout(kernel(**arguments)).macros  # type: ignore[arg-type]
+    return find_offsets(kernel(**arguments)).macros  # type: ignore[arg-type]
 
 
 def test_a_known_kernel_gives_every_macro_and_lacks_nothing():
-    found = layout(kernel())
+    found = find_offsets(kernel())
 
     offsets = {f"OFF_{macro}": int(offset) for macro, _, offset, _ in SPLIT}
-    assert found == Layout(
+    assert found == Offsets(
         macros={
             **offsets,
             "SIZE_RSS_COUNTER": 40,
@@ -285,15 +286,15 @@ def test_without_these_members_nothing_true_can_be_said():
 
     for _, path, _, _ in SPLIT:
         expected = (path,) if path in required else ()
-        assert layout(kernel({path: None})).lacking == expected
+        assert find_offsets(kernel({path: None})).lacking == expected
 
 
 def test_a_required_member_of_another_size_is_lacking():
-    assert layout(kernel({"task_struct.comm": ("task_struct.comm", 1752, 32)})).lacking == ("task_struct.comm",)
+    assert find_offsets(kernel({"task_struct.comm": ("task_struct.comm", 1752, 32)})).lacking == ("task_struct.comm",)
 
 
 def test_a_kernel_without_any_of_it_lacks_all_that_is_required():
-    nothing = layout(Btf(BtfBuilder().blob(), NAMES))
+    nothing = find_offsets(Btf(BtfBuilder().blob(), NAMES))
 
     assert len(nothing.lacking) == 17
     assert nothing.macros["OFF_TASK_PID"] == nothing.macros["MEMCG_OOM_KILL"] == -1
@@ -334,7 +335,7 @@ def test_per_cpu_counters_are_recognised_by_their_size_whatever_it_is():
     ],
 )
 def test_counters_of_another_kind_are_lacking(changes):
-    found = layout(kernel(changes))
+    found = find_offsets(kernel(changes))
 
     assert found.lacking == ("mm_struct.rss_stat",)
     assert found.macros["OFF_MM_RSS_STAT"] == -1
@@ -368,26 +369,26 @@ def asked_for(*files: str) -> set[str]:
     return set(OURS.findall(text)) - set(re.findall(r"#define\s+(\w+)", text))
 
 
-def provided(wishes: Wishes | None = None, **changes: object) -> set[str]:
+def provided(settings: Settings | None = None, **changes: object) -> set[str]:
     formats = {tracepoint: dict.fromkeys(names, (8, 4)) for tracepoint, names in FORMAT_MACROS.items()}
     kernel_6_18: dict[str, object] = {
         "release": "6.18.0",
         "machine": "x86_64",
         "capabilities": 1 << 21,
-        "layout": layout(kernel()),
+        "offsets": find_offsets(kernel()),
         "mark_victim": ("task_struct *", "uid_t"),
         "symbols": {"oom_kill_process": (1, 2)},
         "formats": formats,
     }
-    return set(plan(Features(**{**kernel_6_18, **changes}), wishes=wishes or Wishes()).macros)  # type: ignore[arg-type]
+    return set(plan(Features(**{**kernel_6_18, **changes}), settings or Settings()).macros)  # type: ignore[arg-type]
 
 
 def test_every_macro_of_the_probes_is_provided_and_none_for_nothing():
-    all_ = Wishes(environment=True, lifecycle=True)
+    all_ = Settings(env=("A",), lifecycle=True)
     either = provided(all_, kprobes=True) | provided(all_, kprobes=False)
 
     assert asked_for("oomtrace.bpf.c", "ranking.h", "context.h", "count.h", "events.h", "kernel.h") == either
 
 
 def test_every_macro_of_the_level_without_type_information_is_provided_and_none_for_nothing():
-    assert asked_for("record.bpf.c", "count.h", "kernel.h") == provided(layout=None, btf_error="none")
+    assert asked_for("minimal.bpf.c", "count.h", "kernel.h") == provided(offsets=None, btf_error="none")

@@ -23,7 +23,13 @@ from support.plan_features import (
 )
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.plan import STAGES, Obstacle, Plan, Wishes, obstacles, plan
+from ooMtrace.kernel.plan import TAIL_CALLS, Hook, Obstacle, Plan, obstacles, plan
+from ooMtrace.settings import Level, Settings
+
+
+def names(plan: Plan) -> tuple[str, ...]:
+    return tuple(map(str, plan.hooks))
+
 
 RAW = tuple(
     f"raw_tracepoint:{name}" for name in ("signal_generate", "mark_victim", "signal_deliver", "sched_process_exec")
@@ -42,25 +48,25 @@ CLASSIC = ("tracepoint:signal:signal_generate", "tracepoint:oom:mark_victim")
         ("cap-bpf-and-cap-perfmon", "full", ("kprobe:oom_kill_process", *RAW)),
         ("no-tracefs", "full", ("kprobe:oom_kill_process", *RAW)),
         ("4096-cpus", "full", ("kprobe:oom_kill_process", *RAW)),
-        ("linux-6.18-no-kprobes-no-fentry", "victim", RAW),
-        ("no-tracefs-no-kprobes-no-fentry", "victim", RAW),
-        ("oom-kill-process-inlined", "victim", RAW),
-        ("no-btf", "record", CLASSIC),
-        ("no-btf-and-a-short-record", "record", CLASSIC),
-        ("a-required-member-missing", "record", CLASSIC),
-        ("no-tracepoint-mark-victim", "record", CLASSIC),
-        ("no-capabilities", "kmsg", KMSG),
-        ("cap-bpf-without-cap-perfmon", "kmsg", KMSG),
-        ("lockdown-confidentiality", "kmsg", KMSG),
-        ("no-tracefs-no-btf", "kmsg", KMSG),
+        ("linux-6.18-no-kprobes-no-fentry", "reduced", RAW),
+        ("no-tracefs-no-kprobes-no-fentry", "reduced", RAW),
+        ("oom-kill-process-inlined", "reduced", RAW),
+        ("no-btf", "minimal", CLASSIC),
+        ("no-btf-and-a-short-record", "minimal", CLASSIC),
+        ("a-required-member-missing", "minimal", CLASSIC),
+        ("no-tracepoint-mark-victim", "minimal", CLASSIC),
+        ("no-capabilities", "log", KMSG),
+        ("cap-bpf-without-cap-perfmon", "log", KMSG),
+        ("lockdown-confidentiality", "log", KMSG),
+        ("no-tracefs-no-btf", "log", KMSG),
     ],
 )
 def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
     chosen = plan(features(name))
 
     assert chosen.level == level
-    assert chosen.hooks == hooks
-    assert chosen.program == {"kmsg": "", "record": "record.bpf.c"}.get(level, "oomtrace.bpf.c")
+    assert names(chosen) == hooks
+    assert chosen.program == {"log": "", "minimal": "minimal.bpf.c"}.get(level, "oomtrace.bpf.c")
 
 
 @pytest.mark.parametrize(
@@ -70,15 +76,15 @@ def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
         ("fentry-only", {}),
         ("linux-6.18-no-kprobes-no-fentry", {"full": NO_PROBES}),
         ("oom-kill-process-inlined", {"full": INLINED}),
-        ("no-btf", {"victim": NO_BTF, "full": NO_BTF}),
-        ("a-required-member-missing", {"victim": LACKING, "full": LACKING}),
-        ("no-tracepoint-mark-victim", {"victim": NO_TRACEPOINT, "full": NO_TRACEPOINT}),
-        ("no-tracefs", {"record": NO_TRACEFS}),
-        ("no-tracefs-no-kprobes-no-fentry", {"record": NO_TRACEFS, "full": NO_PROBES}),
-        ("no-tracefs-no-btf", {"record": NO_TRACEFS, "victim": NO_BTF, "full": NO_BTF}),
-        ("lockdown-confidentiality", dict.fromkeys(("record", "victim", "full"), LOCKED)),
-        ("no-capabilities", dict.fromkeys(("record", "victim", "full"), NO_CAPABILITY)),
-        ("cap-bpf-without-cap-perfmon", dict.fromkeys(("record", "victim", "full"), NO_CAPABILITY)),
+        ("no-btf", {"reduced": NO_BTF, "full": NO_BTF}),
+        ("a-required-member-missing", {"reduced": LACKING, "full": LACKING}),
+        ("no-tracepoint-mark-victim", {"reduced": NO_TRACEPOINT, "full": NO_TRACEPOINT}),
+        ("no-tracefs", {"minimal": NO_TRACEFS}),
+        ("no-tracefs-no-kprobes-no-fentry", {"minimal": NO_TRACEFS, "full": NO_PROBES}),
+        ("no-tracefs-no-btf", {"minimal": NO_TRACEFS, "reduced": NO_BTF, "full": NO_BTF}),
+        ("lockdown-confidentiality", dict.fromkeys(("minimal", "reduced", "full"), LOCKED)),
+        ("no-capabilities", dict.fromkeys(("minimal", "reduced", "full"), NO_CAPABILITY)),
+        ("cap-bpf-without-cap-perfmon", dict.fromkeys(("minimal", "reduced", "full"), NO_CAPABILITY)),
     ],
 )
 def test_each_level_out_of_reach_has_its_reason_and_its_remedy(name, expected):
@@ -91,8 +97,8 @@ def test_each_level_out_of_reach_has_its_reason_and_its_remedy(name, expected):
         ("kprobes", ()),
         ("no-tracefs", ()),
         ("no-tracefs-no-kprobes-no-fentry", (Obstacle("full", *NO_PROBES),)),
-        ("no-btf", (Obstacle("victim", *NO_BTF), Obstacle("full", *NO_BTF))),
-        ("lockdown-confidentiality", tuple(Obstacle(level, *LOCKED) for level in ("record", "victim", "full"))),
+        ("no-btf", (Obstacle("reduced", *NO_BTF), Obstacle("full", *NO_BTF))),
+        ("lockdown-confidentiality", tuple(Obstacle(level, *LOCKED) for level in ("minimal", "reduced", "full"))),
     ],
 )
 def test_a_plan_tells_what_kept_it_from_the_levels_above_and_nothing_else(name, above):
@@ -115,9 +121,15 @@ def test_the_plan_of_a_full_kernel_is_this():
             "OOM_KILL_ONE_SIZE": 720,
             "WITH_KPROBE": 1,
         },
-        hooks=("kprobe:oom_kill_process", *RAW),
+        hooks=(
+            Hook("kprobe", "oom_kill_process", "on_oom_kill_process"),
+            Hook("raw_tracepoint", "signal_generate", "on_signal_generate"),
+            Hook("raw_tracepoint", "mark_victim", "on_mark_victim"),
+            Hook("raw_tracepoint", "signal_deliver", "on_signal_deliver"),
+            Hook("raw_tracepoint", "sched_process_exec", "on_sched_process_exec"),
+        ),
         obstacles=(),
-        stages=("stage_walk", "stage_describe"),
+        tail_calls=("stage_walk", "stage_describe"),
     )
 
 
@@ -183,23 +195,23 @@ def test_what_an_older_tracepoint_does_not_tell_is_absent():
     }
 
 
-@pytest.mark.parametrize("highest", ["kmsg", "record", "victim", "full"])
+@pytest.mark.parametrize("highest", ["log", "minimal", "reduced", "full"])
 def test_a_plan_goes_no_higher_than_it_may(highest):
-    assert plan(features("kprobes"), highest).level == highest
+    assert plan(features("kprobes"), Settings(level=highest)).level == highest
 
 
 def test_a_level_that_is_forbidden_is_not_called_an_obstacle():
-    assert plan(features("kprobes"), "victim").obstacles == ()
+    assert plan(features("kprobes"), Settings(level="reduced")).obstacles == ()
 
 
-@pytest.mark.parametrize("require", ["kmsg", "record", "victim", "full"])
+@pytest.mark.parametrize("require", ["log", "minimal", "reduced", "full"])
 def test_a_level_that_is_reached_or_passed_satisfies(require):
-    assert plan(features("kprobes"), "full", require).level == "full"
+    assert plan(features("kprobes"), Settings(require=require)).level == "full"
 
 
-def cannot(name: str, highest: str = "full", require: str = "") -> CannotTraceError:
+def cannot(name: str, highest: Level = "full", require: Level | None = None) -> CannotTraceError:
     with pytest.raises(CannotTraceError) as caught:
-        plan(features(name), highest, require)
+        plan(features(name), Settings(level=highest, require=require))
     return caught.value
 
 
@@ -208,34 +220,34 @@ def cannot(name: str, highest: str = "full", require: str = "") -> CannotTraceEr
     [
         (
             ("linux-6.18-no-kprobes-no-fentry", "full", "full"),
-            "level full can't be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
+            "level full cannot be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
             "a kernel with CONFIG_KPROBES=y has them",
         ),
         (
-            ("no-btf", "full", "victim"),
-            "level victim can't be reached: no kernel type information (/sys/kernel/btf/vmlinux: "
+            ("no-btf", "full", "reduced"),
+            "level reduced cannot be reached: no kernel type information (/sys/kernel/btf/vmlinux: "
             "No such file or directory); a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
         ),
         (
-            ("no-capabilities", "full", "record"),
-            "level record can't be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
+            ("no-capabilities", "full", "minimal"),
+            "level minimal cannot be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
             f"{AS_ROOT}",
         ),
         (
-            ("no-tracefs", "record", "record"),
-            "level record can't be reached: tracefs can't be read; mount -t tracefs tracefs /sys/kernel/tracing",
+            ("no-tracefs", "minimal", "minimal"),
+            "level minimal cannot be reached: tracefs cannot be read; mount -t tracefs tracefs /sys/kernel/tracing",
         ),
         (
-            ("kprobes", "kmsg", "record"),
-            "level record can't be reached: --level kmsg was asked for; ask for less",
+            ("kprobes", "log", "minimal"),
+            "level minimal cannot be reached: --level log was given; raise --level or lower --require",
         ),
         (
-            ("kprobes", "record", "victim"),
-            "level victim can't be reached: --level record was asked for; ask for less",
+            ("kprobes", "minimal", "reduced"),
+            "level reduced cannot be reached: --level minimal was given; raise --level or lower --require",
         ),
         (
             ("no-tracefs-no-kprobes-no-fentry", "full", "full"),
-            "level full can't be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
+            "level full cannot be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
             "a kernel with CONFIG_KPROBES=y has them",
         ),
     ],
@@ -258,7 +270,7 @@ def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line
 def test_tracefs_out_of_reach_has_its_reason_and_its_remedy(error, why):
     found = obstacles(replace(features("no-tracefs"), tracefs_error=error))
 
-    assert found[0] == Obstacle("record", *why)
+    assert found[0] == Obstacle("minimal", *why)
 
 
 SECRET = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
@@ -268,20 +280,20 @@ NONE = {"kmsg_error": "No such file or directory"}
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        (NONE, ("/dev/kmsg can't be read (No such file or directory)", GIVE)),
-        ({"kmsg_error": "Operation not permitted"}, ("/dev/kmsg can't be read (Operation not permitted)", GIVE)),
-        ({"kmsg_error": "Permission denied"}, ("/dev/kmsg can't be read (Permission denied)", AS_ROOT)),
-        (SECRET, ("/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", AS_ROOT)),
-        ({**SECRET, **NONE}, ("/dev/kmsg can't be read (No such file or directory)", GIVE)),
-        ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg can't be read (Operation not permitted)", GIVE)),
+        (NONE, ("/dev/kmsg cannot be read (No such file or directory)", GIVE)),
+        ({"kmsg_error": "Operation not permitted"}, ("/dev/kmsg cannot be read (Operation not permitted)", GIVE)),
+        ({"kmsg_error": "Permission denied"}, ("/dev/kmsg cannot be read (Permission denied)", AS_ROOT)),
+        (SECRET, ("/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", AS_ROOT)),
+        ({**SECRET, **NONE}, ("/dev/kmsg cannot be read (No such file or directory)", GIVE)),
+        ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg cannot be read (Operation not permitted)", GIVE)),
     ],
 )
 def test_a_kernel_log_out_of_reach_has_its_reason_and_its_remedy(changes, why):
-    assert obstacles(replace(features("no-capabilities"), **changes))[0] == Obstacle("kmsg", *why)
+    assert obstacles(replace(features("no-capabilities"), **changes))[0] == Obstacle("log", *why)
 
 
 def test_a_kernel_log_out_of_reach_keeps_from_no_other_level():
-    chosen = plan(replace(features("kprobes"), **SECRET), require="kmsg")
+    chosen = plan(replace(features("kprobes"), **SECRET), Settings(require="log"))
 
     assert (chosen.level, chosen.obstacles) == ("full", ())
 
@@ -290,11 +302,15 @@ def test_without_bcc_there_is_the_kernel_log():
     chosen = plan(replace(features("kprobes"), bcc_error=NO_BCC[0]))
 
     assert chosen == Plan(
-        "kmsg", "", {}, KMSG, tuple(Obstacle(level, *NO_BCC) for level in ("record", "victim", "full"))
+        "log",
+        "",
+        {},
+        (Hook("kmsg", "/dev/kmsg"),),
+        tuple(Obstacle(level, *NO_BCC) for level in ("minimal", "reduced", "full")),
     )
 
 
-@pytest.mark.parametrize("require", ["", "kmsg"])
+@pytest.mark.parametrize("require", [None, "log"])
 @pytest.mark.parametrize(
     ("name", "highest", "changes", "line"),
     [
@@ -303,26 +319,27 @@ def test_without_bcc_there_is_the_kernel_log():
             "full",
             SECRET,
             f"no level can be reached: {NO_CAPABILITY[0]}, and "
-            f"/dev/kmsg can't be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); {AS_ROOT}",
+            f"/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); {AS_ROOT}",
         ),
         (
             "no-tracefs-no-btf",
             "full",
             NONE,
-            "no level can be reached: tracefs can't be read, and /dev/kmsg can't be read (No such file or directory); "
+            "no level can be reached: tracefs cannot be read, and "
+            "/dev/kmsg cannot be read (No such file or directory); "
             f"mount -t tracefs tracefs /sys/kernel/tracing, or {GIVE}",
         ),
         (
             "kprobes",
-            "kmsg",
+            "log",
             NONE,
-            f"no level can be reached: /dev/kmsg can't be read (No such file or directory); {GIVE}",
+            f"no level can be reached: /dev/kmsg cannot be read (No such file or directory); {GIVE}",
         ),
     ],
 )
 def test_where_there_is_nothing_at_all_one_line_says_why_of_both_ways(name, highest, changes, line, require):
     with pytest.raises(CannotTraceError) as caught:
-        plan(replace(features(name), **changes), highest, require)
+        plan(replace(features(name), **changes), Settings(level=highest, require=require))
 
     assert str(caught.value) == line
     assert caught.value.exit_code == 77
@@ -347,44 +364,44 @@ def test_the_ranking_is_probed_where_it_really_is(symbols, hooks):
 
     chosen = plan(replace(full, symbols={name: there[name] for name in ("oom_kill_process", *symbols)}))
 
-    assert chosen.hooks == ("kprobe:oom_kill_process", *hooks, *RAW)
+    assert names(chosen) == ("kprobe:oom_kill_process", *hooks, *RAW)
 
 
 @pytest.mark.parametrize("name", ["kprobes", "fentry-only", "linux-6.18-no-kprobes-no-fentry"])
 @pytest.mark.parametrize(
-    ("wishes", "hooks", "macros"),
+    ("settings", "hooks", "macros"),
     [
-        (Wishes(), (), set()),
-        (Wishes(environment=True), (), {"ENVIRONMENT"}),
-        (Wishes(lifecycle=True), ("raw_tracepoint:sched_process_exit",), {"WITH_EXIT"}),
+        (Settings(), (), set()),
+        (Settings(env=("A", "B_*")), (), {"ENVIRONMENT"}),
+        (Settings(lifecycle=True), ("raw_tracepoint:sched_process_exit",), {"WITH_EXIT"}),
         (
-            Wishes(environment=True, lifecycle=True),
+            Settings(env=("A",), lifecycle=True),
             ("raw_tracepoint:sched_process_exit",),
             {"ENVIRONMENT", "WITH_EXIT"},
         ),
     ],
 )
-def test_only_what_is_wished_for_is_compiled_and_attached(name, wishes, hooks, macros):
-    plain, chosen = plan(features(name)), plan(features(name), wishes=wishes)
+def test_only_what_is_wished_for_is_compiled_and_attached(name, settings, hooks, macros):
+    plain, chosen = plan(features(name)), plan(features(name), settings)
 
-    assert chosen.hooks == (*plain.hooks, *hooks)
+    assert names(chosen) == (*names(plain), *hooks)
     assert chosen.macros == {**plain.macros, **dict.fromkeys(macros, 1)}
-    assert chosen.stages == plain.stages == STAGES
+    assert chosen.tail_calls == plain.tail_calls == TAIL_CALLS
 
 
 def test_the_level_without_type_information_grants_no_wishes_and_has_no_stages():
-    asked, plain = plan(features("no-btf"), wishes=Wishes(environment=True, lifecycle=True)), plan(features("no-btf"))
+    asked, plain = plan(features("no-btf"), Settings(env=("A",), lifecycle=True)), plan(features("no-btf"))
 
     assert asked == plain
-    assert plain.stages == ()
+    assert plain.tail_calls == ()
 
 
 def test_the_stages_stand_in_the_order_in_which_the_program_numbers_them():
     text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
     assert "enum stage { WALK, DESCRIBE };" in text
-    assert STAGES == ("stage_walk", "stage_describe")
-    for stage in STAGES:
+    assert TAIL_CALLS == ("stage_walk", "stage_describe")
+    for stage in TAIL_CALLS:
         assert f"\nint {stage}(" in text
 
 
@@ -396,9 +413,8 @@ def test_where_the_oom_killers_address_is_not_known_the_kernel_side_is_told_so(s
 
 
 def test_every_attached_function_is_in_the_program():
-    both = Wishes(environment=True, lifecycle=True)
+    both = Settings(env=("A",), lifecycle=True)
     text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
-    for hook in plan(features("kprobes"), wishes=both).hooks:
-        suffix = "_return" if hook.startswith("kretprobe:") else ""
-        assert f"\nint on_{hook.rpartition(':')[2]}{suffix}(" in text
+    for hook in plan(features("kprobes"), both).hooks:
+        assert f"\nint {hook.program}(" in text

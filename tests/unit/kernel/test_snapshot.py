@@ -9,9 +9,9 @@ import time
 import pytest
 
 from ooMtrace.kernel import snapshot as module
-from ooMtrace.kernel.snapshot import Now, now, rfc3339
+from ooMtrace.kernel.snapshot import HostSnapshot, rfc3339, take_snapshot
 
-MOMENT = Now(
+MOMENT = HostSnapshot(
     realtime=1_700_000_000_000_000_000,
     monotonic=50_000_000_000,
     boottime=80_000_000_000,
@@ -48,7 +48,7 @@ def test_each_clock_has_its_own_zero():
 
 def test_the_clocks_are_read_at_one_moment(tmp_path):
     before = time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
-    seen = now(tmp_path)
+    seen = take_snapshot(tmp_path)
     after = time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
 
     assert before[0] <= seen.realtime <= after[0]
@@ -82,7 +82,7 @@ def test_of_several_readings_of_the_clocks_the_one_that_nothing_interrupted_coun
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
 
-    seen = now(tmp_path, tmp_path)
+    seen = take_snapshot(tmp_path, tmp_path)
 
     # The third attempt begins after two of 4 readings, 1030 ns each, and reads at +10, +20, +30 and +40.
     assert (seen.realtime, seen.boottime, seen.monotonic) == (1_002_080, 2_002_090, 2085)
@@ -98,7 +98,7 @@ def test_nodes_that_have_memory_are_counted(tmp_path, content, nodes):
         (tmp_path / "devices/system/node").mkdir(parents=True)
         (tmp_path / "devices/system/node/has_memory").write_text(content)
 
-    assert now(tmp_path / "proc", tmp_path).nodes == nodes
+    assert take_snapshot(tmp_path / "proc", tmp_path).nodes == nodes
 
 
 def test_ram_and_swap_are_counted_in_pages(tmp_path):
@@ -106,7 +106,7 @@ def test_ram_and_swap_are_counted_in_pages(tmp_path):
     (tmp_path / "sys/vm").mkdir(parents=True)
     (tmp_path / "sys/vm/swappiness").write_text("60\n")
 
-    seen = now(tmp_path)
+    seen = take_snapshot(tmp_path)
 
     pages = os.sysconf("SC_PAGE_SIZE") // 1024
     assert (seen.ram, seen.swap, seen.swappiness) == (24684092 // pages, 2097148 // pages, 60)
@@ -115,7 +115,7 @@ def test_ram_and_swap_are_counted_in_pages(tmp_path):
 def test_no_swap_is_zero_and_not_unknown(tmp_path):
     (tmp_path / "meminfo").write_text("SwapTotal:             0 kB\n")
 
-    assert now(tmp_path).swap == 0
+    assert take_snapshot(tmp_path).swap == 0
 
 
 @pytest.mark.parametrize("content", [None, "", "nonsense\n", "MemTotal: lots\n"])
@@ -125,6 +125,6 @@ def test_what_cannot_be_read_is_unknown(tmp_path, content):
         (tmp_path / "sys/vm").mkdir(parents=True)
         (tmp_path / "sys/vm/swappiness").write_text(content)
 
-    seen = now(tmp_path)
+    seen = take_snapshot(tmp_path)
 
     assert (seen.ram, seen.swap, seen.swappiness) == (None, None, None)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from ooMtrace.kmsg.scanner import kills
-from ooMtrace.kmsg.to_record import Origin, numbered
+from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode, plain
 from ooMtrace.record import OomKill
 
@@ -37,7 +37,7 @@ def read(data: bytes, latest: datetime = LATEST) -> list[OomKill]:
 
 @pytest.mark.parametrize("name", LOGS)
 def test_each_report_gives_exactly_its_records(name):
-    found = [plain(numbered(kill, seq)) for seq, kill in enumerate(read(content(name)), 1)]
+    found = [plain(with_seq(kill, seq)) for seq, kill in enumerate(read(content(name)), 1)]
 
     assert found == json.loads((CORPUS / f"{name}.json").read_text())
 
@@ -120,7 +120,7 @@ ALIKE = (
 def test_lost_lines_make_records_poorer_and_never_wrong(release):
     """Logs lose what comes too fast: stretches of lines, anywhere. What is still said is what the whole log says.
 
-    Two reports within three seconds, of which the end of one and the beginning of the other are lost, can't be told
+    Two reports within three seconds, of which the end of one and the beginning of the other are lost, cannot be told
     from one: those of version 1 and of services are so close.
     """
 
@@ -314,9 +314,9 @@ def test_with_the_boot_known_the_kernels_clock_becomes_a_time():
 def test_every_line_is_short_enough_and_valid_json():
     for name in LOGS:
         for seq, kill in enumerate(read(content(name)), 1):
-            line = encode(numbered(kill, seq))
+            line = encode(with_seq(kill, seq))
             assert len(line) <= 8000
-            assert json.loads(line)["source"] == "kmsg"
+            assert json.loads(line)["fidelity"] == "log"
             assert len(line.splitlines()) == 1
 
 

@@ -17,10 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooMtrace.kmsg import grammar
-from ooMtrace.kmsg.formats import Dated, Json, Line, dmesg, kmsg
-from ooMtrace.kmsg.report_parser import Reader
+from ooMtrace.kmsg.formats import Dated, Json, LogLine, dmesg, kmsg
+from ooMtrace.kmsg.report_parser import ReportParser
 from ooMtrace.kmsg.scanner import kills
-from ooMtrace.kmsg.to_record import Origin, numbered
+from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Cgroup, OomKill, Trigger
 
@@ -35,7 +35,7 @@ KILL = "total-vm:4kB, anon-rss:3kB, file-rss:2kB, shmem-rss:1kB, UID:0 pgtables:
 def read(*blocks: bytes) -> list[OomKill]:
     found = list(kills(blocks, ORIGIN, LATEST))
     for kill in found:
-        assert encode(numbered(kill, 1))
+        assert encode(with_seq(kill, 1))
     return found
 
 
@@ -106,7 +106,7 @@ def test_twenty_thousand_damaged_lines_never_raise():
 @given(st.binary(max_size=15))
 def test_no_name_forges_a_kill(name):
     comm = name.replace(b"\0", b"").decode("utf-8", "backslashreplace")
-    reader = Reader()
+    reader = ReportParser()
     lines = [
         f"{comm} invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0",
         f"CPU: 0 PID: 9 Comm: {comm} Not tainted 6.1.0 #1",
@@ -117,7 +117,7 @@ def test_no_name_forges_a_kill(name):
         f"Memory cgroup out of memory: Killed process 9 ({comm}) {KILL}",
         f"oom_reaper: reaped process 9 ({comm}), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB",
     ]
-    found = [one for i, line in enumerate(lines) for one in reader.feed(Line(line, number=i))] + list(reader.rest())
+    found = [one for i, line in enumerate(lines) for one in reader.feed(LogLine(line, number=i))] + list(reader.drain())
 
     assert [(killed.number, killed.comm, killed.size["total_vm"]) for one in found for killed in one.kills] == [
         (9, comm, 4)
@@ -242,17 +242,17 @@ def test_the_year_changes_within_a_log():
 
 
 def test_kmsg_names_are_unescaped_and_dmesg_says_who_printed():
-    assert kmsg(r"6,1,2,-;a\x0ab\xc3\xa9\x5c") == Line("a\nbé\\", ktime=2000)
-    assert kmsg("6,1,2,-,caller=T9;a") == Line("a", ktime=2000, caller="T9")
-    assert dmesg("[    1.000002][   C1] a") == Line("a", ktime=1_000_002_000, caller="C1")
-    assert dmesg("[    1.000002] [  123]     0") == Line("[  123]     0", ktime=1_000_002_000)
+    assert kmsg(r"6,1,2,-;a\x0ab\xc3\xa9\x5c") == LogLine("a\nbé\\", ktime=2000)
+    assert kmsg("6,1,2,-,caller=T9;a") == LogLine("a", ktime=2000, caller="T9")
+    assert dmesg("[    1.000002][   C1] a") == LogLine("a", ktime=1_000_002_000, caller="C1")
+    assert dmesg("[    1.000002] [  123]     0") == LogLine("[  123]     0", ktime=1_000_002_000)
 
 
 def test_a_stamp_of_another_month_or_day_is_no_time_and_no_failure():
     dated = Dated(LATEST)
 
-    assert dated.human("[Do Mär 18 18:47:12 2021] a") == Line("a", guessed=True)
-    assert dated.iso("2026-13-99T99:99:99 a") == Line("a", guessed=True)
+    assert dated.human("[Do Mär 18 18:47:12 2021] a") == LogLine("a", guessed=True)
+    assert dated.iso("2026-13-99T99:99:99 a") == LogLine("a", guessed=True)
 
 
 @pytest.mark.parametrize("digits", [11, 16, 20, 5000])

@@ -28,7 +28,7 @@ def test_the_least_that_a_line_has_is_this():
     assert encode(kill()) == (
         b'{"schema":"oomtrace/1","event":"oom_kill","id":"12345678-ee6b2800-100","seq":1,'
         b'"time":"2023-11-14T22:13:19.000001Z","observed":"2023-11-14T22:13:20.000000Z","severity":"ERROR",'
-        b'"message":"worker (pid 100) was killed","source":"full","derived":[],"missing":[],'
+        b'"message":"worker (pid 100) was killed","fidelity":"full","derived":[],"missing":[],'
         b'"host":{"name":"host","boot_id":"12345678-9abc-4def-8123-456789abcdef","kernel":"6.12.0"},'
         b'"oom":{"incident":"12345678-ee6b2800","verdict":"killed"},"process":{"pid":100,"comm":"worker"}}\n'
     )
@@ -173,7 +173,7 @@ def test_the_worst_names_that_the_kernel_lets_through_fit_into_the_limit(validat
         message=f"{worst * 16} (pid 100) was killed: memory cgroup ...{path[-200:]} reached its limit",
         process=record.Process(pid=100, comm=worst * 16, parent=record.Parent(comm=worst * 16)),
         namespace=record.Namespace(hostname=worst * 64),
-        missing=tuple(record.missing(whole)),
+        missing=tuple(record.missing_facts(whole)),
     )
 
     line = encode(whole)
@@ -397,7 +397,7 @@ def test_whatever_a_victim_was_doing_its_line_is_short_enough(validate, args, ti
         ),
         namespace=record.Namespace(hostname="\x01" * 64, addresses=("2001:db8::8:800:200c:417a",) * 40),
         job=None if job is None else record.Job(system="sidekiq", name=job, registry=job),
-        missing=tuple(record.missing(kill())),
+        missing=tuple(record.missing_facts(kill())),
         derived=("oom.scope", "oom.limit_bytes", "oom.memcg", "oom.points", "process.command_args"),
         truncated=("process.command_args", "process.connections", "process.environment"),
         redacted=("process.command_args", "process.environment", "process.title"),

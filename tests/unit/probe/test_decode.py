@@ -23,22 +23,22 @@ from ooMtrace.events import (
     MemcgLevel,
     Ranking,
     Rss,
-    Sighting,
     Socket,
     Task,
     Victim,
+    VictimEvent,
 )
 from ooMtrace.probe import wire
 from ooMtrace.probe.decode import decode, text
 
-FIXED = ctypes.sizeof(wire.Sighting)
+FIXED = ctypes.sizeof(wire.VictimEvent)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)
 FIXED_CONTEXT = ctypes.sizeof(wire.Context)
 
 
-def unknown(kind: int = wire.KIND_KILLED) -> wire.Sighting:
+def unknown(kind: int = wire.KIND_KILLED) -> wire.VictimEvent:
     """A record in which nothing but its kind and time could be read, as the kernel side leaves it."""
-    raw = wire.Sighting.from_buffer_copy(wire.UNKNOWN.to_bytes(8, "little", signed=True) * (FIXED // 8))
+    raw = wire.VictimEvent.from_buffer_copy(wire.UNKNOWN.to_bytes(8, "little", signed=True) * (FIXED // 8))
     raw.kind, raw.ktime = kind, 1
     for task in (raw.victim.task, raw.victim.parent, raw.trigger):
         task.comm = bytes(16)
@@ -53,7 +53,7 @@ def test_what_could_not_be_read_is_none_everywhere():
     nobody = Task(None, None, None, None)
     no_rss = Rss(None, None, None, None)
 
-    assert decode(bytes(unknown())) == Sighting(
+    assert decode(bytes(unknown())) == VictimEvent(
         kind=Kind.KILLED,
         ktime=1,
         victim=Victim(nobody, nobody, None, None, None, None, no_rss, no_rss, None, None, None, None, None, None),
@@ -76,7 +76,7 @@ def test_every_number_and_string_arrives_where_it_belongs():
     raw = unknown(wire.KIND_SHARER)
     raw.ktime, raw.memcg_version, raw.unified_id, raw.signalled_at = 10, 1, 11, 9
     raw.exec_size = 6
-    ctypes.memmove(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, b"a\0b\0c\0stale", 11)
+    ctypes.memmove(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, b"a\0b\0c\0stale", 11)
     raw.victim.task = wire.Task(20, 21, 22, b"worker")
     raw.victim.parent = wire.Task(23, 24, 25, b"boss")
     raw.trigger = wire.Task(26, 27, 28, b"sixteen-letters-")
@@ -93,7 +93,7 @@ def test_every_number_and_string_arrives_where_it_belongs():
     raw.stack[0], raw.stack[1] = -1, 120
     raw.paths = wire.Paths(4, 2, 6, 12)
 
-    assert decode(bytes(raw) + b"a\0b\0" + b"c\0" + b"d\0e\0f\0") == Sighting(
+    assert decode(bytes(raw) + b"a\0b\0" + b"c\0" + b"d\0e\0f\0") == VictimEvent(
         kind=Kind.SHARER,
         ktime=10,
         victim=Victim(
@@ -289,7 +289,7 @@ def numbers_and_texts(part: Any) -> list[object]:
 )
 @example(kind=2, noise=b"\xff" * 64, lengths=(4, 4, 4), strings=b"\xff" * 32, short=0)
 def test_any_bytes_are_a_sighting_or_refused(kind, noise, lengths, strings, short):
-    raw = wire.Sighting.from_buffer_copy((noise * (FIXED // 64 + 1))[:FIXED])
+    raw = wire.VictimEvent.from_buffer_copy((noise * (FIXED // 64 + 1))[:FIXED])
     raw.kind = kind
     raw.paths = wire.Paths(*lengths, 0)
 
@@ -418,7 +418,7 @@ def test_any_bytes_are_a_ranking_or_refused(noise, told, lengths, strings):
 )
 def test_arguments_at_exec_are_as_many_as_there_were(size, expected):
     raw = unknown()
-    ctypes.memmove(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, b"a\0b" + b"x" * 253, 256)
+    ctypes.memmove(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, b"a\0b" + b"x" * 253, 256)
     raw.exec_size = size
 
     assert decode(bytes(raw)).exec_args == expected
@@ -426,7 +426,7 @@ def test_arguments_at_exec_are_as_many_as_there_were(size, expected):
 
 def test_longer_arguments_at_exec_are_cut_and_their_size_is_known():
     raw = unknown()
-    ctypes.memmove(ctypes.addressof(raw) + wire.Sighting.exec_args.offset, b"x" * 255 + b"y", 256)
+    ctypes.memmove(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, b"x" * 255 + b"y", 256)
     raw.exec_size = 300
 
     assert decode(bytes(raw)).exec_args == (b"x" * 255 + b"y", 300)

@@ -21,7 +21,7 @@ STRUCTURES = {
     "memcg_level": wire.MemcgLevel,
     "decision": wire.Decision,
     "paths": wire.Paths,
-    "sighting": wire.Sighting,
+    "sighting": wire.VictimEvent,
     "candidate": wire.Candidate,
     "ranking": wire.Ranking,
     "socket": wire.Socket,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooMtrace.reconcile.checkpoint import State, parse
+from ooMtrace.reconcile.checkpoint import Checkpoint, parse
 
 BOOT = "1cfd1ec5-69f6-4723-812e-ff5c67412017"
-STATE = State(BOOT, 17, "2026-11-24T02:31:33.321081Z")
+STATE = Checkpoint(BOOT, 17, "2026-11-24T02:31:33.321081Z")
 
 
 def test_it_is_read_as_it_was_written():
@@ -39,6 +39,6 @@ def test_what_no_run_writes_is_none(old, new):
 
 
 def test_after_another_boot_the_kernel_counts_from_0():
-    assert STATE.settled(BOOT) == 17
-    assert STATE.settled("another") == 0
-    assert STATE.settled(None) == 0
+    assert STATE.ordinal_in(BOOT) == 17
+    assert STATE.ordinal_in("another") == 0
+    assert STATE.ordinal_in(None) == 0

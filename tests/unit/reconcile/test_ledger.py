@@ -15,14 +15,14 @@ from ooMtrace.reconcile.ledger import Ledger
 
 
 def logged(number: int, tid: int) -> record.OomKill:
-    one = kill(source="kmsg", process=record.Process(tid=tid))
+    one = kill(fidelity="log", process=record.Process(tid=tid))
     return replace(one, oom=replace(one.oom, number=number))
 
 
-def ledger(balanced: int = 10, **arrived: int) -> Ledger:
-    one = Ledger(balanced)
+def ledger(closed: int = 10, **arrived: int) -> Ledger:
+    one = Ledger(closed)
     for number, tid in arrived.items():
-        one.arrived(int(number.removeprefix("n")), tid)
+        one.record_delivery(int(number.removeprefix("n")), tid)
     return one
 
 
@@ -46,14 +46,14 @@ def test_what_has_not_arrived_is_missing(arrived, missing, complete):
 
 def test_the_second_kill_of_a_groups_first_is_not_missing_though_it_has_no_line():
     one = ledger(n11=1, n13=3)
-    one.arrived(12, None)
+    one.record_delivery(12, None)
 
     assert one.missing(13) == 0
 
 
 def test_a_line_that_found_no_room_is_missing_again():
     one = ledger(n11=1, n12=2)
-    one.refused(11)
+    one.mark_dropped(11)
 
     assert one.missing(12) == 1
     assert one.complete() == 10
@@ -61,21 +61,21 @@ def test_a_line_that_found_no_room_is_missing_again():
 
 def test_a_line_that_found_no_room_after_the_books_were_closed_is_missing_from_the_next():
     one = ledger(n11=1)
-    one.balance(11)
-    one.refused(11)
-    one.refused(None, 3)
+    one.close(11)
+    one.mark_dropped(11)
+    one.mark_dropped(None, 3)
 
     assert one.missing(11) == 4
-    one.balance(12)
+    one.close(12)
     assert one.missing(12) == 0
 
 
 def test_closed_books_are_not_opened_again():
     one = ledger(n11=1, n15=5)
-    one.balance(13)
-    one.balance(12)
+    one.close(13)
+    one.close(12)
 
-    assert one.balanced == 13
+    assert one.closed == 13
     assert one.missing(15) == 1
     assert one.complete() == 13
 
@@ -87,40 +87,40 @@ LOGGED = [logged(number, number + 100) for number in range(11, 16)]
 def test_what_the_log_alone_knows_is_what_has_not_arrived(whole):
     one = ledger(n11=111, n12=112, n14=114)
 
-    assert one.unseen(LOGGED, 15, whole=whole) == [LOGGED[2], LOGGED[4]]
+    assert one.undelivered(LOGGED, 15, whole=whole) == [LOGGED[2], LOGGED[4]]
 
 
 def test_a_kill_that_the_probes_have_missed_is_found_though_the_later_ones_have_its_number():
     one = ledger(n11=111, n12=113, n13=114, n14=115)
 
     assert one.missing(15) == 1
-    assert one.unseen(LOGGED, 15, whole=True) == [LOGGED[1]]
+    assert one.undelivered(LOGGED, 15, whole=True) == [LOGGED[1]]
 
 
 def test_a_log_that_does_not_have_what_has_arrived_is_another_and_says_nothing():
     one = ledger(n11=111, n12=999)
 
-    assert one.unseen(LOGGED, 15, whole=True) == []
+    assert one.undelivered(LOGGED, 15, whole=True) == []
 
 
 def test_of_a_log_that_goes_back_less_far_the_rest_is_believed():
     one = ledger(n11=111, n14=114)
 
-    assert one.unseen(LOGGED[2:], 15, whole=False) == [LOGGED[2], LOGGED[4]]
+    assert one.undelivered(LOGGED[2:], 15, whole=False) == [LOGGED[2], LOGGED[4]]
 
 
 def test_a_number_that_is_given_to_another_process_soon_is_counted_twice():
     one = ledger(n11=111, n12=111)
     twice = [logged(11, 111), logged(12, 111), logged(13, 111)]
 
-    assert one.unseen(twice, 13, whole=True) == [twice[2]]
+    assert one.undelivered(twice, 13, whole=True) == [twice[2]]
 
 
 @given(st.sets(st.integers(1, 40)), st.integers(0, 40))
 def test_missing_and_arrived_make_the_whole(numbers, until):
     one = Ledger(0)
     for number in numbers:
-        one.arrived(number, number)
+        one.record_delivery(number, number)
 
     assert one.missing(until) + sum(number <= until for number in numbers) == until
     assert set(range(1, one.complete() + 1)) <= numbers
@@ -129,7 +129,7 @@ def test_missing_and_arrived_make_the_whole(numbers, until):
 
 def test_what_is_made_up_for_fills_the_gaps():
     one = ledger(n12=112, n14=114)
-    one.made_up([111, 113, None])
+    one.mark_backfilled([111, 113, None])
 
     assert one.missing(15) == 0
     assert one.complete() == 15
@@ -141,4 +141,4 @@ def test_what_is_made_up_for_fills_the_gaps():
 def test_what_came_while_the_log_was_read_does_not_make_it_another():
     one = ledger(n11=111, n12=112, n14=114, n16=999)
 
-    assert one.unseen(LOGGED[:4], 14, whole=True) == [LOGGED[2]]
+    assert one.undelivered(LOGGED[:4], 14, whole=True) == [LOGGED[2]]

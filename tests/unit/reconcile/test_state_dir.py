@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import StateError
-from ooMtrace.reconcile.state_dir import LIMIT, StateFolder
+from ooMtrace.reconcile.state_dir import LIMIT, StateDir
 
 HOLD = """
 import sys
 from pathlib import Path
-from ooMtrace.reconcile.state_dir import StateFolder
-folder = StateFolder(Path(sys.argv[1]))
+from ooMtrace.reconcile.state_dir import StateDir
+folder = StateDir(Path(sys.argv[1]))
 print("taken", flush=True)
 sys.stdin.read()
 """
@@ -34,7 +34,7 @@ def path(tmp_path: Path) -> Path:
 
 def refusal(path: Path) -> str:
     with pytest.raises(StateError) as caught:
-        StateFolder(path)
+        StateDir(path)
     assert caught.value.exit_code == 1
     return str(caught.value)
 
@@ -48,12 +48,12 @@ def open_files() -> set[str]:
 
 
 def test_what_is_written_is_read_by_the_next_one(path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         folder.write("kills", b"1")
         folder.write("kills", b"22")
         folder.write("boot", b"")
 
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         assert [folder.read(name) for name in ("kills", "boot", "other")] == [b"22", b"", None]
     assert names(path) == ["boot", "kills", "lock"]
 
@@ -61,7 +61,7 @@ def test_what_is_written_is_read_by_the_next_one(path):
 def test_nobody_else_can_look(path):
     before = os.umask(0)
     try:
-        with StateFolder(path) as folder:
+        with StateDir(path) as folder:
             folder.write("kills", b"1")
     finally:
         os.umask(before)
@@ -121,20 +121,20 @@ def test_a_second_process_is_told_who_has_it_and_gets_it_when_the_first_is_kille
         )
         first.kill()
 
-    with StateFolder(path):
+    with StateDir(path):
         assert (path / "lock").read_text() == f"{os.getpid()}\n"
 
 
 def test_one_process_can_have_it_twice_only_one_after_the_other(path):
-    with StateFolder(path):
+    with StateDir(path):
         refusal(path)
-    StateFolder(path).close()
+    StateDir(path).close()
 
 
 def test_a_link_in_the_place_of_a_file_is_not_followed(path, tmp_path):
     secret = tmp_path / "secret"
     secret.write_bytes(b"secret")
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         (path / "kills").symlink_to(secret)
         with pytest.raises(StateError, match=r"/kills: Too many levels of symbolic links; choose another --state$"):
             folder.read("kills")
@@ -153,7 +153,7 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(path, tmp_path):
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         os.mkfifo(path / "kills", 0o600)
         with pytest.raises(StateError, match=r"/kills is not a regular file; take it away$"):
             folder.read("kills")
@@ -161,7 +161,7 @@ def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(path):
 
 @as_root
 def test_somebody_elses_file_is_not_believed(path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         folder.write("kills", b"1")
         os.chown(path / "kills", NOBODY, 0)
         with pytest.raises(StateError, match=r"/kills belongs to user 65534; "):
@@ -169,7 +169,7 @@ def test_somebody_elses_file_is_not_believed(path):
 
 
 def test_a_file_that_others_may_write_is_not_believed(path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         folder.write("kills", b"1")
         (path / "kills").chmod(0o620)
         with pytest.raises(StateError, match=r"/kills may be written by others; "):
@@ -178,7 +178,7 @@ def test_a_file_that_others_may_write_is_not_believed(path):
 
 @pytest.mark.parametrize(("size", "read"), [(LIMIT, LIMIT), (LIMIT + 1, 0)])
 def test_a_file_that_is_too_long_is_as_good_as_empty(path, size, read):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         folder.write("kills", bytes(size))
 
         data = folder.read("kills")
@@ -187,7 +187,7 @@ def test_a_file_that_is_too_long_is_as_good_as_empty(path, size, read):
 
 
 def test_a_folder_that_was_moved_away_is_still_the_one(path, tmp_path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         path.rename(tmp_path / "moved")
         path.mkdir()
         folder.write("kills", b"1")
@@ -201,13 +201,13 @@ def test_what_was_left_half_written_is_taken_away(path):
     (path / "kills").write_bytes(b"1")
     (path / "kills.new").write_bytes(b"ha")
 
-    StateFolder(path).close()
+    StateDir(path).close()
 
     assert names(path) == ["kills", "lock"]
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         folder.write("kills", b"old")
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, before[1]))  # Python ignores SIGXFSZ
@@ -222,7 +222,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
 
 
 def test_ten_thousand_writes_leave_no_file_open(path):
-    with StateFolder(path) as folder:
+    with StateDir(path) as folder:
         before = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(10_000):
             folder.write("kills", b"%d" % number)

@@ -71,7 +71,7 @@ def test_these_names_are_in_every_line():
     required = {name: part["required"] for name, part in objects(json_schema()) if part["required"]}
 
     assert required == {
-        "": ["schema", "event", "id", "seq", "observed", "severity", "message", "source", "host"],
+        "": ["schema", "event", "id", "seq", "observed", "severity", "message", "fidelity", "host"],
         "oom": ["incident"],
         "oom.gfp_mask": ["raw"],
         "oom.candidates[]": ["points"],
@@ -111,13 +111,13 @@ def test_types_are_these():
         "description": "Facts that could not be had",
     }
     assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost"]
-    assert properties["source"]["enum"] == ["full", "victim", "record", "kmsg"]
+    assert properties["fidelity"]["enum"] == ["full", "reduced", "minimal", "log"]
     oom = properties["oom"]["properties"]
     assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]
     assert oom["scope"]["enum"] == ["memcg", "global", "cpuset", "mempolicy", "sysrq"]
     assert oom["points"]["properties"]["exact"]["type"] == "boolean"
     assert oom["memcg"]["properties"]["id"]["type"] == "string"
-    assert properties["namespace"]["properties"]["net"]["type"] == "string"
+    assert properties["namespace"]["properties"]["net_ns"]["type"] == "string"
     process = properties["process"]["properties"]
     assert process["command_args"] == {
         "type": "array",

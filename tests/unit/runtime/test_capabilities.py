@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.runtime import capabilities
-from ooMtrace.runtime.capabilities import Capability, effective, has_bpf, keep_only, needed
+from ooMtrace.runtime.capabilities import Capability, drop_all_but, effective, has_bpf, needed
 
 NOBODY = 65534
 SECURITY = Path(__file__).parents[3] / "docs/security.md"
@@ -23,7 +23,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root has something 
 
 
 def in_a_child(work: Callable[[], str]) -> str:
-    """Do something that can't be undone, and return what it says."""
+    """Do something that cannot be undone, and return what it says."""
     read, write = os.pipe()
     child = os.fork()
     if not child:
@@ -48,7 +48,7 @@ def kept_by(kept: frozenset[Capability], before: Callable[[], object] = lambda: 
     def work() -> str:
         before()
         warnings: list[str] = []
-        keep_only(kept, warnings.append)
+        drop_all_but(kept, warnings.append)
         return repr((sets(), warnings))
 
     return in_a_child(work)
@@ -68,7 +68,7 @@ def test_all_sets_hold_what_is_kept_and_nothing_else():
 @as_root
 def test_what_was_not_there_is_not_kept():
     def lose() -> None:
-        keep_only(frozenset({Capability.BPF}), pytest.fail)
+        drop_all_but(frozenset({Capability.BPF}), pytest.fail)
 
     mask = 1 << Capability.BPF
     assert kept_by(frozenset({Capability.BPF, Capability.SYS_ADMIN}), lose) == quietly(mask, mask)
@@ -89,7 +89,7 @@ def test_a_thread_that_is_started_later_has_no_more():
     def work() -> str:
         import threading
 
-        keep_only(frozenset({Capability.BPF}), pytest.fail)
+        drop_all_but(frozenset({Capability.BPF}), pytest.fail)
         seen: list[int] = []
         thread = threading.Thread(target=lambda: seen.append(sets()["CapEff"]))
         thread.start()
@@ -112,7 +112,7 @@ def test_a_refusal_is_one_line_and_not_the_end(monkeypatch):
     monkeypatch.setattr(capabilities, "_libc", Refusing)
     warnings: list[str] = []
 
-    keep_only(frozenset(), warnings.append)
+    drop_all_but(frozenset(), warnings.append)
 
     assert warnings == [
         "root's privileges are kept (capset: Operation not permitted); "

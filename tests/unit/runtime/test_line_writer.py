@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The desk: what finds no room is missing again, and only what is out is kept in mind."""
+"""The writer: what finds no room is missing again, and only what is out is kept in mind."""
 
 from __future__ import annotations
 
@@ -12,47 +12,50 @@ from support.probe_events import BOOT_ID, kill, lost
 
 from ooMtrace.errors import StateError
 from ooMtrace.output.encode import encode
-from ooMtrace.reconcile.checkpoint import State, parse
-from ooMtrace.record import Line
-from ooMtrace.runtime import line_writer as module
-from ooMtrace.runtime.line_writer import Desk, Kept, kept
+from ooMtrace.reconcile.checkpoint import FILE_NAME, Checkpoint, CheckpointStore, open_checkpoint, parse
+from ooMtrace.record import Record
+from ooMtrace.runtime.line_writer import LineWriter
 
 LINE = kill()
 
 
 class FakeTracer:
     def __init__(self) -> None:
-        self.now: list[Line] = []
-        self.waiting: list[Line] = []
-        self.missing: list[Line] = []
-        self.back: list[Line] = []
-        self.state: State | None = State(BOOT_ID, 17, "2023-11-14T22:13:19.000000Z")
+        self.now: list[Record] = []
+        self.waiting: list[Record] = []
+        self.missing: list[Record] = []
+        self.back: list[Record] = []
+        self.state: Checkpoint | None = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:19.000000Z")
         self.look_at: int | None = None
+        self.lost = 0
         self.line_at: int | None = None
 
-    def kills(self) -> Iterator[Line]:
+    def records(self) -> Iterator[Record]:
         while self.now:
             yield self.now.pop(0)
 
-    def rest(self) -> Iterator[Line]:
+    def drain(self) -> Iterator[Record]:
         self.now += self.waiting
-        return self.kills()
+        return self.records()
 
-    def look(self, *, final: bool = False) -> Iterator[Line]:
+    def reconcile(self, *, final: bool = False) -> Iterator[Record]:
         self.now += self.missing
         self.missing = []
-        return self.kills()
+        return self.records()
 
-    def refused(self, line: Line) -> None:
+    def lost_records(self) -> int:
+        return self.lost
+
+    def mark_dropped(self, line: Record) -> None:
         self.back.append(line)
 
-    def look_due(self) -> int | None:
+    def reconcile_due(self) -> int | None:
         return self.look_at
 
-    def due(self) -> int | None:
+    def next_due(self) -> int | None:
         return self.line_at
 
-    def settled(self) -> State | None:
+    def checkpoint(self) -> Checkpoint | None:
         return self.state
 
 
@@ -92,14 +95,14 @@ def tracer() -> FakeTracer:
     return FakeTracer()
 
 
-def sit(tracer: FakeTracer, outbox: FakeOutbox, memory: Kept | None = None) -> Desk:
-    return Desk(tracer, outbox, memory or Kept(None, print), pretty=False)  # type: ignore[arg-type]
+def sit(tracer: FakeTracer, outbox: FakeOutbox, store: CheckpointStore | None = None) -> LineWriter:
+    return LineWriter(tracer, outbox, store or CheckpointStore(None, print), pretty=False)  # type: ignore[arg-type]
 
 
 def test_lines_go_out_as_they_come(tracer):
     outbox = FakeOutbox(9)
     tracer.now = [LINE, lost()]
-    sit(tracer, outbox).work()
+    sit(tracer, outbox).pump()
 
     assert outbox.out == [encode(LINE), encode(lost())]
 
@@ -108,40 +111,40 @@ def test_what_finds_no_room_goes_back(tracer):
     outbox = FakeOutbox(1)
     outbox.reads = False
     tracer.now = [LINE, LINE, LINE]
-    desk = sit(tracer, outbox)
-    desk.work()
+    writer = sit(tracer, outbox)
+    writer.pump()
 
     assert tracer.back == [LINE, LINE]
-    assert desk.refused == 2
+    assert writer.dropped == 2
 
 
 def test_as_long_as_nothing_goes_out_nobody_looks_for_more(tracer):
     outbox = FakeOutbox(9)
     outbox.reads = False
-    desk = sit(tracer, outbox)
+    writer = sit(tracer, outbox)
     tracer.now = [LINE]
-    desk.work()
+    writer.pump()
     tracer.missing, tracer.look_at = [lost()], 1
-    desk.work()
+    writer.pump()
     assert tracer.missing
-    assert desk.timeout_ms() is None
+    assert writer.timeout_ms() is None
 
     outbox.reads = True
-    desk.work()
+    writer.pump()
     assert not tracer.missing
     assert outbox.out == [encode(LINE), encode(lost())]
 
 
 def test_a_look_settles_what_was_refused(tracer):
     outbox = FakeOutbox(0)
-    desk = sit(tracer, outbox)
+    writer = sit(tracer, outbox)
     tracer.now = [LINE]
-    desk.work()
-    assert desk.refused == 1
+    writer.pump()
+    assert writer.dropped == 1
 
     outbox.room, tracer.look_at, tracer.missing = 9, 1, [lost()]
-    desk.work()
-    assert desk.refused == 0
+    writer.pump()
+    assert writer.dropped == 0
     assert outbox.out == [encode(lost())]
 
 
@@ -157,10 +160,10 @@ def test_at_the_end_with_nobody_reading_nothing_more_is_looked_for(tracer):
     outbox = FakeOutbox(1)
     outbox.reads = False
     tracer.now, tracer.missing = [LINE, LINE], [lost()]
-    desk = sit(tracer, outbox)
-    desk.finish()
+    writer = sit(tracer, outbox)
+    writer.finish()
 
-    assert desk.refused == 1
+    assert writer.dropped == 1
     assert tracer.missing
 
 
@@ -188,58 +191,58 @@ def test_it_waits_for_whatever_comes_first(tracer, line_in, look_in, retry, leas
 
 def test_what_is_out_is_kept_and_what_is_not_is_not(tracer, tmp_path):
     outbox = FakeOutbox(9)
-    with kept(tmp_path / "state", print) as memory:
+    with open_checkpoint(tmp_path / "state", print) as store:
         outbox.reads = False
         tracer.now = [LINE]
-        desk = sit(tracer, outbox, memory)
-        desk.work()
-        assert not (tmp_path / "state" / module.STATE).exists()
+        writer = sit(tracer, outbox, store)
+        writer.pump()
+        assert not (tmp_path / "state" / FILE_NAME).exists()
         outbox.reads = True
-        desk.work()
-        assert parse((tmp_path / "state" / module.STATE).read_bytes()) == tracer.state
+        writer.pump()
+        assert parse((tmp_path / "state" / FILE_NAME).read_bytes()) == tracer.state
         tracer.state = None
-        desk.work()
-    with kept(tmp_path / "state", print) as memory:
-        assert memory.state is not None
-        assert memory.state.oom_kill == 17
+        writer.pump()
+    with open_checkpoint(tmp_path / "state", print) as store:
+        assert store.checkpoint is not None
+        assert store.checkpoint.oom_kill == 17
 
 
 def test_the_file_is_written_only_when_there_is_news(tracer, tmp_path):
-    file = tmp_path / "state" / module.STATE
-    with kept(tmp_path / "state", print) as memory:
-        desk = sit(tracer, FakeOutbox(9), memory)
-        desk.work()
+    file = tmp_path / "state" / FILE_NAME
+    with open_checkpoint(tmp_path / "state", print) as store:
+        writer = sit(tracer, FakeOutbox(9), store)
+        writer.pump()
         before = file.stat().st_ino
-        tracer.state = State(BOOT_ID, 17, "2023-11-14T22:13:20.000000Z")
-        desk.work()
+        tracer.state = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:20.000000Z")
+        writer.pump()
         assert file.stat().st_ino == before
-        tracer.state = State(BOOT_ID, 18, "2023-11-14T22:13:20.000000Z")
-        desk.work()
+        tracer.state = Checkpoint(BOOT_ID, 18, "2023-11-14T22:13:20.000000Z")
+        writer.pump()
         assert file.stat().st_ino != before
 
 
 def test_a_damaged_file_is_said_to_be_and_replaced(tracer, tmp_path):
     folder, said = tmp_path / "state", []
     folder.mkdir(mode=0o700)
-    (folder / module.STATE).write_bytes(b"oomtrace-state 1\nboot")
-    with kept(folder, said.append) as memory:
-        assert memory.state is None
-        sit(tracer, FakeOutbox(9), memory).work()
+    (folder / FILE_NAME).write_bytes(b"oomtrace-state 1\nboot")
+    with open_checkpoint(folder, said.append) as store:
+        assert store.checkpoint is None
+        sit(tracer, FakeOutbox(9), store).pump()
 
     assert len(said) == 1
-    assert "is damaged" in said[0]
-    assert parse((folder / module.STATE).read_bytes()) == tracer.state
+    assert "is corrupt" in said[0]
+    assert parse((folder / FILE_NAME).read_bytes()) == tracer.state
 
 
 def test_without_a_folder_nothing_is_kept(tracer):
-    with kept(None, print) as memory:
-        memory.keep(tracer.state)
-        assert memory.state is None
+    with open_checkpoint(None, print) as store:
+        store.save(tracer.state)
+        assert store.checkpoint is None
 
 
 def test_a_folder_that_is_not_ours_alone_is_refused(tmp_path: Path):
     folder = tmp_path / "state"
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(StateError, match="may be written by others"), kept(folder, print):
+    with pytest.raises(StateError, match="may be written by others"), open_checkpoint(folder, print):
         pass

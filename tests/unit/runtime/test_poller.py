@@ -6,28 +6,28 @@ from __future__ import annotations
 import os
 import time
 
-from ooMtrace.runtime.poller import Waiter
+from ooMtrace.runtime.poller import Poller
 
 
 def test_a_blocked_output_is_waited_for_once_and_only_until_it_is_writable():
     read, write = os.pipe()
-    with Waiter(list, write) as waiter:
+    with Poller(list, write) as waiter:
         waiter.wait(60_000, write)  # there is room: at once
         begin = time.monotonic()
         waiter.wait(200)
         assert time.monotonic() - begin >= 0.2
-        assert not waiter.unread
+        assert not waiter.reader_gone
 
         os.close(read)
         waiter.wait(60_000, write)
 
-        assert waiter.unread
+        assert waiter.reader_gone
     os.close(write)
 
 
 def test_an_output_that_is_not_stdout_is_waited_for_too():
     read, write = os.pipe()
-    with Waiter(list) as waiter:
+    with Poller(list) as waiter:
         waiter.wait(60_000, write)
         begin = time.monotonic()
         waiter.wait(200)
@@ -39,7 +39,7 @@ def test_an_output_that_is_not_stdout_is_waited_for_too():
 def test_what_is_watched_may_change_and_what_has_hung_up_wakes_nobody_for_ever():
     first, second = os.pipe(), os.pipe()
     fds = [first[0]]
-    with Waiter(lambda: fds) as waiter:
+    with Poller(lambda: fds) as waiter:
         os.close(first[1])  # POLLHUP, for ever
         waiter.wait(10_000)
         began = time.monotonic()

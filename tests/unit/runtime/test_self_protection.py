@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.runtime import self_protection
-from ooMtrace.runtime.self_protection import spare_us, stay_resident
+from ooMtrace.runtime.self_protection import lock_memory, lower_oom_score
 
 
 def proc(folder: Path, adj: str) -> Path:
@@ -24,7 +24,7 @@ def proc(folder: Path, adj: str) -> Path:
     [("0\n", "-1000\n"), ("1000\n", "-1000\n"), ("-899\n", "-1000\n"), ("-900\n", "-900\n"), ("-1000\n", "-1000\n")],
 )
 def test_it_asks_to_be_spared_unless_somebody_has_for_it(tmp_path, before, after):
-    spare_us(pytest.fail, proc(tmp_path, before))
+    lower_oom_score(pytest.fail, proc(tmp_path, before))
 
     assert (tmp_path / "self/oom_score_adj").read_text() == after
 
@@ -37,7 +37,7 @@ def test_where_it_may_not_ask_it_says_how_to(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "write_text", refuse)
     warnings: list[str] = []
 
-    spare_us(warnings.append, tmp_path)
+    lower_oom_score(warnings.append, tmp_path)
 
     assert warnings == [
         "the OOM killer may take oomtrace, too (oom_score_adj: Permission denied); "
@@ -51,6 +51,6 @@ def test_without_the_right_to_lock_nothing_is_locked(monkeypatch):
     monkeypatch.setattr(self_protection.ctypes, "CDLL", lambda *_, **__: pytest.fail("locked"))
     warnings: list[str] = []
 
-    stay_resident(warnings.append)
+    lock_memory(warnings.append)
 
-    assert warnings == ["it may be slow when memory is short, for it can't lock its own; give it CAP_IPC_LOCK"]
+    assert warnings == ["it may be slow when memory is short, for it cannot lock its own; give it CAP_IPC_LOCK"]

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 from support.probe_events import HOST, NOW
 
-from ooMtrace.kmsg.boot_log import history
+from ooMtrace.kmsg.boot_log import parse_boot_log
 from ooMtrace.kmsg.device import KernelLog
 from ooMtrace.kmsg.to_record import Origin
-from ooMtrace.sources.kmsg_source import QUIET_NS, Logged
+from ooMtrace.sources.kmsg_source import QUIET_NS, KmsgSource
 
 FIXTURES = Path(__file__).parents[2] / "fixtures/kmsg"
 BOTH = (FIXTURES / "format-kmsg.log").read_bytes().splitlines(keepends=True)
@@ -25,14 +25,14 @@ REPORT = BOTH[2:102]
 LATER = 1 << 62
 
 
-class Arrivals:
+class DeliveryLog:
     base: int | None = 40
 
     def __init__(self) -> None:
         self.noted: list[tuple[int, int | None]] = []
 
-    def arrived(self, counted: int, tid: int | None) -> None:
-        self.noted.append((counted, tid))
+    def record_delivery(self, nth: int, tid: int | None) -> None:
+        self.noted.append((nth, tid))
 
 
 class FakeLog:
@@ -56,40 +56,40 @@ def log() -> FakeLog:
 
 
 @pytest.fixture
-def source(log: FakeLog) -> Logged:
-    return Logged(log, HOST, clock=lambda: replace(NOW, monotonic=log.ktime))  # type: ignore[arg-type]
+def source(log: FakeLog) -> KmsgSource:
+    return KmsgSource(log, HOST, clock=lambda: replace(NOW, monotonic=log.ktime))  # type: ignore[arg-type]
 
 
 def test_a_report_is_told_when_it_is_over_and_not_before(source, log):
-    arrivals = Arrivals()
+    delivery_log = DeliveryLog()
     log.ktime = before = time.monotonic_ns()
     for line in REPORT:
         log.fresh.append(line)
-        assert list(source.kills(arrivals)) == []
-    assert set(arrivals.noted) == {(1, 7673)}, "it is not missing while it waits"
+        assert list(source.kills(delivery_log)) == []
+    assert set(delivery_log.noted) == {(1, 7673)}, "it is not missing while it waits"
     due = source.next_due()
     assert due is not None
     assert due >= before + QUIET_NS
     log.ktime = due
-    (kill,) = source.kills(arrivals)
+    (kill,) = source.kills(delivery_log)
 
-    assert kill.source == "kmsg"
+    assert kill.fidelity == "log"
     assert kill.oom.number == 41
     assert kill.id == f"12345678-41-{kill.process.tid}"
     assert kill.host == HOST
-    assert set(arrivals.noted) == {(1, kill.process.tid)}
+    assert set(delivery_log.noted) == {(1, kill.process.tid)}
     assert source.next_due() is None
     log.ktime = LATER
-    assert list(source.kills(arrivals)) == []
+    assert list(source.kills(delivery_log)) == []
 
 
 def test_half_a_report_waits_for_its_kill(source, log):
     log.ktime = LATER
     log.fresh += REPORT[: len(REPORT) // 2]
-    assert list(source.kills(Arrivals())) == []
+    assert list(source.kills(DeliveryLog())) == []
     assert source.next_due() is None
     log.fresh += REPORT[len(REPORT) // 2 :]
-    (kill,) = source.kills(Arrivals())
+    (kill,) = source.kills(DeliveryLog())
 
     assert kill.oom.trigger is not None
     assert kill.oom.constraint is not None
@@ -98,7 +98,7 @@ def test_half_a_report_waits_for_its_kill(source, log):
 def test_no_kill_was_after_it_was_seen(source, log):
     """The kernel's clock, by which the log is stamped, is hours ahead of ours here."""
     log.fresh += REPORT
-    (kill,) = source.rest(Arrivals())
+    (kill,) = source.drain(DeliveryLog())
 
     assert kill.time == kill.observed
     assert "time" in kill.derived
@@ -106,23 +106,23 @@ def test_no_kill_was_after_it_was_seen(source, log):
 
 def test_at_the_end_nothing_waits(source, log):
     log.fresh += REPORT
-    (kill,) = source.rest(Arrivals())
+    (kill,) = source.drain(DeliveryLog())
 
     assert kill.oom.number == 41
 
 
 def test_it_counts_before_it_tells(source, log):
-    assert source.counted() == 0
+    assert source.kill_count() == 0
     log.fresh += REPORT
-    assert source.counted() == 1
-    assert len(list(source.rest(Arrivals()))) == 1
+    assert source.kill_count() == 1
+    assert len(list(source.drain(DeliveryLog()))) == 1
 
 
 def test_where_the_kernel_does_not_count_the_ids_are_times(source, log):
-    arrivals = Arrivals()
-    arrivals.base = None
+    delivery_log = DeliveryLog()
+    delivery_log.base = None
     log.fresh += REPORT
-    (kill,) = source.rest(arrivals)
+    (kill,) = source.drain(delivery_log)
 
     assert kill.oom.number is None
     assert kill.id != f"12345678-41-{kill.process.tid}"
@@ -131,25 +131,24 @@ def test_where_the_kernel_does_not_count_the_ids_are_times(source, log):
 def test_records_that_were_overwritten_are_said_to_be_lost(source, log):
     log.gaps = 2
 
-    assert source.take_lost() == 2
-    assert source.take_lost() == 0
+    assert source.lost_records() == 2
 
 
 def test_noise_is_no_kill(source, log):
     log.fresh += [b"6,1,2,-;eth0: link up\n SUBSYSTEM=net\n", b"13,2,3,-;Killed process 1 (forged)\n", b"damaged\n"]
-    arrivals = Arrivals()
+    delivery_log = DeliveryLog()
 
-    assert list(source.rest(arrivals)) == []
-    assert arrivals.noted == []
-    assert source.counted() == 0
+    assert list(source.drain(delivery_log)) == []
+    assert delivery_log.noted == []
+    assert source.kill_count() == 0
 
 
 def test_a_history_is_numbered_from_its_end():
-    found = history(REPORT * 3, Origin("2026-11-24T04:00:00.000000Z", HOST), 17)
+    found = parse_boot_log(REPORT * 3, Origin("2026-11-24T04:00:00.000000Z", HOST), 17)
 
     assert [kill.oom.number for kill in found.kills] == [15, 16, 17]
     assert found.before == 14
-    assert found.again == frozenset()
+    assert found.repeat_kills == frozenset()
 
 
 def test_a_groups_first_victim_dies_twice_in_the_kernels_count():
@@ -157,14 +156,14 @@ def test_a_groups_first_victim_dies_twice_in_the_kernels_count():
     for place, line in enumerate((FIXTURES / "vm-7.3-group.log").read_bytes().splitlines()):
         text = line.partition(b"] ")[2]
         records.append(b"6,%d,%d,-;%s\n" % (place, place, text))
-    found = history(records, Origin("2026-11-24T04:00:00.000000Z", HOST), 100)
+    found = parse_boot_log(records, Origin("2026-11-24T04:00:00.000000Z", HOST), 100)
 
     killed = [one for one in records if b"Killed process" in one]
     assert len(killed) == 9
     assert found.before == 91
     assert len(found.kills) == 8
-    assert len(found.again) == 1
-    assert {kill.oom.number for kill in found.kills} | found.again == set(range(92, 101))
+    assert len(found.repeat_kills) == 1
+    assert {kill.oom.number for kill in found.kills} | found.repeat_kills == set(range(92, 101))
 
 
 def test_the_log_itself_is_read_record_by_record_from_where_it_was_opened(tmp_path):

@@ -13,7 +13,7 @@ HIDE = "mount -t tmpfs none /sys/bus/event_source/devices && exec"
 
 
 def hidden(*arguments: str) -> str:
-    """Run the command where kprobes can't be seen; return its output."""
+    """Run the command where kprobes cannot be seen; return its output."""
     script = f"{HIDE} {COMMAND} {' '.join(arguments)}"
     return subprocess.run(["unshare", "--mount", "sh", "-c", script], check=True, capture_output=True, text=True).stdout
 
@@ -23,7 +23,7 @@ assert plan["level"] == "full", plan
 assert "fentry:oom_kill_process" in plan["hooks"], plan
 
 line = json.loads(hidden("--require", "full", "demo"))
-assert line["source"] == "full", line
+assert line["fidelity"] == "full", line
 assert line["oom"]["constraint"] == "CONSTRAINT_MEMCG", line
 assert line["oom"]["order"] == 0, line
 assert line["oom"]["points"]["exact"] is True, line

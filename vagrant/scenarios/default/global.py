@@ -6,10 +6,10 @@ import signal
 from _checks import at, check_identity
 from _stage import GROW, stage
 
-from ooMtrace.kernel.snapshot import now
+from ooMtrace.kernel.snapshot import take_snapshot
 
 with stage() as on:
-    machine = now()
+    machine = take_snapshot()
     cgroup = on.cgroup()
     grower = on.python(GROW.format(megabytes=4096), cgroup)
     on.equal("status", grower.wait(), -signal.SIGKILL)

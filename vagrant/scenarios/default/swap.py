@@ -8,7 +8,7 @@ from pathlib import Path
 from _checks import at
 from _stage import stage
 
-# Locked pages can't go to swap: what comes after them drives out what came before, and then there is no way on.
+# Locked pages cannot go to swap: what comes after them drives out what came before, and then there is no way on.
 CODE = """
 import mmap
 before = mmap.mmap(-1, 100 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)

@@ -40,7 +40,7 @@ with stage() as on, setting(str(ONLINE), ONLINE.read_text()):
     for level, tracer in on.tracers.items():
         lines = told(tracer, killed)
         for what, pids in rounds.items():
-            print(f"{level}, {what}: {[lines[pid]['source'] for pid in pids if pid in lines]}")
+            print(f"{level}, {what}: {[lines[pid]['fidelity'] for pid in pids if pid in lines]}")
         on.equal(f"level {level}: lines and lost", len(lines) + tracer.lost(), killed)
         counted = {pid: before + nth for nth, pid in enumerate(chain(*rounds.values()), 1) if pid in lines}
         on.equal(f"level {level}: numbers", {tid: at(line, "oom.number") for tid, line in lines.items()}, counted)

@@ -14,7 +14,7 @@ from support.job_examples import EXAMPLES, EXECUTOR
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.jobs.match import PATTERNS, job, match
+from ooMtrace.enrich.jobs.match import PATTERNS, add_job, match
 from ooMtrace.enrich.jobs.rules import RULES
 
 DOCS = Path(__file__).parents[4] / "docs/jobs.md"
@@ -51,7 +51,7 @@ def victim(title=None, args=None, path=None, hostname="box", **changes):
 
 def told(*args, **changes):
     """The job without its registry, as a dictionary of what is known."""
-    found = job()(victim(*args, **changes)).job
+    found = add_job()(victim(*args, **changes)).job
     names = ("system", "role", "queue", "name", "id", "worker", "join")
     return None if found is None else {name: one for name in names if (one := getattr(found, name)) is not None}
 
@@ -74,7 +74,7 @@ def test_each_system_has_a_rule():
 def test_the_whole_job_is_in_the_record():
     before = victim("postgres: shop orders [local] SELECT")
 
-    assert job()(before).job == record.Job(
+    assert add_job()(before).job == record.Job(
         system="postgresql",
         role="backend",
         name="SELECT",
@@ -118,8 +118,8 @@ def test_the_whole_job_is_in_the_record():
 def test_what_only_looks_alike_is_not_taken_for_it(args):
     as_arguments, as_title = victim(args=args), victim(title=args)
 
-    assert job()(as_arguments) is as_arguments
-    assert job()(as_title) is as_title
+    assert add_job()(as_arguments) is as_arguments
+    assert add_job()(as_title) is as_title
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_an_environment_that_says_nothing_is_no_job(environment):
     ],
 )
 def test_a_key_that_lacks_a_part_is_no_key(title, unknown):
-    found = job()(victim(title, **unknown)).job
+    found = add_job()(victim(title, **unknown)).job
 
     assert found is not None
     assert (found.join, found.registry) == (None, None)
@@ -178,13 +178,13 @@ def test_a_key_that_lacks_a_part_is_no_key(title, unknown):
 def test_a_worker_without_a_namespace_is_still_a_worker():
     bare = kill(process=record.Process(pid=100, vpid=7, title="sidekiq 7.2.4 app [1 of 5 busy]"))
 
-    assert job()(bare).job == record.Job(system="sidekiq", role="worker")
+    assert add_job()(bare).job == record.Job(system="sidekiq", role="worker")
 
 
 def test_a_process_of_which_nothing_is_known_is_nobodys_worker():
     bare = kill(process=record.Process())
 
-    assert job()(bare) is bare
+    assert add_job()(bare) is bare
 
 
 def test_a_worker_is_more_than_the_ci_job_that_restarted_it():
@@ -223,7 +223,7 @@ KEYS = st.sampled_from([source.partition(".")[2] for rule in RULES for source, _
 )
 def test_whatever_the_victim_wrote_it_does_no_harm(title, args, comm, path, hostname, environment):
     began = time.monotonic()
-    found = job()(victim(title, args, path, hostname, comm=comm, environment=environment)).job
+    found = add_job()(victim(title, args, path, hostname, comm=comm, environment=environment)).job
 
     assert time.monotonic() - began < 2
     assert found is None or found.system in NAMES
@@ -280,7 +280,7 @@ def test_a_title_made_to_be_slow_is_not(begin, unit):
     slow = victim(text, path=text, comm=text, environment={"BUILD_TAG": text, "SLURM_JOB_ID": text})
     began = time.monotonic()
 
-    job()(slow)
+    add_job()(slow)
 
     assert time.monotonic() - began < 0.5
 

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's clocks, as an object that tests can replace by one that they turn themselves."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """The part of the module `time` that decides when something is due; that module is the default everywhere."""
+
+    def monotonic_ns(self) -> int:
+        """Return CLOCK_MONOTONIC, nanoseconds: the kernel's own time stamps are on this clock."""
+
+    def time_ns(self) -> int:
+        """Return CLOCK_REALTIME, nanoseconds since the epoch."""
+
+    def sleep(self, seconds: float, /) -> None:
+        """Wait."""

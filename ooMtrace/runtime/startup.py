@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attach at the highest level that works on this host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from ooMtrace.enrich.chain import backfill_enrichers, enrichers
+from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.kernel.checks import OTHER_PIDS
+from ooMtrace.kernel.features import Features, observe
+from ooMtrace.kernel.plan import Plan, plan
+from ooMtrace.reconcile.checkpoint import Checkpoint
+from ooMtrace.reconcile.reconciler import Reconciler
+from ooMtrace.runtime.host import read_host
+from ooMtrace.runtime.pipeline import Tracer
+from ooMtrace.settings import LEVELS, Settings
+from ooMtrace.sources.open import open_source
+
+Say = Callable[[str], None]
+"""Takes one line for the operator."""
+
+
+@contextmanager
+def attached(
+    settings: Settings, say: Say, *, verbose: bool = False, since: Checkpoint | None = None
+) -> Iterator[Tracer]:
+    """Trace at the highest level that works, and say which one that is.
+
+    Args:
+        settings: What to trace.
+        say: Takes messages.
+        verbose: Whether a refusal is followed by the compiler's and the verifier's log.
+        since: Checkpoint of an earlier run.
+
+    Raises:
+        CannotTraceError: No level can be reached, or none as high as required.
+    """
+    tracer = _attach(settings, say, verbose=verbose, since=since)
+    try:
+        yield tracer
+    finally:
+        tracer.close()
+
+
+def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | None) -> Tracer:
+    """The kernel decides: what looked possible may be refused, and then the next lower level is tried."""
+    features = observe()
+    if not features.host_pids:
+        say(f"the pid namespace is {'; '.join(OTHER_PIDS)}")
+    while True:
+        chosen = plan(features, settings)
+        try:
+            tracer = _open_tracer(chosen, features, say, settings, since)
+        except CannotTraceError as error:  # without BCC
+            features = replace(features, bcc_error=error.fact)
+        except ProbeError as error:
+            for line in error.detail.splitlines() if verbose else ():
+                say(line)
+            if chosen.level in (LEVELS[0], settings.require):
+                raise CannotTraceError(error.fact, error.hint) from error
+            say(str(error))
+            settings = replace(settings, level=LEVELS[LEVELS.index(chosen.level) - 1])
+        else:
+            say(_started(chosen))
+            return tracer
+
+
+def _open_tracer(chosen: Plan, features: Features, say: Say, settings: Settings, since: Checkpoint | None) -> Tracer:
+    host = read_host()
+    source = open_source(chosen, features, host, say, settings)
+    return Tracer(
+        source,
+        Reconciler(source.kill_count, host, chosen.level, since),
+        enrichers(settings, host_pids=features.host_pids),
+        backfill_enrichers(),
+    )
+
+
+def _started(chosen: Plan) -> str:
+    reasons = "; ".join(dict.fromkeys(obstacle.fact for obstacle in chosen.obstacles))
+    return f"tracing at level {chosen.level}{f' ({reasons})' if reasons else ''}; Ctrl-C ends"

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the operator may choose. At the bottom: whoever needs a setting takes it from here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Level = Literal["full", "reduced", "minimal", "log"]
+"""How much can be known of a kill on a host, from the most to the least; a line states it as its `fidelity`."""
+
+LEVELS: tuple[Level, ...] = get_args(Level)[::-1]
+"""From the least to the most."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """What to trace and what a line may contain; each field has the name of its command line option.
+
+    Attributes:
+        level: Try no higher level than this.
+        require: Fail below this level; None: take what can be had.
+        all: Report processes that were already dying, too.
+        lifecycle: Report the exits of victims, too.
+        env: Names of the environment variables that a line may contain; `*` and `?` are wildcards.
+        cmdline: Whether a line may contain process titles and arguments.
+        network: Whether the addresses of the victim's network namespace are looked up.
+        services: Port number -> name of the service there, before all other names.
+        timeout_factor: Multiplies the time that a line waits for the events that belong to it.
+    """
+
+    level: Level = "full"
+    require: Level | None = None
+    all: bool = False
+    lifecycle: bool = False
+    env: tuple[str, ...] = ()
+    cmdline: bool = True
+    network: bool = True
+    services: Mapping[int, str] = field(default_factory=dict)
+    timeout_factor: float = 1.0
