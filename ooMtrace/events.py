@@ -101,7 +101,7 @@ class VictimEvent:
         stack: Return addresses of the kernel path, innermost first.
         signalled_at: When SIGKILL was sent, CLOCK_MONOTONIC nanoseconds; by this a Context is known to belong here.
         exec_args: The first 256 bytes of its arguments at exec, and how many there were; None: no exec was seen.
-        counted: The how-manieth kill it is since the probes were attached; None: the kernel has not counted it.
+        ordinal: Ordinal of this kill since the probes were attached, and from the source on since boot; None: not counted.
     """
 
     kind: Kind
@@ -119,7 +119,7 @@ class VictimEvent:
     stack: tuple[int, ...]
     signalled_at: int | None = None
     exec_args: tuple[bytes, int] | None = None
-    counted: int | None = None
+    ordinal: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,11 +231,11 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class RepeatKill:
-    """The kernel has killed and counted once more who was marked before; `counted` as in a VictimEvent."""
+    """The kernel has killed and counted once more who was marked before; `ordinal` as in a VictimEvent."""
 
     ktime: int
     tid: int | None
-    counted: int
+    ordinal: int
 
 
 LinePart = VictimEvent | Ranking | Context | Exit

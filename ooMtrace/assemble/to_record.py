@@ -90,8 +90,8 @@ def incident_id(host: record.Host, ktime: int) -> str:
 
 def _id(seen: VictimEvent, host: record.Host) -> str:
     """Name a kill by what the kernel log says of it, too: its number of this boot and the thread that was marked."""
-    if seen.counted is not None:
-        return record.kill_id(host, seen.counted, seen.victim.task.tid)
+    if seen.ordinal is not None:
+        return record.kill_id(host, seen.ordinal, seen.victim.task.tid)
     return f"{incident_id(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}"
 
 
@@ -105,7 +105,7 @@ def _oom(seen: VictimEvent, judgement: Attribution, case: LineContext, now: Host
     gfp = decision.gfp_mask if decision else None
     return record.Oom(
         incident=case.incident,
-        number=seen.counted,
+        number=seen.ordinal,
         verdict=None if case.verdict == "dying" else case.verdict,  # type: ignore[arg-type]
         scope=judgement.scope,
         constraint=judgement.constraint,

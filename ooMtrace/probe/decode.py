@@ -83,7 +83,7 @@ def _sighting(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
         stack=tuple(address & 0xFFFFFFFFFFFFFFFF for address in raw.stack if address),
         signalled_at=_known(raw.signalled_at),
         exec_args=_exec_args(raw),
-        counted=_known(raw.counted),
+        ordinal=_known(raw.counted),
     )
 
 

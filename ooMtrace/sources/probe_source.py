@@ -57,7 +57,7 @@ class ProbeSource:
         snapshot = self._take_snapshot()  # after the last read: `observed` is never before `time`
         for event in sorted(self._decoded(records), key=lambda event: event.ktime):
             if isinstance(event, RepeatKill):
-                delivery_log.record_delivery(event.counted, None)
+                delivery_log.record_delivery(event.ordinal, None)
             else:
                 yield from self._assembler.add(_with_ordinal(event, delivery_log), snapshot)
         yield from self._assembler.due(snapshot.monotonic)
@@ -90,8 +90,8 @@ class ProbeSource:
 
 def _with_ordinal(event: LinePart, delivery_log: DeliveryLog) -> LinePart:
     """Note the delivery of a kill, and turn its count since the start into the kernel's ordinal."""
-    if not isinstance(event, VictimEvent) or event.counted is None:
+    if not isinstance(event, VictimEvent) or event.ordinal is None:
         return event
     if event.kind is Kind.KILLED:
-        delivery_log.record_delivery(event.counted, event.victim.task.tid)
-    return replace(event, counted=None if delivery_log.base is None else delivery_log.base + event.counted)
+        delivery_log.record_delivery(event.ordinal, event.victim.task.tid)
+    return replace(event, ordinal=None if delivery_log.base is None else delivery_log.base + event.ordinal)
