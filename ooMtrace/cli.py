@@ -3,167 +3,174 @@
 
 from __future__ import annotations
 
-import argparse
 import os
+import re
 import select
 import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
 from contextlib import suppress
-from pathlib import Path
-from typing import NoReturn
+from difflib import get_close_matches
+from importlib import import_module
+from typing import NoReturn, cast
 
 from ooMtrace import __version__
-from ooMtrace.commands import Options
+from ooMtrace.commands import Command
+from ooMtrace.commands.options import COMMANDS
 from ooMtrace.errors import OomtraceError, UsageError
-from ooMtrace.output.encode import dump
 from ooMtrace.output.stream import ClosedPipeError, StreamSink
 from ooMtrace.output.terminal import escape_control
-from ooMtrace.record.json_schema import json_schema
-from ooMtrace.settings import LEVELS
 
-DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it takes."
+DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it kills."
 EXAMPLES = """\
 examples:
-  sudo oomtrace                                  trace, one line on stdout for each kill
+  sudo oomtrace                                  one line on stdout for each kill
   sudo oomtrace --pretty                         the same, for people
   sudo oomtrace --output /var/log/oomtrace.log   append to a file; SIGHUP reopens it
   sudo oomtrace | jq -r .message                 kills in words
   sudo oomtrace demo                             make one harmless kill and show its line
   oomtrace doctor                                what this host can do, and what is in the way
-  oomtrace logs /var/log/kern.log*               the kills of the past, from kernel logs
+  oomtrace logs /var/log/kern.log*               kills of the past, from kernel logs
   oomtrace schema                                the JSON Schema of a line
 
 exit codes:
   0 done, 1 failure, 2 wrong usage, 77 this host cannot trace at the required level
 """
+DEFAULT_COMMAND = "trace"
+HELP, VERSION = ("-h", "--help"), ("-V", "--version")
 
-HIGHEST_PORT = 65535
-MOST_PATIENCE = 100
-SAY_MS = 100
+SIMILAR = 0.7
+"""How alike a mistyped word must be to the one that is suggested, 0 to 1: one or two letters of a short word."""
+
+STDERR_TIMEOUT_MS = 100
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
-    options = parse(argv)
+    arguments = Namespace()
     try:
-        return _dispatch(options)
+        return _run(sys.argv[1:] if argv is None else argv, arguments)
     except ClosedPipeError:  # `oomtrace schema | head` has had enough
         return 0
     except OomtraceError as error:
-        if options.verbose and error.detail:
-            for one in error.detail.splitlines():
-                _say(one)
+        if getattr(arguments, "verbose", False):
+            for line in error.detail.splitlines():
+                _say(line)
         _say(str(error))
         return error.exit_code
-    except KeyboardInterrupt:  # before the signals are ours, that is during start
+    except KeyboardInterrupt:  # during start-up, before the loop handles signals
         return 0
 
 
-def parse(argv: list[str] | None = None) -> Options:
-    """Understand the command line; argparse itself exits with 2 when it cannot."""
-    parser = _Parser(
-        prog="oomtrace", description=DESCRIPTION, epilog=EXAMPLES, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--version", action="version", version=f"oomtrace {__version__}")
-    parser.add_argument("--output", type=Path, metavar="FILE", help="append the lines to FILE instead of stdout")
-    parser.add_argument(
-        "--state",
-        type=Path,
-        metavar="DIR",
-        default=_state_directory(),
-        help="keep there what is told; the next run tells what died since (default: $STATE_DIRECTORY, if set)",
-    )
-    parser.add_argument("--pretty", action="store_true", help="spread a line over several lines, for people")
-    parser.add_argument("--all", action="store_true", help="also report processes that were already dying")
-    parser.add_argument("--lifecycle", action="store_true", help="also report when a victim is gone")
-    parser.add_argument(
-        "--env", action="append", metavar="KEY", help="tell this variable of a victim's environment; `CI_*` for several"
-    )
-    parser.add_argument("--no-cmdline", dest="cmdline", action="store_false", help="tell neither titles nor arguments")
-    parser.add_argument(
-        "--no-network", dest="network", action="store_false", help="do not look up addresses of network namespaces"
-    )
-    parser.add_argument(
-        "--service", action="append", type=_service, metavar="PORT=NAME", help="what is at a port: --service 7000=redis"
-    )
-    parser.add_argument(
-        "--timeout-factor",
-        type=_factor,
-        metavar="N",
-        help="multiply correlation timeouts by N (default: 1)",
-    )
-    parser.add_argument("--level", choices=LEVELS, default="full", help="go no higher than this level")
-    parser.add_argument("--require", choices=LEVELS, metavar="LEVEL", help="exit with 77 below this level")
-    parser.add_argument("--ready-file", type=Path, metavar="FILE", help="keep FILE while the probes are attached")
-    parser.add_argument("--verbose", action="store_true", help="with errors, show the compiler's and verifier's log")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", help="without one, trace")
-    doctor = commands.add_parser("doctor", help="what this host can do, and what is in the way")
-    doctor.add_argument("--json", action="store_true", help="all that was found, as JSON")
-    logs = commands.add_parser("logs", help="the kills that kernel logs tell of")
-    logs.add_argument(
-        "files",
-        nargs="*",
-        metavar="FILE",
-        help="kern.log, dmesg or journal (text or JSON), .gz or .xz; `-`: stdin; none: the kernel's own log",
-    )
-    commands.add_parser("demo", help="make one harmless kill and show its line")
-    commands.add_parser("schema", help="print the JSON Schema of a line")
-    parsed = {name: value for name, value in vars(parser.parse_args(argv)).items() if value is not None}
-    for several in {"env", "service", "files"} & parsed.keys():
-        parsed[several] = tuple(parsed[several])
-    return Options(**parsed)
+def parse(argv: list[str], arguments: Namespace | None = None) -> tuple[str, Namespace]:
+    """Return the command and its arguments; options may stand before the command, too.
+
+    Args:
+        argv: What was typed after the program's name.
+        arguments: Filled in, if given.
+
+    Raises:
+        UsageError: There is no such command, or it has no such option or value.
+    """
+    name, rest = _split_command(argv)
+    parsed, unknown = _parser(name).parse_known_args(rest, arguments or Namespace())
+    if unknown:
+        raise _unknown(unknown[0], name)
+    return name, parsed
 
 
-def _state_directory() -> Path | None:
-    """Return the folder that systemd has made for us (StateDirectory= in a unit), of several the first."""
-    folder = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
-    return Path(folder) if folder else None
+def _run(argv: list[str], arguments: Namespace) -> int:
+    closed = _open_standard_fds()
+    if (shown := _help_or_version(argv)) is not None:
+        return _print(shown)
+    name, _ = parse(argv, arguments)
+    if 1 in closed and getattr(arguments, "output", None) is None:
+        raise UsageError("stdout is closed", "name a file with --output")
+    command = cast(Command, import_module(f"ooMtrace.commands.{name}"))
+    return command.run(arguments, _say)
 
 
-class _Parser(argparse.ArgumentParser):
-    """Quotes what was typed so that no terminal obeys it: `*` may have found a file with a name like an option."""
+def _help_or_version(argv: list[str]) -> str | None:
+    """Return the text that was asked for: `-h` and `-V` anywhere before `--`, or the commands help and version."""
+    words = argv[: argv.index("--")] if "--" in argv else argv
+    commands = [word for word in words if word in COMMANDS]
+    if words[:1] == ["version"] or set(words) & set(VERSION):
+        return f"oomtrace {__version__}\n"
+    if words[:1] == ["help"] or set(words) & set(HELP):
+        return _parser(commands[0] if commands else None).format_help()
+    return None
+
+
+def _split_command(argv: list[str]) -> tuple[str, list[str]]:
+    """Find the command: the first word that is neither an option nor the value of one."""
+    options = _Parser(prog="oomtrace", add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    for name, command in COMMANDS.items():
+        if name != "logs":  # the only one that has other arguments than options
+            command.add_arguments(options)
+    _, words = options.parse_known_args(argv)
+    if not words:
+        return DEFAULT_COMMAND, argv
+    if words[0] not in COMMANDS:
+        raise _unknown(words[0], DEFAULT_COMMAND)
+    places = (place for place, word in enumerate(argv) if word == words[0] and _is_whole(options, argv[:place]))
+    place = next(places)
+    return words[0], argv[:place] + argv[place + 1 :]
+
+
+def _is_whole(options: _Parser, argv: list[str]) -> bool:
+    """Say whether the last option, too, has its value: what follows is none then."""
+    try:
+        options.parse_known_args(argv)
+    except UsageError:
+        return False
+    return True
+
+
+def _unknown(word: str, command: str) -> UsageError:
+    """Say which word is wrong, and which was perhaps meant."""
+    called = "oomtrace" if command == DEFAULT_COMMAND else f"oomtrace {command}"
+    if word.startswith("-"):
+        kind, known = "option", [*HELP, *VERSION, *_options(command)]
+    elif command == DEFAULT_COMMAND:
+        kind, known = "command", list(COMMANDS)
+    else:
+        kind, known = "argument", []
+    near = get_close_matches(word.partition("=")[0], known, 1, SIMILAR)
+    hint = f"did you mean {near[0]}?" if near else f"see `{called} --help`"
+    return UsageError(f"{called} has no {kind} {word}", hint)
+
+
+class _Parser(ArgumentParser):
+    """Reports errors as we report all others: in one line, without a page of usage."""
 
     def error(self, message: str) -> NoReturn:
-        """Say it, and exit with 2."""
-        super().error(escape_control(message))
+        """Raise UsageError instead of printing and exiting."""
+        raise UsageError(message, f"see `{self.prog} --help`")
 
 
-def _factor(text: str) -> float:
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 0 < factor <= MOST_PATIENCE:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number between 0 and {MOST_PATIENCE}")
-    return factor
+def _parser(name: str | None) -> _Parser:
+    """Return the parser of a command; None: the one whose help describes the whole program."""
+    command = COMMANDS[name or DEFAULT_COMMAND]
+    parser = _Parser(
+        prog="oomtrace" if name in (None, DEFAULT_COMMAND) else f"oomtrace {name}",
+        usage=None if name else "oomtrace [COMMAND] [OPTION ...]",
+        description=command.summary if name else DESCRIPTION,
+        epilog=None if name else f"{_list_of_commands()}\n{EXAMPLES}",
+        formatter_class=RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    if name is None:
+        parser.add_argument(*VERSION, action="store_true", help="show the version and exit")
+    command.add_arguments(parser)
+    return parser
 
 
-def _service(text: str) -> tuple[int, str]:
-    port, equals, name = text.partition("=")
-    if not (equals and name and name.isprintable() and port.isdecimal() and int(port) <= HIGHEST_PORT):
-        raise argparse.ArgumentTypeError(f"{text!r} is not PORT=NAME, such as 7000=redis")
-    return int(port), name
+def _options(command: str) -> list[str]:
+    return re.findall(r"--[\w-]+", _parser(command).format_usage())
 
 
-def _dispatch(options: Options) -> int:
-    if 1 in _open_standard_fds() and options.output is None:
-        raise UsageError("stdout is closed", "name a file with --output")
-    if options.command == "schema":
-        return _print(dump(json_schema()), 0)
-    if options.command == "doctor":
-        from ooMtrace.commands import doctor
-
-        return _print(*doctor.run(options))
-    if options.command == "logs":
-        from ooMtrace.commands import logs
-
-        return logs.run(options, _say)
-    if options.command == "demo":
-        from ooMtrace.commands import demo
-
-        return demo.run(options, _say)
-    from ooMtrace.commands import trace
-
-    return trace.run(options, _say)
+def _list_of_commands() -> str:
+    rows = {**{name: command.summary for name, command in COMMANDS.items()}, "help": "show the help of a command"}
+    return "commands:\n" + "".join(f"  {name:<10} {summary}\n" for name, summary in rows.items())
 
 
 def _open_standard_fds() -> list[int]:
@@ -180,13 +187,13 @@ def _open_standard_fds() -> list[int]:
 def _say(line: str) -> None:
     stderr = select.poll()
     stderr.register(2, select.POLLOUT)
-    # Whoever does not read our messages keeps us neither from tracing nor from the end.
-    if stderr.poll(SAY_MS):
+    # A reader of our messages that is stuck must stop neither tracing nor the end.
+    if stderr.poll(STDERR_TIMEOUT_MS):
         with suppress(OSError):
             print(f"oomtrace: {escape_control(line)}", file=sys.stderr, flush=True)
 
 
-def _print(text: bytes, exit_code: int) -> int:
+def _print(text: str) -> int:
     # Not by sys.stdout: what that could not write it tries again, and complains, when the interpreter ends.
-    StreamSink().write(text)
-    return exit_code
+    StreamSink().write(text.encode())
+    return 0

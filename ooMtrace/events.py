@@ -101,7 +101,7 @@ class VictimEvent:
         stack: Return addresses of the kernel path, innermost first.
         signalled_at: When SIGKILL was sent, CLOCK_MONOTONIC nanoseconds; by this a Context is known to belong here.
         exec_args: The first 256 bytes of its arguments at exec, and how many there were; None: no exec was seen.
-        ordinal: Ordinal of this kill since the probes were attached, and from the source on since boot; None: not counted.
+        ordinal: Of this kill since the probes were attached and, from the source on, since boot; None: not counted.
     """
 
     kind: Kind

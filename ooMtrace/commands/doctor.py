@@ -4,34 +4,37 @@
 from __future__ import annotations
 
 import platform
+from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from textwrap import wrap
 
 from ooMtrace import __version__
-from ooMtrace.commands import Options, settings
+from ooMtrace.commands import Say, options
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.checks import Check, checks, levels
 from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.output.encode import dump, plain
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.probe.loader import bcc_error, bcc_version
 
 WIDTH = 110
 INDENT = 19
 
 
-def run(options: Options) -> tuple[bytes, int]:
-    """Return the report and the exit code: 77 if nothing can be traced at the required level."""
+def run(arguments: Namespace, _say: Say) -> int:
+    """Write the report to stdout; return 77 if nothing can be traced at the required level."""
     features = replace(observe(), bcc_error=bcc_error())
     bcc = "" if features.bcc_error else bcc_version()
     chosen, problem = None, None
     try:
-        chosen = plan(features, settings(options))
+        chosen = plan(features, options.settings(arguments))
     except CannotTraceError as error:
         problem = error
-    report = _json(features, bcc, chosen) if options.json else text(features, bcc, chosen or str(problem))
-    return report, problem.exit_code if problem else 0
+    report = _json(features, bcc, chosen) if arguments.json else text(features, bcc, chosen or str(problem))
+    StreamSink().write(report)
+    return problem.exit_code if problem else 0
 
 
 def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:

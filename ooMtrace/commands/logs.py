@@ -11,12 +11,13 @@ import lzma
 import os
 import time
 import zlib
+from argparse import Namespace
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from ooMtrace.commands import Options
+from ooMtrace.commands import Say
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.snapshot import EPOCH, rfc3339, take_snapshot
 from ooMtrace.kmsg.boot_log import read_boot_log
@@ -24,11 +25,10 @@ from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
-from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.output.terminal import escape_control
 from ooMtrace.record import OomKill
 from ooMtrace.runtime.host import read_host
-from ooMtrace.runtime.startup import Say
 
 STDIN = "-"
 BLOCK = 1 << 20
@@ -52,23 +52,18 @@ class LogError(OomtraceError):
     """A log cannot be read, or not to its end."""
 
 
-def run(options: Options, say: Say) -> int:
-    """Write a line for each kill in the logs; return the exit code: 1 if one of them could not be read to its end."""
-    sink = StreamSink(options.output)
+def run(arguments: Namespace, say: Say) -> int:
+    """Write a line for each kill in the logs; return 1 if one of them could not be read to its end."""
     seq, failed = 0, False
-    try:
-        for name in options.files or (str(KMSG),):
+    with closing(StreamSink(arguments.output)) as sink:
+        for name in arguments.files or (str(KMSG),):
             log = _Log(name)
             for kill in _kills(log):
                 seq += 1
-                sink.write(encode(with_seq(kill, seq), pretty=options.pretty))
+                sink.write(encode(with_seq(kill, seq), pretty=arguments.pretty))
             if log.error is not None:
                 say(str(log.error))
                 failed = True
-    except ClosedPipeError:
-        return 0
-    finally:
-        sink.close()
     return 1 if failed else 0
 
 

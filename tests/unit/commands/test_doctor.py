@@ -5,8 +5,11 @@ from __future__ import annotations
 
 import json
 import re
+from argparse import Namespace
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.plan_features import (
@@ -22,7 +25,7 @@ from support.plan_features import (
     features,
 )
 
-from ooMtrace.commands import Options, doctor
+from ooMtrace.commands import doctor
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.checks import checks, levels
 from ooMtrace.kernel.features import Features
@@ -168,16 +171,25 @@ def test_each_level_is_told_with_what_it_gives_or_what_is_in_the_way():
     assert found[2].fact == "what the tracepoint says, and what /proc still has"
 
 
-def run_on(monkeypatch: pytest.MonkeyPatch, host: Features, options: Options) -> tuple[str, int]:
-    monkeypatch.setattr(doctor, "observe", lambda: host)
-    monkeypatch.setattr(doctor, "bcc_error", lambda: host.bcc_error)
-    monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
-    report, code = doctor.run(options)
-    return report.decode(), code
+Doctor = Callable[..., tuple[str, int]]
 
 
-def test_as_json_it_is_one_object_of_a_stable_shape(monkeypatch):
-    report, code = run_on(monkeypatch, replace(HOST, fentry_error="no"), Options(json=True))
+@pytest.fixture
+def run_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Doctor:
+    """Run the command on a described host; return what it writes to stdout, and its exit code."""
+
+    def run(host: Features, *, json: bool = False, **settings: Any) -> tuple[str, int]:
+        monkeypatch.setattr(doctor, "observe", lambda: host)
+        monkeypatch.setattr(doctor, "bcc_error", lambda: host.bcc_error)
+        monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
+        code = doctor.run(Namespace(json=json, **settings), print)
+        return capfd.readouterr().out, code
+
+    return run
+
+
+def test_as_json_it_is_one_object_of_a_stable_shape(run_on):
+    report, code = run_on(replace(HOST, fentry_error="no"), json=True)
 
     told = json.loads(report)
     assert code == 0
@@ -201,8 +213,8 @@ def test_as_json_it_is_one_object_of_a_stable_shape(monkeypatch):
         (replace(HOST, capabilities=0, kmsg_error="Permission denied"), {}, 77),
     ],
 )
-def test_the_exit_code_says_whether_this_host_will_do(monkeypatch, host, options, code, json_):
-    report, found = run_on(monkeypatch, host, Options(json=json_, **options))
+def test_the_exit_code_says_whether_this_host_will_do(run_on, host, options, code, json_):
+    report, found = run_on(host, json=json_, **options)
 
     assert found == code
     if json_:
@@ -211,10 +223,10 @@ def test_the_exit_code_says_whether_this_host_will_do(monkeypatch, host, options
         assert ("\nplan: " in report) is not bool(code)
 
 
-def test_without_a_plan_the_report_ends_with_the_reason(monkeypatch):
+def test_without_a_plan_the_report_ends_with_the_reason(run_on):
     host = replace(HOST, capabilities=0)
 
-    report, _ = run_on(monkeypatch, host, Options(require="minimal"))
+    report, _ = run_on(host, require="minimal")
 
     with pytest.raises(CannotTraceError) as caught:
         plan(host, Settings(require="minimal"))
@@ -231,11 +243,11 @@ def test_the_report_is_never_too_wide_and_no_word_of_it_is_lost():
         assert f"{one.fact} {'-> ' if one.hint else ''}{one.hint}".strip() in " ".join(" ".join(lines).split())
 
 
-def test_the_example_in_the_readme_is_what_is_said_of_such_a_host(monkeypatch):
+def test_the_example_in_the_readme_is_what_is_said_of_such_a_host(run_on):
     found = re.search(r"```console\n\$ oomtrace doctor\n(.*?)```", README.read_text(), re.DOTALL)
     assert found
     host = replace(HOST, kprobes=False, fentry_error="Operation not permitted")
 
-    report, _ = run_on(monkeypatch, host, Options())
+    report, _ = run_on(host)
 
     assert report.partition("\n")[2] == found[1].partition("\n")[2]

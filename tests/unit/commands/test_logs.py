@@ -11,12 +11,12 @@ import lzma
 import os
 import pty
 import re
+from argparse import Namespace
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any
 
 import pytest
 
+from ooMtrace import cli
 from ooMtrace.commands import logs
 from ooMtrace.kmsg import boot_log
 from ooMtrace.output.terminal import escape_control
@@ -30,8 +30,8 @@ class Run:
 
     def __init__(self, tmp_path: Path, *files: object) -> None:
         output, self.said = tmp_path / "lines", []
-        options: Any = SimpleNamespace(output=output, pretty=False, files=tuple(map(str, files)))
-        self.code = logs.run(options, self.said.append)
+        arguments = Namespace(output=output, pretty=False, files=list(map(str, files)))
+        self.code = logs.run(arguments, self.said.append)
         self.lines = [json.loads(line) for line in output.read_text().splitlines()]
         output.unlink()
 
@@ -234,8 +234,7 @@ def test_where_nobody_reads_it_ends_in_peace(tmp_path):
     kept = os.dup(1)
     try:
         os.dup2(write, 1)
-        options: Any = SimpleNamespace(output=None, pretty=False, files=(str(LOG),))
-        assert logs.run(options, lambda line: None) == 0
+        assert cli.main(["logs", str(LOG)]) == 0
     finally:
         os.dup2(kept, 1)
         os.close(kept)

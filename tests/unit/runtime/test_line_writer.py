@@ -1,92 +1,107 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The writer: what finds no room is missing again, and only what is out is kept in mind."""
+"""The line writer: a record that finds no room is pending again, and uses up neither its number nor a loss."""
 
 from __future__ import annotations
 
-import time
+import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from support.clock import FakeClock
 from support.probe_events import BOOT_ID, kill, lost
 
 from ooMtrace.errors import StateError
 from ooMtrace.output.encode import encode
 from ooMtrace.reconcile.checkpoint import FILE_NAME, Checkpoint, CheckpointStore, open_checkpoint, parse
-from ooMtrace.record import Record
-from ooMtrace.runtime.line_writer import LineWriter
+from ooMtrace.record import OomLost, Record
+from ooMtrace.runtime.line_writer import DRAIN_S, LineWriter
 
-LINE = kill()
+KILL = kill()
+MS = 1_000_000
 
 
 class FakeTracer:
+    """Records that are ready, that wait, and that only a reconciliation finds."""
+
     def __init__(self) -> None:
-        self.now: list[Record] = []
+        self.ready: list[Record] = []
         self.waiting: list[Record] = []
         self.missing: list[Record] = []
-        self.back: list[Record] = []
-        self.state: Checkpoint | None = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:19.000000Z")
-        self.look_at: int | None = None
+        self.dropped: list[Record] = []
         self.lost = 0
-        self.line_at: int | None = None
+        self.state: Checkpoint | None = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:19.000000Z")
+        self.due: int | None = None
+        self.reconcile_at: int | None = None
+        self.final: list[bool] = []
 
     def records(self) -> Iterator[Record]:
-        while self.now:
-            yield self.now.pop(0)
+        while self.ready:
+            yield self.ready.pop(0)
 
     def drain(self) -> Iterator[Record]:
-        self.now += self.waiting
+        self.ready += self.waiting
+        self.waiting = []
         return self.records()
 
     def reconcile(self, *, final: bool = False) -> Iterator[Record]:
-        self.now += self.missing
+        self.final.append(final)
+        self.ready += self.missing
         self.missing = []
         return self.records()
+
+    def mark_dropped(self, record: Record) -> None:
+        self.dropped.append(record)
 
     def lost_records(self) -> int:
         return self.lost
 
-    def mark_dropped(self, line: Record) -> None:
-        self.back.append(line)
-
     def reconcile_due(self) -> int | None:
-        return self.look_at
+        return self.reconcile_at
 
     def next_due(self) -> int | None:
-        return self.line_at
+        return self.due
 
     def checkpoint(self) -> Checkpoint | None:
         return self.state
 
 
 class FakeOutbox:
-    """Room for so many lines; what is read is out."""
+    """A queue with room for so many lines; `reads` says whether somebody takes them out."""
 
-    def __init__(self, room: int) -> None:
-        self.room, self.reads = room, True
-        self.lines: list[bytes] = []
-        self.out: list[bytes] = []
+    def __init__(self, room: int = 99, *, reads: bool = True) -> None:
+        self.room, self.reads = room, reads
+        self.queue: list[bytes] = []
+        self.written: list[bytes] = []
         self.retry: int | None = None
+        self.drains: list[float] = []
 
     @property
     def empty(self) -> bool:
-        return not self.lines
+        return not self.queue
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.written]
 
     def put(self, line: bytes) -> bool:
-        if len(self.lines) == self.room:
+        if len(self.queue) == self.room:
             return False
-        self.lines.append(line)
+        self.queue.append(line)
         return True
 
     def flush(self) -> None:
         if self.reads:
-            self.out += self.lines
-            self.lines = []
+            self.written += self.queue
+            self.queue = []
 
     def retry_ms(self) -> int | None:
         return self.retry
 
     def drain(self, seconds: float) -> None:
+        self.drains.append(seconds)
         self.flush()
 
 
@@ -95,36 +110,109 @@ def tracer() -> FakeTracer:
     return FakeTracer()
 
 
-def sit(tracer: FakeTracer, outbox: FakeOutbox, store: CheckpointStore | None = None) -> LineWriter:
-    return LineWriter(tracer, outbox, store or CheckpointStore(None, print), pretty=False)  # type: ignore[arg-type]
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
 
 
-def test_lines_go_out_as_they_come(tracer):
-    outbox = FakeOutbox(9)
-    tracer.now = [LINE, lost()]
-    sit(tracer, outbox).pump()
+def writer_of(
+    tracer: FakeTracer,
+    outbox: FakeOutbox,
+    store: CheckpointStore | None = None,
+    *,
+    pretty: bool = False,
+    clock: FakeClock | None = None,
+) -> LineWriter:
+    return LineWriter(
+        tracer,  # type: ignore[arg-type]
+        outbox,  # type: ignore[arg-type]
+        store or CheckpointStore(None, print),
+        pretty=pretty,
+        clock=clock or FakeClock(),
+    )
 
-    assert outbox.out == [encode(LINE), encode(lost())]
 
-
-def test_what_finds_no_room_goes_back(tracer):
-    outbox = FakeOutbox(1)
-    outbox.reads = False
-    tracer.now = [LINE, LINE, LINE]
-    writer = sit(tracer, outbox)
+def test_lines_are_written_in_order_and_numbered_from_1(tracer):
+    outbox = FakeOutbox()
+    tracer.ready = [KILL, lost()]
+    writer = writer_of(tracer, outbox)
+    writer.pump()
+    tracer.ready = [KILL]
     writer.pump()
 
-    assert tracer.back == [LINE, LINE]
+    assert outbox.written == [encode(replace(one, seq=n)) for n, one in enumerate((KILL, lost(), KILL), 1)]
+
+
+def test_pretty_lines_are_indented(tracer):
+    outbox = FakeOutbox()
+    tracer.ready = [KILL]
+    writer_of(tracer, outbox, pretty=True).pump()
+
+    assert outbox.written == [encode(replace(KILL, seq=1), pretty=True)]
+
+
+def test_records_that_find_no_room_are_pending_again(tracer):
+    outbox = FakeOutbox(room=1, reads=False)
+    first, second, third = (kill(id=str(n)) for n in range(3))
+    tracer.ready = [first, second, third]
+    writer = writer_of(tracer, outbox)
+    writer.pump()
+
+    assert tracer.dropped == [second, third]
     assert writer.dropped == 2
 
 
-def test_as_long_as_nothing_goes_out_nobody_looks_for_more(tracer):
-    outbox = FakeOutbox(9)
-    outbox.reads = False
-    writer = sit(tracer, outbox)
-    tracer.now = [LINE]
+def test_a_record_that_finds_no_room_uses_up_no_number(tracer):
+    outbox = FakeOutbox(room=1, reads=False)
+    tracer.ready = [KILL, KILL, KILL]
+    writer = writer_of(tracer, outbox)
     writer.pump()
-    tracer.missing, tracer.look_at = [lost()], 1
+    outbox.reads = True
+    tracer.ready = [KILL]
+    writer.pump()
+
+    assert [line["seq"] for line in outbox.lines] == [1, 2]
+
+
+def test_lost_records_are_announced_once_and_by_the_next_line(tracer):
+    outbox = FakeOutbox()
+    writer = writer_of(tracer, outbox)
+    tracer.ready, tracer.lost = [KILL, KILL], 3
+    writer.pump()
+    tracer.ready, tracer.lost = [KILL], 5
+    writer.pump()
+    tracer.ready = [KILL]
+    writer.pump()
+
+    assert [line.get("dropped_before") for line in outbox.lines] == [3, None, 2, None]
+
+
+def test_a_loss_is_not_used_up_by_a_line_that_finds_no_room(tracer):
+    outbox = FakeOutbox(room=0, reads=False)
+    writer = writer_of(tracer, outbox)
+    tracer.ready, tracer.lost = [KILL], 3
+    writer.pump()
+    outbox.room, outbox.reads = 9, True
+    tracer.ready = [KILL]
+    writer.pump()
+
+    assert [line["dropped_before"] for line in outbox.lines] == [3]
+
+
+def test_a_loss_is_announced_by_a_kill_and_not_used_up_by_an_oom_lost(tracer):
+    outbox = FakeOutbox()
+    tracer.ready, tracer.lost = [lost(), KILL], 3
+    writer_of(tracer, outbox).pump()
+
+    assert [line.get("dropped_before") for line in outbox.lines] == [None, 3]
+
+
+def test_while_nothing_leaves_the_queue_nothing_is_reconciled(tracer, clock):
+    outbox = FakeOutbox(reads=False)
+    writer = writer_of(tracer, outbox, clock=clock)
+    tracer.ready = [KILL]
+    writer.pump()
+    tracer.missing, tracer.reconcile_at = [lost()], clock.monotonic
     writer.pump()
     assert tracer.missing
     assert writer.timeout_ms() is None
@@ -132,74 +220,84 @@ def test_as_long_as_nothing_goes_out_nobody_looks_for_more(tracer):
     outbox.reads = True
     writer.pump()
     assert not tracer.missing
-    assert outbox.out == [encode(LINE), encode(lost())]
+    assert [line["event"] for line in outbox.lines] == ["oom_kill", "oom_lost"]
 
 
-def test_a_look_settles_what_was_refused(tracer):
-    outbox = FakeOutbox(0)
-    writer = sit(tracer, outbox)
-    tracer.now = [LINE]
+def test_it_reconciles_when_that_is_due_and_not_before(tracer, clock):
+    writer = writer_of(tracer, FakeOutbox(), clock=clock)
+    tracer.reconcile_at = clock.monotonic + 1
+    writer.pump()
+    assert tracer.final == []
+
+    clock.monotonic += 1
+    writer.pump()
+    assert tracer.final == [False]
+
+
+def test_a_reconciliation_settles_what_was_dropped(tracer, clock):
+    outbox = FakeOutbox(room=0)
+    writer = writer_of(tracer, outbox, clock=clock)
+    tracer.ready = [KILL]
     writer.pump()
     assert writer.dropped == 1
 
-    outbox.room, tracer.look_at, tracer.missing = 9, 1, [lost()]
+    outbox.room, tracer.reconcile_at, tracer.missing = 9, clock.monotonic, [lost()]
     writer.pump()
     assert writer.dropped == 0
-    assert outbox.out == [encode(lost())]
+    assert [line["event"] for line in outbox.lines] == ["oom_lost"]
 
 
-def test_at_the_end_all_that_waits_goes_out_and_what_is_missing_after_it(tracer):
-    outbox = FakeOutbox(9)
-    tracer.now, tracer.waiting, tracer.missing = [LINE], [LINE], [lost()]
-    sit(tracer, outbox).finish()
+def test_at_the_end_all_that_waits_is_written_and_then_what_is_missing(tracer):
+    outbox = FakeOutbox()
+    tracer.ready, tracer.waiting, tracer.missing = [KILL], [KILL], [lost()]
+    writer_of(tracer, outbox).finish()
 
-    assert outbox.out == [encode(LINE), encode(LINE), encode(lost())]
+    assert [line["event"] for line in outbox.lines] == ["oom_kill", "oom_kill", "oom_lost"]
+    assert tracer.final == [True]
+    assert outbox.drains == [DRAIN_S, DRAIN_S]
 
 
-def test_at_the_end_with_nobody_reading_nothing_more_is_looked_for(tracer):
-    outbox = FakeOutbox(1)
-    outbox.reads = False
-    tracer.now, tracer.missing = [LINE, LINE], [lost()]
-    writer = sit(tracer, outbox)
+def test_at_the_end_without_a_reader_nothing_more_is_looked_for(tracer):
+    outbox = FakeOutbox(room=1, reads=False)
+    tracer.ready, tracer.missing = [KILL, KILL], [lost()]
+    writer = writer_of(tracer, outbox)
     writer.finish()
 
     assert writer.dropped == 1
-    assert tracer.missing
+    assert tracer.final == []
 
 
 @pytest.mark.parametrize(
-    ("line_in", "look_in", "retry", "least", "most"),
+    ("due", "reconcile", "retry", "expected"),
     [
-        (None, None, None, None, None),
-        (None, None, 1000, 1000, 1000),
-        (0.5, None, None, 400, 501),
-        (0.5, 0.2, 1000, 100, 201),
-        (None, -3, None, 0, 0),
+        (None, None, None, None),
+        (None, None, 1000, 1000),
+        (500 * MS, None, None, 500),
+        (500 * MS, 200 * MS, 1000, 200),
+        (500 * MS + 1, None, None, 501),
+        (None, -3 * MS, None, 0),
     ],
 )
-def test_it_waits_for_whatever_comes_first(tracer, line_in, look_in, retry, least, most):
-    outbox, now = FakeOutbox(9), time.monotonic_ns()
+def test_it_waits_for_whatever_is_due_first(tracer, clock, due, reconcile, retry, expected):
+    outbox = FakeOutbox()
     outbox.retry = retry
-    tracer.line_at = None if line_in is None else now + int(line_in * 1e9)
-    tracer.look_at = None if look_in is None else now + int(look_in * 1e9)
-    waits = sit(tracer, outbox).timeout_ms()
+    tracer.due = None if due is None else clock.monotonic + due
+    tracer.reconcile_at = None if reconcile is None else clock.monotonic + reconcile
 
-    assert (waits is None) == (least is None)
-    if waits is not None:
-        assert least <= waits <= most
+    assert writer_of(tracer, outbox, clock=clock).timeout_ms() == expected
 
 
-def test_what_is_out_is_kept_and_what_is_not_is_not(tracer, tmp_path):
-    outbox = FakeOutbox(9)
+def test_the_checkpoint_follows_what_has_left_the_queue(tracer, tmp_path):
+    outbox = FakeOutbox(reads=False)
+    file = tmp_path / "state" / FILE_NAME
     with open_checkpoint(tmp_path / "state", print) as store:
-        outbox.reads = False
-        tracer.now = [LINE]
-        writer = sit(tracer, outbox, store)
+        tracer.ready = [KILL]
+        writer = writer_of(tracer, outbox, store)
         writer.pump()
-        assert not (tmp_path / "state" / FILE_NAME).exists()
+        assert not file.exists()
         outbox.reads = True
         writer.pump()
-        assert parse((tmp_path / "state" / FILE_NAME).read_bytes()) == tracer.state
+        assert parse(file.read_bytes()) == tracer.state
         tracer.state = None
         writer.pump()
     with open_checkpoint(tmp_path / "state", print) as store:
@@ -207,10 +305,10 @@ def test_what_is_out_is_kept_and_what_is_not_is_not(tracer, tmp_path):
         assert store.checkpoint.oom_kill == 17
 
 
-def test_the_file_is_written_only_when_there_is_news(tracer, tmp_path):
+def test_the_checkpoint_is_written_only_when_its_position_changes(tracer, tmp_path):
     file = tmp_path / "state" / FILE_NAME
     with open_checkpoint(tmp_path / "state", print) as store:
-        writer = sit(tracer, FakeOutbox(9), store)
+        writer = writer_of(tracer, FakeOutbox(), store)
         writer.pump()
         before = file.stat().st_ino
         tracer.state = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:20.000000Z")
@@ -221,28 +319,39 @@ def test_the_file_is_written_only_when_there_is_news(tracer, tmp_path):
         assert file.stat().st_ino != before
 
 
-def test_a_damaged_file_is_said_to_be_and_replaced(tracer, tmp_path):
+def test_a_corrupt_checkpoint_is_reported_and_replaced(tracer, tmp_path):
     folder, said = tmp_path / "state", []
     folder.mkdir(mode=0o700)
     (folder / FILE_NAME).write_bytes(b"oomtrace-state 1\nboot")
     with open_checkpoint(folder, said.append) as store:
         assert store.checkpoint is None
-        sit(tracer, FakeOutbox(9), store).pump()
+        writer_of(tracer, FakeOutbox(), store).pump()
 
-    assert len(said) == 1
-    assert "is corrupt" in said[0]
+    assert said == ["state file is corrupt; kills since the last run cannot be reported: see `oomtrace logs`"]
     assert parse((folder / FILE_NAME).read_bytes()) == tracer.state
 
 
-def test_without_a_folder_nothing_is_kept(tracer):
+def test_without_a_directory_no_checkpoint_is_kept(tracer):
     with open_checkpoint(None, print) as store:
         store.save(tracer.state)
         assert store.checkpoint is None
 
 
-def test_a_folder_that_is_not_ours_alone_is_refused(tmp_path: Path):
+def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path):
     folder = tmp_path / "state"
     folder.mkdir()
     folder.chmod(0o777)
     with pytest.raises(StateError, match="may be written by others"), open_checkpoint(folder, print):
         pass
+
+
+def test_the_record_that_is_dropped_is_the_one_that_was_delivered(tracer):
+    """The reconciler knows kills by their numbers, and a loss by its count."""
+    outbox = FakeOutbox(room=0)
+    loss = lost(3)
+    tracer.ready = [loss]
+    writer_of(tracer, outbox).pump()
+
+    (dropped,) = tracer.dropped
+    assert isinstance(dropped, OomLost)
+    assert dropped.lost.count == 3

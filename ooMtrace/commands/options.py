@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which commands there are, and the options of each: every command has only those that it uses."""
+
+from __future__ import annotations
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from ooMtrace.settings import LEVELS, Settings
+
+HIGHEST_PORT = 65535
+MAX_TIMEOUT_FACTOR = 100
+
+
+@dataclass(frozen=True, slots=True)
+class CommandLine:
+    """How a command is called.
+
+    Attributes:
+        summary: One line for the list of commands.
+        add_arguments: Declares its options and arguments.
+    """
+
+    summary: str
+    add_arguments: Callable[[ArgumentParser], None]
+
+
+def settings(arguments: Namespace) -> Settings:
+    """Return the settings that the options of a command stand for; what is no option of it has its default."""
+    given = {field.name: getattr(arguments, field.name, None) for field in fields(Settings)}
+    given |= {"env": tuple(given["env"] or ()), "services": dict(given["services"] or ())}
+    return Settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def _trace(parser: ArgumentParser) -> None:
+    _output(parser)
+    parser.add_argument(
+        "--state",
+        type=Path,
+        metavar="DIR",
+        default=_systemd_state_directory(),
+        help="directory for the checkpoint; on restart, report kills since then (default: $STATE_DIRECTORY)",
+    )
+    parser.add_argument("--all", action="store_true", help="also report processes that were already dying (oom_dying)")
+    parser.add_argument("--lifecycle", action="store_true", help="also report when a victim has exited (oom_exit)")
+    _content(parser)
+    _level(parser)
+    parser.add_argument(
+        "--ready-file", type=Path, metavar="FILE", help="create FILE once the probes are attached; remove it at exit"
+    )
+    _verbose(parser)
+
+
+def _demo(parser: ArgumentParser) -> None:
+    _output(parser)
+    _content(parser)
+    _level(parser)
+    _verbose(parser)
+
+
+def _logs(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "files",
+        nargs="*",
+        metavar="FILE",
+        help="kern.log, dmesg or journal (text or JSON), also .gz, .bz2 or .xz; `-`: stdin; none: the kernel's own log",
+    )
+    _output(parser)
+
+
+def _doctor(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print everything that was found as JSON")
+    _level(parser)
+
+
+def _schema(_parser: ArgumentParser) -> None:
+    """There is one schema."""
+
+
+COMMANDS = {
+    "trace": CommandLine("report kills as they happen (the default)", _trace),
+    "demo": CommandLine("make one harmless kill and show its line", _demo),
+    "logs": CommandLine("report the kills in kernel logs", _logs),
+    "doctor": CommandLine("what this host can do, and what is in the way", _doctor),
+    "schema": CommandLine("print the JSON Schema of a line", _schema),
+}
+
+
+def _output(parser: ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, metavar="FILE", help="append lines to FILE instead of stdout")
+    parser.add_argument("--pretty", action="store_true", help="indent each line, for people")
+
+
+def _content(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--env",
+        action="append",
+        metavar="KEY",
+        help="include this environment variable of the victim (globs allowed: `CI_*`); may be repeated",
+    )
+    parser.add_argument("--no-cmdline", dest="cmdline", action="store_false", help="omit process titles and arguments")
+    parser.add_argument(
+        "--no-network",
+        dest="network",
+        action="store_false",
+        help="do not look up the addresses of the victim's network namespace",
+    )
+    parser.add_argument(
+        "--service",
+        dest="services",
+        action="append",
+        type=_service,
+        metavar="PORT=NAME",
+        help="name the service at a port, such as 7000=redis; may be repeated",
+    )
+    parser.add_argument(
+        "--timeout-factor",
+        type=_timeout_factor,
+        metavar="N",
+        help="multiply correlation timeouts by N (default: 1: a line waits up to 250 ms for the victim's context)",
+    )
+
+
+def _level(parser: ArgumentParser) -> None:
+    levels = ", ".join(reversed(LEVELS))
+    parser.add_argument("--level", choices=LEVELS, metavar="LEVEL", help=f"use no higher level than this: {levels}")
+    parser.add_argument("--require", choices=LEVELS, metavar="LEVEL", help="exit with 77 below this level")
+
+
+def _verbose(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--verbose", action="store_true", help="with errors, show the compiler's and the verifier's log"
+    )
+
+
+def _systemd_state_directory() -> Path | None:
+    """Return the first directory that systemd has made for the unit (StateDirectory= in systemd.exec(5))."""
+    directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    return Path(directory) if directory else None
+
+
+def _timeout_factor(text: str) -> float:
+    try:
+        factor = float(text)
+    except ValueError:
+        factor = 0.0
+    if not 0 < factor <= MAX_TIMEOUT_FACTOR:
+        raise ArgumentTypeError(f"{text!r} is not a number between 0 and {MAX_TIMEOUT_FACTOR}")
+    return factor
+
+
+def _service(text: str) -> tuple[int, str]:
+    port, equals, name = text.partition("=")
+    if not (equals and name and name.isprintable() and port.isdecimal() and int(port) <= HIGHEST_PORT):
+        raise ArgumentTypeError(f"{text!r} is not PORT=NAME, such as 7000=redis")
+    return int(port), name

@@ -1,0 +1,171 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Starting at the highest level that works: which level is tried when, and what the operator is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from support.plan_features import features
+from support.probe_events import BOOT_ID, HOST
+
+from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.plan import Plan
+from ooMtrace.reconcile.checkpoint import Checkpoint
+from ooMtrace.runtime import startup
+from ooMtrace.settings import Settings
+
+
+class FakeSource:
+    def __init__(self) -> None:
+        self.closed = 0
+
+    def kill_count(self) -> int:
+        return 0
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Start:
+    """One start-up on a described host, where `refuse` maps levels to the errors that attaching them raises."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, host: Features) -> None:
+        self.host = host
+        self.refuse: dict[str, Exception] = {}
+        self.tried: list[tuple[str, str]] = []
+        self.settings: list[Settings] = []
+        self.since: list[Checkpoint | None] = []
+        self.chains: list[tuple[Settings, bool]] = []
+        self.source = FakeSource()
+        self.said: list[str] = []
+        monkeypatch.setattr(startup, "observe", lambda: self.host)
+        monkeypatch.setattr(startup, "read_host", lambda: HOST)
+        monkeypatch.setattr(startup, "open_source", self._open)
+        monkeypatch.setattr(startup, "Reconciler", self._reconciler)
+        monkeypatch.setattr(startup, "enrichers", self._enrichers)
+
+    def _open(self, plan: Plan, host_features: Features, host: Any, warn: Callable[[str], None], settings: Settings):
+        self.tried.append((plan.level, host_features.bcc_error))
+        self.settings.append(settings)
+        if plan.level in self.refuse:
+            raise self.refuse[plan.level]
+        return self.source
+
+    def _reconciler(self, kill_count: Any, host: Any, level: str, since: Checkpoint | None) -> object:
+        assert kill_count() == 0
+        self.level = level
+        self.since.append(since)
+        return object()
+
+    def _enrichers(self, settings: Settings, *, host_pids: bool) -> tuple[()]:
+        self.chains.append((settings, host_pids))
+        return ()
+
+    def run(self, settings: Settings | None = None, **more: Any) -> None:
+        with startup.attached(settings or Settings(), self.said.append, **more):
+            assert self.source.closed == 0
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    return Start(monkeypatch, features("kprobes"))
+
+
+def test_the_highest_level_is_attached_and_named(start):
+    start.run()
+
+    assert start.tried == [("full", "")]
+    assert start.level == "full"
+    assert start.said == ["tracing at level full; Ctrl-C ends"]
+    assert start.source.closed == 1
+
+
+def test_settings_checkpoint_and_pid_namespace_reach_those_who_need_them(start):
+    checkpoint = Checkpoint(BOOT_ID, 4, "2023-11-14T22:13:19.000000Z")
+    settings = Settings(all=True, lifecycle=True, env=("A",), network=False, timeout_factor=2.0)
+    start.run(settings, since=checkpoint)
+
+    assert start.settings == [settings]
+    assert start.since == [checkpoint]
+    assert start.chains == [(settings, True)]
+
+
+def test_what_the_kernel_refuses_is_tried_one_level_lower_and_the_reason_is_shown(start):
+    start.refuse["full"] = ProbeError("level full: no", "do this", detail="a\nb")
+    start.run()
+
+    assert [level for level, _ in start.tried] == ["full", "reduced"]
+    assert start.said == ["level full: no; do this", "tracing at level reduced; Ctrl-C ends"]
+
+
+def test_it_falls_as_far_as_the_kernel_log(start):
+    start.refuse = {level: ProbeError(f"level {level}: no") for level in ("full", "reduced", "minimal")}
+    start.run()
+
+    assert [level for level, _ in start.tried] == ["full", "reduced", "minimal", "log"]
+    assert start.level == "log"
+
+
+def test_the_verifiers_log_is_shown_only_on_request(start):
+    start.refuse["full"] = ProbeError("level full: no", detail="line 1\nline 2")
+    start.run(verbose=True)
+
+    assert start.said[:3] == ["line 1", "line 2", "level full: no"]
+
+
+def test_a_level_that_is_required_is_not_given_up(start):
+    start.refuse["full"] = ProbeError("level full: no", "do this")
+    with pytest.raises(CannotTraceError, match="level full: no; do this") as caught:
+        start.run(Settings(require="full"))
+
+    assert caught.value.exit_code == 77
+    assert [level for level, _ in start.tried] == ["full"]
+
+
+def test_below_the_required_level_nothing_is_tried(start):
+    start.refuse = {level: ProbeError(f"level {level}: no") for level in ("full", "reduced")}
+    with pytest.raises(CannotTraceError, match="level reduced: no"):
+        start.run(Settings(require="reduced"))
+
+    assert [level for level, _ in start.tried] == ["full", "reduced"]
+
+
+def test_where_even_the_kernel_log_is_refused_the_host_cannot_trace(start):
+    start.refuse = {level: ProbeError(f"level {level}: no") for level in ("full", "reduced", "minimal", "log")}
+    with pytest.raises(CannotTraceError, match="level log: no"):
+        start.run()
+
+
+def test_without_bcc_the_plan_is_made_again_and_says_so(start):
+    start.refuse["full"] = CannotTraceError("BCC's Python module is not installed", "install it")
+    start.run()
+
+    assert start.tried == [("full", ""), ("log", "BCC's Python module is not installed")]
+    assert start.said == ["tracing at level log (BCC's Python module is not installed); Ctrl-C ends"]
+
+
+def test_obstacles_are_named_once_each(start):
+    start.host = features("no-btf")
+    start.run()
+
+    reason = "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)"
+    assert start.said == [f"tracing at level minimal ({reason}); Ctrl-C ends"]
+
+
+def test_in_another_pid_namespace_that_is_said_and_proc_is_left_alone(start):
+    start.host = replace(start.host, host_pids=False)
+    start.run()
+
+    assert start.said[0].startswith("the pid namespace is a container's: ")
+    assert [host_pids for _, host_pids in start.chains] == [False]
+
+
+def test_the_source_is_closed_when_tracing_fails(start):
+    with pytest.raises(ZeroDivisionError), startup.attached(Settings(), start.said.append):
+        raise ZeroDivisionError
+
+    assert start.source.closed == 1
