@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Everything that can go wrong in a way the user can do something about: a fact, a hint, an exit code."""
+"""Failures that the user can do something about: a fact, a hint, an exit code."""
 
 
 class OomtraceError(Exception):
     """Base of all expected failures.
 
     Args:
-        fact: What is so, in one line.
+        fact: What is wrong, in one line.
         hint: What to do about it, in one line.
-        detail: A log that is worth reading only with `--verbose`.
+        detail: A log that is shown only with `--verbose`.
     """
 
     exit_code = 1
@@ -25,7 +25,7 @@ class OomtraceError(Exception):
 
 
 class UsageError(OomtraceError):
-    """The command line asks for something that cannot be done."""
+    """The command line is wrong."""
 
     exit_code = 2
 
@@ -37,7 +37,7 @@ class CannotTraceError(OomtraceError):
 
 
 class BtfError(OomtraceError):
-    """The kernel's type information is not there or not readable."""
+    """The kernel's type information is missing or corrupt."""
 
 
 class ProbeError(OomtraceError):
@@ -45,7 +45,7 @@ class ProbeError(OomtraceError):
 
 
 class DecodeError(OomtraceError):
-    """A record from the kernel side does not have the shape that both sides agreed on."""
+    """A perf record does not have the layout of bpf/events.h."""
 
 
 class SinkError(OomtraceError):
@@ -53,4 +53,4 @@ class SinkError(OomtraceError):
 
 
 class StateError(OomtraceError):
-    """The folder for what is to outlive us cannot be used."""
+    """The state directory cannot be used."""

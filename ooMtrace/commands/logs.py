@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`oomtrace logs`: the OOM kills that kernel logs tell of, in the same lines as those that are traced."""
+"""`oomtrace logs`: the kills that kernel logs report, as the same lines as those that are traced."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ HINTS = {
 DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
 
 BAR = LONGEST_NAME = 30
-"""Characters: together with the rest less than the 80 of a small terminal, for only one line can be taken back."""
+"""Characters. With the rest they fit into the 80 of a small terminal: only a single row can be erased again."""
 
 BAR_EVERY_S = 0.2
 
@@ -68,25 +68,25 @@ def run(arguments: Namespace, say: Say) -> int:
 
 
 def _kills(log: _Log) -> Iterator[OomKill]:
-    moment = take_snapshot()
-    if log.name == str(KMSG):  # of this boot: its clock is ours, and so is its host
+    snapshot = take_snapshot()
+    if log.name == str(KMSG):  # of this boot: clock and host are known
         if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
             return iter(known.kills)
-        origin = Origin(rfc3339(moment.realtime), read_host(), moment.realtime - moment.monotonic)
-        return kills(log.records(), origin, _latest(moment.realtime))
-    return kills(log.blocks(), Origin(rfc3339(moment.realtime)), _latest(log.written(moment.realtime)))
+        origin = Origin(rfc3339(snapshot.realtime), read_host(), snapshot.realtime - snapshot.monotonic)
+        return kills(log.records(), origin, _latest(snapshot.realtime))
+    return kills(log.blocks(), Origin(rfc3339(snapshot.realtime)), _latest(log.last_written(snapshot.realtime)))
 
 
 def _latest(realtime: int) -> datetime:
-    """Return when the youngest line may be from, in the local zone: a day later, for the writer's zone may be another.
+    """Return the latest time that a line may have, in the local zone: a day from now, for zones differ.
 
-    A line that seems to be of tomorrow is more likely from further east than a year old.
+    A date that seems to be tomorrow is more likely from a time zone further east than a year old.
     """
     return (EPOCH + timedelta(microseconds=realtime // 1000)).astimezone() + timedelta(days=1)
 
 
 class _Log:
-    """One log, and what went wrong with it: what was read until then is kept.
+    """One log, and what went wrong with it: kills that were read until then are kept.
 
     Args:
         name: A path, or `-`.
@@ -96,18 +96,18 @@ class _Log:
         self.name = name
         self.error: LogError | None = None
 
-    def written(self, realtime: int) -> int:
-        """Return when it was last written, if that is known and before now."""
+    def last_written(self, realtime: int) -> int:
+        """Return when it was last written, if that is known and in the past; else `realtime`."""
         try:
             return realtime if self.name == STDIN else min(realtime, Path(self.name).stat().st_mtime_ns)
         except OSError:
             return realtime
 
     def blocks(self) -> Iterator[bytes]:
-        """Yield the contents, decompressed if they begin as such."""
+        """Yield the contents, decompressed if they begin like a compressed file."""
         begun = False
         try:
-            with self._opened() as file, _Bar(self.name, file) as bar:
+            with self._open() as file, _Bar(self.name, file) as bar:
                 source = _plain(file)
                 while block := source.read1(BLOCK):
                     begun = True
@@ -127,29 +127,29 @@ class _Log:
         except OSError as error:
             self._failed(error, begun=begun)
 
-    def _opened(self) -> io.BufferedReader:
+    def _open(self) -> io.BufferedReader:
         fd = os.dup(0) if self.name == STDIN else os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
         return io.BufferedReader(io.FileIO(fd, "rb"), BLOCK)
 
     def _failed(self, error: Exception, *, begun: bool) -> None:
         number = error.errno if isinstance(error, OSError) else None
         fact = error.strerror if isinstance(error, OSError) and error.strerror else f"damaged: {error}"
-        hint = "the kills up to there are kept" if begun else HINTS.get(number or 0, "pipe it in: oomtrace logs -")
+        hint = "kills up to there are reported" if begun else HINTS.get(number or 0, "pipe it in: oomtrace logs -")
         self.error = LogError(f"{self.name}: {fact}", hint)
 
 
 def _plain(file: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File:
-    """Decompress what begins as if it were compressed; the name may be any."""
-    begin = file.peek(LONGEST_MAGIC)
-    if begin.startswith(b"\x1f\x8b"):
+    """Decompress what begins like a compressed file, whatever its name."""
+    magic = file.peek(LONGEST_MAGIC)
+    if magic.startswith(b"\x1f\x8b"):
         return gzip.GzipFile(fileobj=file)
-    if begin.startswith(b"\xfd7zXZ\0"):
+    if magic.startswith(b"\xfd7zXZ\0"):
         return lzma.LZMAFile(file)
-    return bz2.BZ2File(file) if begin.startswith(b"BZh") else file
+    return bz2.BZ2File(file) if magic.startswith(b"BZh") else file
 
 
 class _Bar:
-    """How far a file is read, on stderr, for people only: if that is a terminal, and the size is known."""
+    """A progress bar on stderr, if that is a terminal and the size of the file is known."""
 
     def __init__(self, name: str, file: io.BufferedReader) -> None:
         self._name = escape_control(name)[-LONGEST_NAME:]
@@ -158,7 +158,7 @@ class _Bar:
         self._shown = time.monotonic()
 
     def show(self) -> None:
-        """Draw it, now and then."""
+        """Draw it, at most every BAR_EVERY_S."""
         if not self._size or time.monotonic() - self._shown < BAR_EVERY_S:
             return
         self._shown = time.monotonic()
@@ -167,10 +167,8 @@ class _Bar:
         os.write(2, f"\r{self._name} [{'#' * full}{'.' * (BAR - full)}] {part:4.0%}\x1b[K".encode(errors="replace"))
 
     def __enter__(self) -> _Bar:
-        """Begin with nothing."""
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Take it away, however the reading ended."""
         if self._size:
             os.write(2, b"\r\x1b[K")

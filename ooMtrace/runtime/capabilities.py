@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What root may do and we need no longer: given up once the probes are attached, so that no mistake can use it."""
+"""Capabilities that are not needed once the probes are attached are dropped, so that no bug can use them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NUMBERS = range(WORDS * 32)
 
 
 class Capability(IntEnum):
-    """Those that may be of use after the start; docs/security.md says of each what for."""
+    """The capabilities that may be needed after start-up; docs/security.md states what each is for."""
 
     DAC_OVERRIDE = 1
     IPC_LOCK = 14
@@ -41,12 +41,12 @@ class _Sets(ctypes.Structure):
 
 
 def needed(*, network: bool, files: bool, has_bpf: bool) -> frozenset[Capability]:
-    """Return what is needed from now on.
+    """Return the capabilities that are needed while tracing.
 
     Args:
-        network: Other network namespaces are found and entered.
-        files: There are files to open anew or to take away, in folders that may be somebody else's.
-        has_bpf: The kernel knows CAP_BPF and CAP_PERFMON.
+        network: Whether other network namespaces are looked up and entered.
+        files: Whether files are reopened or removed, in directories that may belong to another user.
+        has_bpf: Whether the kernel has CAP_BPF and CAP_PERFMON.
     """
     kept = {Capability.IPC_LOCK, Capability.SYSLOG, *(BPF_ITSELF if has_bpf else (Capability.SYS_ADMIN,))}
     if network:
@@ -57,21 +57,21 @@ def needed(*, network: bool, files: bool, has_bpf: bool) -> frozenset[Capability
 
 
 def effective() -> frozenset[Capability]:
-    """Return those that this thread has now."""
+    """Return the effective capabilities of this thread."""
     low, high = _sets()
     mask = low.effective | high.effective << 32
     return frozenset(one for one in Capability if mask >> one & 1)
 
 
 def has_bpf() -> bool:
-    """Tell whether this kernel knows CAP_BPF, and so CAP_PERFMON."""
+    """Say whether this kernel has CAP_BPF, and so CAP_PERFMON (Linux 5.8)."""
     return _prctl(PR_CAPBSET_READ, Capability.BPF) >= 0
 
 
 def drop_all_but(kept: frozenset[Capability], warn: Callable[[str], None]) -> None:
-    """Give up all other capabilities for good, in this thread and all that it starts; those of newer kernels, too.
+    """Drop all other capabilities for good, in this thread and all that it starts; those of newer kernels, too.
 
-    Where the kernel refuses we go on as we are, and say so.
+    Where the kernel refuses, everything stays as it is, and `warn` gets the reason.
     """
     try:
         _prctl(PR_SET_NO_NEW_PRIVS, 1)
@@ -79,11 +79,11 @@ def drop_all_but(kept: frozenset[Capability], warn: Callable[[str], None]) -> No
         _lower_sets(sum(1 << one for one in kept))
     except OSError as error:
         reason = f"{error.strerror}: {os.strerror(error.errno or 0)}"
-        warn(f"root's privileges are kept ({reason}); see whether a seccomp policy forbids to give them up")
+        warn(f"cannot drop capabilities ({reason}); check whether a seccomp policy forbids prctl or capset")
 
 
 def _lower_bounds(kept: frozenset[Capability]) -> None:
-    """What no program that we start may have: only CAP_SETPCAP can, and who has not got it starts as less anyway."""
+    """Lower the bounding set. It takes CAP_SETPCAP; a process without that has little to pass on anyway."""
     _prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
     for number in NUMBERS:
         if number not in kept and _prctl(PR_CAPBSET_READ, number) == 1:
@@ -92,9 +92,9 @@ def _lower_bounds(kept: frozenset[Capability]) -> None:
 
 def _lower_sets(mask: int) -> None:
     sets = _sets()
-    for word, now in enumerate(sets):
+    for word, current in enumerate(sets):
         part = mask >> 32 * word & 0xFFFFFFFF
-        sets[word] = _Sets(now.effective & part, now.permitted & part, 0)
+        sets[word] = _Sets(current.effective & part, current.permitted & part, 0)
     if _libc().capset(ctypes.byref(_Header(VERSION_3, 0)), sets):
         raise OSError(ctypes.get_errno(), "capset")
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sleeping until something happens: a record, a signal or the end of whoever reads our output."""
+"""Sleep until something happens: a record, a signal, or the reader of the output is gone."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType, TracebackType
 
-STOP = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Poller:
     """Sleeps without any wake-up while nothing happens. Use it as a context manager in the main thread.
 
     Args:
-        fds: Says which file descriptors become readable when something happens.
-        output: Where lines go, if that may be a pipe.
+        fds: Returns the file descriptors that become readable when something happens.
+        output: The descriptor that lines are written to, if that may be a pipe; None: it is not watched.
 
     Attributes:
-        stopped: SIGINT or SIGTERM has come.
-        unread: The reader of our output has gone.
+        stopped: SIGINT or SIGTERM was received.
+        reader_gone: Nobody reads the output any more.
     """
 
     def __init__(self, fds: Callable[[], Iterable[int]], output: int | None = None) -> None:
@@ -37,34 +37,36 @@ class Poller:
             self._poll.register(output, 0)  # a pipe without a reader reports POLLERR unasked
 
     def __enter__(self) -> Poller:
-        """Take over the signals."""
-        self._wakeup, self._written = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._poll.register(self._wakeup, select.POLLIN)
-        self._fd_before = signal.set_wakeup_fd(self._written, warn_on_full_buffer=False)
-        self._before = {number: signal.signal(number, self._stop) for number in STOP}
-        self._before[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._hang_up)
+        """Handle SIGINT, SIGTERM and SIGHUP from here on."""
+        self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._poll.register(self._wakeup_read, select.POLLIN)
+        self._previous_wakeup = signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
+        self._previous = {number: signal.signal(number, self._on_stop) for number in STOP_SIGNALS}
+        self._previous[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._on_hangup)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Give the signals back."""
-        for number, handler in self._before.items():
+        """Restore the previous handlers."""
+        for number, handler in self._previous.items():
             signal.signal(number, handler)
-        signal.set_wakeup_fd(self._fd_before)
-        os.close(self._wakeup)
-        os.close(self._written)
+        signal.set_wakeup_fd(self._previous_wakeup)
+        os.close(self._wakeup_read)
+        os.close(self._wakeup_write)
 
-    def _stop(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_stop(self, _number: int, _frame: FrameType | None) -> None:
         self.stopped = True
 
-    def _hang_up(self, _number: int, _frame: FrameType | None) -> None:
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
         self._hangup = True
 
     def wait(self, timeout_ms: int | None, blocked: int | None = None) -> None:
-        """Sleep until a file descriptor is readable, a signal comes or the time is over (None: never).
+        """Sleep until a descriptor is readable, a signal is received or the time is over.
 
-        This time also until `blocked` is writable.
+        Args:
+            timeout_ms: At most so long; None: no limit.
+            blocked: A descriptor that ends this one wait when it is writable.
         """
         if self.stopped:
             return
@@ -72,11 +74,11 @@ class Poller:
         if blocked is not None:
             self._poll.register(blocked, select.POLLOUT)
         for fd, events in self._poll.poll(timeout_ms):
-            if fd == self._wakeup:
+            if fd == self._wakeup_read:
                 os.read(fd, 4096)
             elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
                 self.reader_gone = True
-            elif fd in self._watched and events & ~select.POLLIN:  # of a CPU that has gone: it would wake us for ever
+            elif fd in self._watched and events & ~select.POLLIN:  # a CPU that went offline: POLLHUP for ever
                 self._poll.unregister(fd)
         if blocked == self._output and blocked is not None:
             self._poll.modify(blocked, 0)
@@ -84,16 +86,16 @@ class Poller:
             self._poll.unregister(blocked)
 
     def _watch(self) -> None:
-        """Watch what there is now: CPUs come and go."""
-        there = set(self._fds())
-        for fd in self._watched - there:
+        """Watch the descriptors that there are now: CPUs come and go."""
+        current = set(self._fds())
+        for fd in self._watched - current:
             with suppress(KeyError):
                 self._poll.unregister(fd)
-        for fd in there - self._watched:
+        for fd in current - self._watched:
             self._poll.register(fd, select.POLLIN)
-        self._watched = there
+        self._watched = current
 
     def take_hangup(self) -> bool:
-        """Say whether SIGHUP has come since the last call."""
+        """Say whether SIGHUP was received since the last call."""
         hangup, self._hangup = self._hangup, False
         return hangup

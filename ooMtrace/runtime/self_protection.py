@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder must outlive what it records: not be killed itself, and not wait for the disk to get its code back."""
+"""The tracer must survive the OOM: not be killed itself, and not wait for a disk to page its code back in."""
 
 from __future__ import annotations
 
@@ -17,25 +17,27 @@ MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # include/uapi/asm-generic/mman.
 
 
 def lower_oom_score(warn: Callable[[str], None], proc: Path = Path("/proc")) -> None:
-    """Ask the OOM killer to spare us; warn if it may still take us, for to ask takes CAP_SYS_RESOURCE."""
+    """Exempt this process from the OOM killer; warn where that fails, for it takes CAP_SYS_RESOURCE."""
     path = proc / "self/oom_score_adj"
     try:
         if int(path.read_text()) > SAFE_ADJ:
             path.write_text(f"{NEVER_ADJ}\n")
     except OSError as error:
         how = f"set OOMScoreAdjust={NEVER_ADJ} in its unit, or run: choom -n {NEVER_ADJ} -p {os.getpid()}"
-        warn(f"the OOM killer may take oomtrace, too (oom_score_adj: {error.strerror}); {how}")
+        warn(f"the OOM killer may kill oomtrace, too (oom_score_adj: {error.strerror}); {how}")
 
 
 def lock_memory(warn: Callable[[str], None]) -> None:
-    """Keep in memory what is there and what will be, so that we need not wait for a disk that all others wait for.
+    """Keep all present and future pages in memory, so that no page fault waits for a disk that all others wait for.
 
-    It loads nothing. And it is all or nothing, for below a limit we could not grow any more.
+    MCL_ONFAULT loads nothing that is not used. Where memory can be locked only up to a limit, nothing is locked: at the
+    limit, allocations would fail.
     """
     unlimited = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
     if not (unlimited or Capability.IPC_LOCK in effective()):
-        warn("it may be slow when memory is short, for it cannot lock its own; give it CAP_IPC_LOCK")
+        warn("cannot lock memory; events may be delayed under memory pressure; give it CAP_IPC_LOCK")
     elif ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT):
-        warn(f"it may be slow when memory is short (mlockall: {os.strerror(ctypes.get_errno())})")
+        reason = os.strerror(ctypes.get_errno())
+        warn(f"cannot lock memory (mlockall: {reason}); events may be delayed under memory pressure")
     else:
         unlock_compiler()

@@ -69,7 +69,7 @@ def test_of_a_damaged_file_the_beginning_is_kept_and_the_damage_said(tmp_path, c
     [said] = run.said
     assert str(file) in said
     assert "damaged" in said
-    assert "kept" in said
+    assert "reported" in said
 
 
 def test_a_bit_that_flipped_is_damage(tmp_path):

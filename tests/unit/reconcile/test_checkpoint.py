@@ -13,7 +13,7 @@ BOOT = "1cfd1ec5-69f6-4723-812e-ff5c67412017"
 STATE = Checkpoint(BOOT, 17, "2026-11-24T02:31:33.321081Z")
 
 
-def test_it_is_read_as_it_was_written():
+def test_a_checkpoint_is_parsed_as_it_was_dumped():
     assert STATE.dump() == (
         b"oomtrace-state 1\nboot_id 1cfd1ec5-69f6-4723-812e-ff5c67412017\noom_kill 17\n"
         b"time 2026-11-24T02:31:33.321081Z\n"
@@ -22,19 +22,19 @@ def test_it_is_read_as_it_was_written():
 
 
 @pytest.mark.parametrize("size", range(len(STATE.dump())))
-def test_a_part_of_it_is_not_believed(size):
+def test_a_truncated_checkpoint_is_rejected(size):
     assert parse(STATE.dump()[:size]) is None
 
 
 @given(st.binary(max_size=200))
-def test_anything_else_is_none(data):
+def test_any_other_text_is_rejected(data):
     assert parse(data) is None
 
 
 @pytest.mark.parametrize(
     ("old", "new"), [(b"17", b"-17"), (b"17", b"1" * 19), (b"state 1", b"state 2"), (b"T02", b"\xff02"), (b"17", b"")]
 )
-def test_what_no_run_writes_is_none(old, new):
+def test_a_value_that_no_run_writes_is_rejected(old, new):
     assert parse(STATE.dump().replace(old, new)) is None
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The account of kills: numbers that came, that did not, and the kernel log's word on those."""
+"""The ledger: which ordinals were delivered, which are missing, and which kills of the kernel log those are."""
 
 from __future__ import annotations
 
@@ -37,21 +37,21 @@ def ledger(closed: int = 10, **arrived: int) -> Ledger:
         ({"n9": 1, "n10": 2}, 4, 10),
     ],
 )
-def test_what_has_not_arrived_is_missing(arrived, missing, complete):
+def test_a_kill_that_was_not_delivered_is_missing(arrived, missing, complete):
     one = ledger(**arrived)
 
     assert one.missing(14) == missing
     assert one.complete() == complete
 
 
-def test_the_second_kill_of_a_groups_first_is_not_missing_though_it_has_no_line():
+def test_a_repeat_kill_is_not_missing_though_it_has_no_line():
     one = ledger(n11=1, n13=3)
     one.record_delivery(12, None)
 
     assert one.missing(13) == 0
 
 
-def test_a_line_that_found_no_room_is_missing_again():
+def test_a_dropped_kill_is_missing_again():
     one = ledger(n11=1, n12=2)
     one.mark_dropped(11)
 
@@ -59,7 +59,26 @@ def test_a_line_that_found_no_room_is_missing_again():
     assert one.complete() == 10
 
 
-def test_a_line_that_found_no_room_after_the_books_were_closed_is_missing_from_the_next():
+def test_a_dropped_kill_whose_thread_is_not_known_is_missing_once():
+    one = ledger()
+    one.record_delivery(11, None)
+    assert one.missing(11) == 0
+    one.mark_dropped(11)
+
+    assert one.missing(11) == 1
+    assert one.is_missing(11)
+
+
+def test_a_kill_is_dropped_once_and_may_be_delivered_again():
+    one = ledger(n11=1)
+    one.mark_dropped(11)
+    one.record_delivery(11, 1)
+
+    assert one.missing(11) == 0
+    assert one.complete() == 11
+
+
+def test_a_kill_dropped_after_the_ledger_was_closed_is_missing_from_then_on():
     one = ledger(n11=1)
     one.close(11)
     one.mark_dropped(11)
@@ -70,7 +89,7 @@ def test_a_line_that_found_no_room_after_the_books_were_closed_is_missing_from_t
     assert one.missing(12) == 0
 
 
-def test_closed_books_are_not_opened_again():
+def test_a_closed_ledger_is_not_opened_again():
     one = ledger(n11=1, n15=5)
     one.close(13)
     one.close(12)
@@ -84,32 +103,32 @@ LOGGED = [logged(number, number + 100) for number in range(11, 16)]
 
 
 @pytest.mark.parametrize("whole", [True, False])
-def test_what_the_log_alone_knows_is_what_has_not_arrived(whole):
+def test_kills_that_only_the_log_has_are_undelivered(whole):
     one = ledger(n11=111, n12=112, n14=114)
 
     assert one.undelivered(LOGGED, 15, whole=whole) == [LOGGED[2], LOGGED[4]]
 
 
-def test_a_kill_that_the_probes_have_missed_is_found_though_the_later_ones_have_its_number():
+def test_a_kill_that_the_probes_missed_is_found_though_later_ones_have_its_ordinal():
     one = ledger(n11=111, n12=113, n13=114, n14=115)
 
     assert one.missing(15) == 1
     assert one.undelivered(LOGGED, 15, whole=True) == [LOGGED[1]]
 
 
-def test_a_log_that_does_not_have_what_has_arrived_is_another_and_says_nothing():
+def test_a_log_without_the_delivered_kills_belongs_to_another_boot_and_is_not_used():
     one = ledger(n11=111, n12=999)
 
     assert one.undelivered(LOGGED, 15, whole=True) == []
 
 
-def test_of_a_log_that_goes_back_less_far_the_rest_is_believed():
+def test_a_log_that_does_not_go_back_far_enough_is_used_for_the_rest():
     one = ledger(n11=111, n14=114)
 
     assert one.undelivered(LOGGED[2:], 15, whole=False) == [LOGGED[2], LOGGED[4]]
 
 
-def test_a_number_that_is_given_to_another_process_soon_is_counted_twice():
+def test_a_thread_id_that_is_reused_is_counted_once_for_each_kill():
     one = ledger(n11=111, n12=111)
     twice = [logged(11, 111), logged(12, 111), logged(13, 111)]
 
@@ -117,7 +136,7 @@ def test_a_number_that_is_given_to_another_process_soon_is_counted_twice():
 
 
 @given(st.sets(st.integers(1, 40)), st.integers(0, 40))
-def test_missing_and_arrived_make_the_whole(numbers, until):
+def test_missing_and_delivered_kills_add_up(numbers, until):
     one = Ledger(0)
     for number in numbers:
         one.record_delivery(number, number)
@@ -127,7 +146,7 @@ def test_missing_and_arrived_make_the_whole(numbers, until):
     assert one.complete() + 1 not in numbers
 
 
-def test_what_is_made_up_for_fills_the_gaps():
+def test_backfilled_kills_fill_the_gaps():
     one = ledger(n12=112, n14=114)
     one.mark_backfilled([111, 113, None])
 
@@ -138,7 +157,7 @@ def test_what_is_made_up_for_fills_the_gaps():
     assert not one.is_missing(10)
 
 
-def test_what_came_while_the_log_was_read_does_not_make_it_another():
+def test_a_kill_delivered_while_the_log_was_read_does_not_discredit_it():
     one = ledger(n11=111, n12=112, n14=114, n16=999)
 
     assert one.undelivered(LOGGED[:4], 14, whole=True) == [LOGGED[2]]

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reconciler: a kernel that counts, a source that has seen less, and a kernel log that still has some of it."""
+"""The reconciler against a kernel that counts, a source that delivers less, and a log that still has some of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from support.clock import FakeClock
 from support.probe_events import BOOT_ID, HOST, kill, lost
 
 from ooMtrace import record
-from ooMtrace.kernel.kill_counter import read_kill_count
-from ooMtrace.kmsg import boot_log
-from ooMtrace.kmsg.boot_log import read_boot_log
-from ooMtrace.kmsg.device import KernelLog
+from ooMtrace.kernel.snapshot import rfc3339
+from ooMtrace.reconcile import reconciler as module
 from ooMtrace.reconcile.checkpoint import Checkpoint
-from ooMtrace.reconcile.reconciler import Reconciler
+from ooMtrace.reconcile.reconciler import CounterReading, Reconciler
 
 KILLED = (
     "3,{seq},{us},-;Memory cgroup out of memory: Killed process {tid} (worker) total-vm:100kB, anon-rss:40kB, "
@@ -24,11 +24,12 @@ KILLED = (
 
 
 class Host:
-    """A machine: what it counts, what its log has, and what the source has seen of it."""
+    """A machine: what it counts, what its log has, and what the source has delivered of it."""
 
     def __init__(self, folder: Path, counted: int = 10) -> None:
         self.proc, self.kmsg = folder, folder / "kmsg"
         self.seen = 0
+        self.clock = FakeClock()
         self.log: list[str] = []
         self.count(counted)
 
@@ -37,7 +38,7 @@ class Host:
         (self.proc / "vmstat").write_text(f"nr_free_pages 1\noom_kill {kills}\npgfault 3\n")
 
     def die(self, *tids: int, seen: bool = True) -> None:
-        """Count these kills and log them; the source counts what it has seen."""
+        """Count these kills and log them; the source counts those that it has seen."""
         self.count(self.counted + len(tids))
         self.seen += len(tids) if seen else 0
         for tid in tids:
@@ -46,7 +47,7 @@ class Host:
         self.kmsg.write_text("".join(self.log))
 
     def reconciler(self, since: Checkpoint | None = None) -> Reconciler:
-        return Reconciler(lambda: self.seen, HOST, "reduced", since, proc=self.proc, kmsg=self.kmsg)
+        return Reconciler(lambda: self.seen, HOST, "reduced", since, proc=self.proc, kmsg=self.kmsg, clock=self.clock)
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def host(tmp_path: Path) -> Host:
 
 
 def reconcile(reconciler: Reconciler, *, times: int = 2, final: bool = False) -> list[record.Record]:
-    """Look as often as it takes to be sure that nothing dies any more."""
+    """Check as often as it takes to see a pause between kills."""
     found: list[record.Record] = []
     for _ in range(times):
         reading = reconciler.read_counters()
@@ -65,15 +66,15 @@ def reconcile(reconciler: Reconciler, *, times: int = 2, final: bool = False) ->
     return found
 
 
-def told(lines: Iterable[record.Record]) -> list[object]:
-    """Return numbers and threads of kills, and the count of losses."""
+def summary(records: Iterable[record.Record]) -> list[object]:
+    """Return ordinals, threads and levels of kills, and the counts of losses."""
     return [
         one.lost.count if isinstance(one, record.OomLost) else (one.oom.number, one.process.tid, one.fidelity)
-        for one in lines
+        for one in records
     ]
 
 
-def test_where_all_have_arrived_there_is_nothing_to_say_and_nothing_to_wait_for(host):
+def test_when_all_kills_were_delivered_nothing_is_reported_and_nothing_is_due(host):
     reconciler = host.reconciler()
     host.die(101, 102)
     reconciler.record_delivery(1, 101)
@@ -88,7 +89,7 @@ def test_nothing_is_due_while_nothing_dies(host):
     assert host.reconciler().next_due() is None
 
 
-def test_what_has_not_arrived_is_read_from_the_kernel_log(host):
+def test_a_kill_that_was_not_delivered_is_backfilled_from_the_kernel_log(host):
     reconciler = host.reconciler()
     host.die(101, 102, 103, 104)
     reconciler.record_delivery(1, 101)
@@ -96,12 +97,12 @@ def test_what_has_not_arrived_is_read_from_the_kernel_log(host):
 
     found = reconcile(reconciler)
 
-    assert told(found) == [(12, 102, "log"), (13, 103, "log")]
+    assert summary(found) == [(12, 102, "log"), (13, 103, "log")]
     assert [one.id for one in found] == ["12345678-12-102", "12345678-13-103"]
     assert reconcile(reconciler) == []
 
 
-def test_what_the_log_has_not_either_is_lost_and_that_is_said(host):
+def test_kills_that_the_log_does_not_have_either_are_reported_as_lost(host):
     reconciler = host.reconciler()
     host.die(101, 102, 103)
     host.log.clear()
@@ -117,27 +118,27 @@ def test_what_the_log_has_not_either_is_lost_and_that_is_said(host):
     assert reconcile(reconciler) == []
 
 
-def test_what_the_log_has_in_part_is_lost_in_part(host):
+def test_a_log_that_has_some_of_the_missing_kills_leaves_the_others_lost(host):
     reconciler = host.reconciler()
     host.die(101, 102, 103)
     del host.log[:2]
     host.kmsg.write_text("".join(host.log))
 
-    assert told(reconcile(reconciler)) == [(13, 103, "log"), 2]
+    assert summary(reconcile(reconciler)) == [(13, 103, "log"), 2]
 
 
-def test_a_log_that_cannot_be_read_leaves_the_loss(host):
+def test_without_a_readable_log_all_missing_kills_are_lost(host):
     reconciler = host.reconciler()
     host.die(101, 102)
     host.kmsg.unlink()
 
-    assert told(reconcile(reconciler)) == [2]
+    assert summary(reconcile(reconciler)) == [2]
 
 
-def test_the_kernel_log_is_asked_at_once_for_it_forgets(host):
+def test_the_kernel_log_is_searched_at_the_first_check_because_it_is_overwritten(host):
     reconciler = host.reconciler()
     host.die(101)
-    assert told(reconcile(reconciler, times=1)) == [(11, 101, "log")]
+    assert summary(reconcile(reconciler, times=1)) == [(11, 101, "log")]
     host.log.clear()
     host.die(102)
     reconciler.record_delivery(2, 102)
@@ -145,7 +146,7 @@ def test_the_kernel_log_is_asked_at_once_for_it_forgets(host):
     assert reconcile(reconciler) == []
 
 
-def test_a_loss_waits_until_nothing_dies_but_not_for_ever(host):
+def test_a_loss_waits_for_a_pause_between_kills_but_not_for_ever(host):
     reconciler = host.reconciler()
     host.kmsg.write_text("")
     found = []
@@ -157,32 +158,32 @@ def test_a_loss_waits_until_nothing_dies_but_not_for_ever(host):
             break
 
     assert 70 < count < 75
-    assert told(found) == [count - 10]
+    assert summary(found) == [count - 10]
 
 
-def test_what_is_made_up_for_but_finds_no_room_is_not_forgotten(host):
+def test_a_backfilled_kill_that_is_dropped_is_pending_again(host):
     reconciler = host.reconciler()
     host.die(101, 102)
     for line in reconcile(reconciler):
         reconciler.mark_dropped(line)
 
-    assert told(reconcile(reconciler)) == [2]
+    assert summary(reconcile(reconciler)) == [2]
 
 
-def test_the_last_look_does_not_wait(host):
+def test_the_final_check_does_not_wait_for_a_pause(host):
     reconciler = host.reconciler()
     host.die(101)
 
-    assert told(reconcile(reconciler, times=1, final=True)) == [(11, 101, "log")]
+    assert summary(reconcile(reconciler, times=1, final=True)) == [(11, 101, "log")]
 
 
-def test_kills_that_the_probes_have_missed_do_not_shift_those_that_come_after(host):
+def test_kills_that_the_probes_missed_do_not_shift_the_ordinals_of_later_ones(host):
     reconciler = host.reconciler()
     host.die(101, seen=False)
     host.die(102)
     reconciler.record_delivery(1, 102)
 
-    assert told(reconcile(reconciler)) == [(11, 101, "log")]
+    assert summary(reconcile(reconciler)) == [(11, 101, "log")]
     host.die(103)
     reconciler.record_delivery(2, 103)
     left = reconciler.checkpoint()
@@ -191,7 +192,7 @@ def test_kills_that_the_probes_have_missed_do_not_shift_those_that_come_after(ho
     assert reconcile(reconciler) == []
 
 
-def test_the_second_death_of_a_groups_first_is_not_lost(host):
+def test_the_repeat_kill_of_a_groups_first_victim_is_not_lost(host):
     reconciler = host.reconciler()
     host.die(101, 102)
     group = "Tasks in /job are going to be killed due to memory.oom.group set"
@@ -201,29 +202,29 @@ def test_the_second_death_of_a_groups_first_is_not_lost(host):
     host.seen += 1
     reconciler.record_delivery(1, 101)
 
-    assert told(reconcile(reconciler)) == [(13, 102, "log")]
+    assert summary(reconcile(reconciler)) == [(13, 102, "log")]
 
 
-def test_a_line_that_found_no_room_is_made_up_for(host):
+def test_a_dropped_line_is_backfilled(host):
     reconciler = host.reconciler()
     host.die(101, 102)
     reconciler.record_delivery(1, 101)
     reconciler.record_delivery(2, 102)
-    told_of = kill(oom=record.Oom(incident="x", number=12))
-    reconciler.mark_dropped(told_of)
+    dropped = kill(oom=record.Oom(incident="x", number=12))
+    reconciler.mark_dropped(dropped)
 
-    assert told(reconcile(reconciler)) == [(12, 102, "log")]
+    assert summary(reconcile(reconciler)) == [(12, 102, "log")]
 
 
-def test_a_loss_that_could_not_be_told_is_told_later(host):
+def test_a_loss_that_was_dropped_is_reported_again(host):
     reconciler = host.reconciler()
     reconciler.mark_dropped(lost(3))
 
     assert reconciler.next_due() is not None
-    assert told(reconcile(reconciler)) == [3]
+    assert summary(reconcile(reconciler)) == [3]
 
 
-def test_what_is_no_kill_is_not_missed(host):
+def test_dropped_records_that_are_not_counted_kills_are_not_missing(host):
     reconciler = host.reconciler()
     reconciler.mark_dropped(kill(event="oom_exit", oom=record.Oom(incident="x", number=11)))
     reconciler.mark_dropped(kill(oom=record.Oom(incident="x", verdict="shared_mm")))
@@ -235,11 +236,11 @@ def since(host: Host, number: int, boot_id: str = BOOT_ID) -> Checkpoint:
     return Checkpoint(boot_id, number, "2023-11-14T22:13:19.000000Z")
 
 
-def test_what_died_since_an_earlier_run_comes_first_and_once(host):
+def test_kills_since_the_checkpoint_are_caught_up_with_once(host):
     host.die(101, 102, 103, seen=False)
     reconciler = host.reconciler(since(host, 11))
 
-    assert told(reconciler.catch_up()) == [(12, 102, "log"), (13, 103, "log")]
+    assert summary(reconciler.catch_up()) == [(12, 102, "log"), (13, 103, "log")]
     assert list(reconciler.catch_up()) == []
     left = reconciler.checkpoint()
     assert left is not None
@@ -247,7 +248,7 @@ def test_what_died_since_an_earlier_run_comes_first_and_once(host):
     assert reconcile(reconciler) == []
 
 
-def test_of_what_died_since_then_the_log_may_have_nothing_any_more(host):
+def test_kills_since_the_checkpoint_that_the_log_has_lost_are_reported_as_lost(host):
     host.count(13)
     (line,) = host.reconciler(since(host, 11)).catch_up()
 
@@ -256,29 +257,29 @@ def test_of_what_died_since_then_the_log_may_have_nothing_any_more(host):
     assert line.lost.from_ == "2023-11-14T22:13:19.000000Z"
 
 
-def test_without_an_earlier_run_nothing_came_before(host):
+def test_without_a_checkpoint_there_is_nothing_to_catch_up_with(host):
     host.die(101, seen=False)
 
     assert list(host.reconciler().catch_up()) == []
 
 
-def test_after_a_boot_all_of_it_is_news(host):
+def test_a_checkpoint_of_another_boot_means_all_kills_of_this_one(host):
     host.count(0)
     host.die(101, 102, seen=False)
 
-    assert told(host.reconciler(since(host, 4711, "another")).catch_up()) == [(1, 101, "log"), (2, 102, "log")]
+    assert summary(host.reconciler(since(host, 4711, "another")).catch_up()) == [(1, 101, "log"), (2, 102, "log")]
 
 
-def test_a_state_from_the_future_is_not_believed(host):
+def test_a_checkpoint_beyond_the_kernels_count_is_ignored(host):
     host.die(101, seen=False)
     reconciler = host.reconciler(since(host, 4711))
 
     assert list(reconciler.catch_up()) == []
     host.die(102)
-    assert told(reconcile(reconciler)) == [(12, 102, "log")]
+    assert summary(reconcile(reconciler)) == [(12, 102, "log")]
 
 
-def test_a_kernel_that_does_not_count_has_no_books(tmp_path):
+def test_on_a_kernel_that_does_not_count_nothing_is_reconciled(tmp_path):
     (tmp_path / "vmstat").write_text("nr_free_pages 1\n")
     reconciler = Reconciler(lambda: 0, HOST, "log", proc=tmp_path, kmsg=tmp_path / "kmsg")
 
@@ -290,31 +291,127 @@ def test_a_kernel_that_does_not_count_has_no_books(tmp_path):
     assert list(reconciler.catch_up()) == []
 
 
-def test_a_log_with_a_gap_is_read_again(host, monkeypatch):
-    """What was overwritten meanwhile would shift the numbers of all before it."""
+def test_a_check_is_due_one_second_after_the_first_delivery(host):
+    reconciler = host.reconciler()
+    host.die(101)
+    reconciler.record_delivery(1, 101)
+    due = host.clock.monotonic + 1_000_000_000
+    assert reconciler.next_due() == due
+
+    host.clock.advance(0.5)
+    host.die(102)
+    reconciler.record_delivery(2, 102)
+    assert reconciler.next_due() == due
+
+
+def test_while_kills_go_on_the_next_check_is_due_a_second_later(host):
+    reconciler = host.reconciler()
+    host.die(101)
+    reconciler.record_delivery(1, 101)
+    host.clock.advance(1)
+    reconcile(reconciler, times=1)
+    assert reconciler.next_due() == host.clock.monotonic + 1_000_000_000
+
+    host.clock.advance(1)
+    reconcile(reconciler, times=1)
+    assert reconciler.next_due() is None
+
+
+def test_while_a_difference_waits_for_a_pause_the_log_is_searched_once(host, monkeypatch):
+    searches = []
+    monkeypatch.setattr(module, "read_boot_log", lambda *_: searches.append(1))
+    reconciler = host.reconciler()
+    for tid in (101, 102, 103):
+        host.die(tid)
+        assert reconcile(reconciler, times=1) == []
+    assert len(searches) == 1
+
+    assert summary(reconcile(reconciler, times=1)) == [3]
+    assert len(searches) == 2
+
+
+def test_a_new_difference_is_searched_for_again(host, monkeypatch):
+    searches = []
+    monkeypatch.setattr(module, "read_boot_log", lambda *_: searches.append(1))
+    reconciler = host.reconciler()
+    host.die(101)
+    reconcile(reconciler, times=2)
+    host.die(102)
+    reconcile(reconciler, times=1)
+
+    assert len(searches) == 3
+
+
+def test_a_counter_that_cannot_be_read_now_is_read_later(host):
+    reconciler = host.reconciler()
+    host.die(101)
+    reconciler.record_delivery(1, 101)
+    (host.proc / "vmstat").unlink()
+    host.clock.advance(1)
+
+    assert list(reconciler.reconcile(reconciler.read_counters())) == []
+    assert reconciler.next_due() == host.clock.monotonic + 1_000_000_000
+
+
+def test_a_reading_while_kills_go_on_does_not_move_the_base(host):
+    reconciler = host.reconciler()
+    list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=False)))
+    assert reconciler.base == 10
+
+    list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=True)))
+    assert reconciler.base == 14
+
+
+def test_two_readings_that_agree_are_believed_and_no_earlier(host):
+    readings = iter([0, 1, 2, 2])
+    reconciler = host.reconciler()
+    reconciler._kill_count = lambda: next(readings)
+    host.clock.sleeps.clear()
+
+    assert reconciler.read_counters() == CounterReading(kernel=10, source=2, steady=True)
+    assert len(host.clock.sleeps) == 3
+
+
+def test_counters_that_never_rest_are_read_all_the_same(host):
+    readings = iter(range(1000))
+    reconciler = host.reconciler()
+    reconciler._kill_count = lambda: next(readings)
+    reading = reconciler.read_counters()
+
+    assert reading is not None
+    assert not reading.steady
+
+
+def test_a_loss_has_a_name_of_its_own_and_says_between_when(host):
+    reconciler = host.reconciler()
+    began = host.clock.time_ns()
+    host.clock.advance(3)
+    host.die(101)
+    host.kmsg.write_text("")
+    (loss,) = reconcile(reconciler)
+
+    assert isinstance(loss, record.OomLost)
+    assert loss.id == "12345678-lost-11-1"
+    assert loss.lost.from_ == rfc3339(began)
+    assert loss.lost.to == loss.observed == rfc3339(host.clock.time_ns())
+    between = f"between {loss.lost.from_} and {loss.lost.to}"
+    assert loss.message == f"1 kill of the kernel's OOM killer {between} could not be seen"
+    assert loss.host == HOST
+
+
+def test_the_checkpoint_is_where_no_kill_is_missing(host):
+    reconciler = host.reconciler()
     host.die(101, 102)
-    opened = []
+    reconciler.record_delivery(2, 102)
+    assert reconciler.checkpoint() == Checkpoint(BOOT_ID, 10, rfc3339(host.clock.time_ns()))
 
-    class Log(KernelLog):
-        def records(self):
-            opened.append(self)
-            whole = list(super().records())
-            self.gaps = int(len(opened) < 3)
-            return iter(whole if len(opened) >= 3 else whole[1:])
-
-    monkeypatch.setattr(boot_log, "KernelLog", Log)
-    found = read_boot_log(HOST, host.proc, host.kmsg)
-
-    assert found is not None
-    assert len(opened) == 3
-    assert [kill.oom.number for kill in found.kills] == [11, 12]
+    reconciler.record_delivery(1, 101)
+    assert reconciler.checkpoint() == Checkpoint(BOOT_ID, 12, rfc3339(host.clock.time_ns()))
 
 
-@pytest.mark.parametrize(
-    ("text", "count"), [("oom_kill 0\n", 0), ("a 1\noom_kill 17\n", 17), ("xoom_kill 3\n", None), ("", None)]
-)
-def test_the_kernels_count_is_read_from_vmstat(tmp_path, text, count):
-    (tmp_path / "vmstat").write_text(text)
+def test_without_a_boot_id_there_is_no_checkpoint(host):
+    nameless = Reconciler(
+        lambda: 0, replace(HOST, boot_id=None), "reduced", proc=host.proc, kmsg=host.kmsg, clock=host.clock
+    )
 
-    assert read_kill_count(tmp_path) == count
-    assert read_kill_count(tmp_path / "nowhere") is None
+    assert nameless.checkpoint() is None

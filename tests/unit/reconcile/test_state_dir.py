@@ -47,7 +47,7 @@ def open_files() -> set[str]:
     return {str(one.readlink()) for one in Path("/proc/self/fd").iterdir() if one.is_symlink()}
 
 
-def test_what_is_written_is_read_by_the_next_one(path):
+def test_a_file_is_read_by_the_next_run(path):
     with StateDir(path) as folder:
         folder.write("kills", b"1")
         folder.write("kills", b"22")
@@ -58,7 +58,7 @@ def test_what_is_written_is_read_by_the_next_one(path):
     assert names(path) == ["boot", "kills", "lock"]
 
 
-def test_nobody_else_can_look(path):
+def test_other_users_cannot_read_it(path):
     before = os.umask(0)
     try:
         with StateDir(path) as folder:
@@ -70,23 +70,23 @@ def test_nobody_else_can_look(path):
     assert modes == {"state": 0o700, "kills": 0o600, "lock": 0o600}
 
 
-def test_a_folder_above_is_not_made(path):
+def test_parent_directories_are_not_created(path):
     assert refusal(path / "deep") == (
-        f"{path / 'deep'}: No such file or directory; make the folder above it, or choose another --state"
+        f"{path / 'deep'}: No such file or directory; create its parent directory, or choose another --state"
     )
     assert not path.exists()
 
 
-def test_a_symbolic_link_is_no_folder(path, tmp_path):
+def test_a_symbolic_link_is_refused(path, tmp_path):
     (tmp_path / "real").mkdir()
     path.symlink_to("real")
 
-    assert refusal(path) == f"{path}: Not a directory; name a folder, and no symbolic link to one, with --state"
+    assert refusal(path) == f"{path}: Not a directory; name a directory, not a symbolic link, with --state"
     assert names(tmp_path / "real") == []
 
 
 @as_root
-def test_somebody_elses_folder_is_refused(path):
+def test_another_users_directory_is_refused(path):
     path.mkdir()
     os.chown(path, NOBODY, 0)
 
@@ -94,14 +94,14 @@ def test_somebody_elses_folder_is_refused(path):
 
 
 @pytest.mark.parametrize("mode", [0o770, 0o720, 0o702, 0o1777])
-def test_a_folder_that_others_may_write_to_is_refused(path, mode):
+def test_a_directory_that_others_may_write_to_is_refused(path, mode):
     path.mkdir()
     path.chmod(mode)
 
     assert refusal(path) == f"{path} may be written by others; chmod go-w it, or choose another --state"
 
 
-def test_a_refused_folder_is_not_kept_open(path):
+def test_a_refused_directory_is_not_kept_open(path):
     path.mkdir()
     path.chmod(0o777)
 
@@ -110,7 +110,7 @@ def test_a_refused_folder_is_not_kept_open(path):
     assert not {name for name in open_files() if name.startswith(str(path))}
 
 
-def test_a_second_process_is_told_who_has_it_and_gets_it_when_the_first_is_killed(path):
+def test_a_second_process_learns_who_holds_it_and_gets_it_when_the_first_is_killed(path):
     with subprocess.Popen(
         [sys.executable, "-c", HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as first:
@@ -125,7 +125,7 @@ def test_a_second_process_is_told_who_has_it_and_gets_it_when_the_first_is_kille
         assert (path / "lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_one_process_can_have_it_twice_only_one_after_the_other(path):
+def test_one_process_cannot_hold_it_twice(path):
     with StateDir(path):
         refusal(path)
     StateDir(path).close()
@@ -152,15 +152,15 @@ def test_a_link_in_the_place_of_the_lock_is_not_followed(path, tmp_path):
     assert not (tmp_path / "made").exists()
 
 
-def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(path):
+def test_a_fifo_in_the_place_of_a_file_does_not_block(path):
     with StateDir(path) as folder:
         os.mkfifo(path / "kills", 0o600)
-        with pytest.raises(StateError, match=r"/kills is not a regular file; take it away$"):
+        with pytest.raises(StateError, match=r"/kills is not a regular file; remove it$"):
             folder.read("kills")
 
 
 @as_root
-def test_somebody_elses_file_is_not_believed(path):
+def test_another_users_file_is_refused(path):
     with StateDir(path) as folder:
         folder.write("kills", b"1")
         os.chown(path / "kills", NOBODY, 0)
@@ -168,7 +168,7 @@ def test_somebody_elses_file_is_not_believed(path):
             folder.read("kills")
 
 
-def test_a_file_that_others_may_write_is_not_believed(path):
+def test_a_file_that_others_may_write_is_refused(path):
     with StateDir(path) as folder:
         folder.write("kills", b"1")
         (path / "kills").chmod(0o620)
@@ -177,7 +177,7 @@ def test_a_file_that_others_may_write_is_not_believed(path):
 
 
 @pytest.mark.parametrize(("size", "read"), [(LIMIT, LIMIT), (LIMIT + 1, 0)])
-def test_a_file_that_is_too_long_is_as_good_as_empty(path, size, read):
+def test_a_file_that_is_too_long_reads_as_empty(path, size, read):
     with StateDir(path) as folder:
         folder.write("kills", bytes(size))
 
@@ -186,7 +186,7 @@ def test_a_file_that_is_too_long_is_as_good_as_empty(path, size, read):
     assert len(data) == read
 
 
-def test_a_folder_that_was_moved_away_is_still_the_one(path, tmp_path):
+def test_a_directory_that_was_renamed_is_still_used(path, tmp_path):
     with StateDir(path) as folder:
         path.rename(tmp_path / "moved")
         path.mkdir()
@@ -196,7 +196,7 @@ def test_a_folder_that_was_moved_away_is_still_the_one(path, tmp_path):
     assert names(path) == []
 
 
-def test_what_was_left_half_written_is_taken_away(path):
+def test_half_written_files_are_removed(path):
     path.mkdir(0o700)
     (path / "kills").write_bytes(b"1")
     (path / "kills.new").write_bytes(b"ha")
@@ -206,7 +206,7 @@ def test_what_was_left_half_written_is_taken_away(path):
     assert names(path) == ["kills", "lock"]
 
 
-def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
+def test_a_failed_write_keeps_the_old_file_and_leaves_nothing_behind(path):
     with StateDir(path) as folder:
         folder.write("kills", b"old")
         before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -221,7 +221,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(path):
     assert names(path) == ["kills", "lock"]
 
 
-def test_ten_thousand_writes_leave_no_file_open(path):
+def test_ten_thousand_writes_leak_no_descriptor(path):
     with StateDir(path) as folder:
         before = len(list(Path("/proc/self/fd").iterdir()))
         for number in range(10_000):

@@ -59,14 +59,14 @@ def quietly(mask: int, bounds: int) -> str:
 
 
 @as_root
-def test_all_sets_hold_what_is_kept_and_nothing_else():
+def test_all_sets_hold_the_needed_capabilities_and_no_others():
     mask = 1 << Capability.BPF | 1 << Capability.SYS_PTRACE
 
     assert kept_by(frozenset({Capability.BPF, Capability.SYS_PTRACE})) == quietly(mask, mask)
 
 
 @as_root
-def test_what_was_not_there_is_not_kept():
+def test_a_capability_that_the_process_does_not_have_is_not_gained():
     def lose() -> None:
         drop_all_but(frozenset({Capability.BPF}), pytest.fail)
 
@@ -74,7 +74,7 @@ def test_what_was_not_there_is_not_kept():
     assert kept_by(frozenset({Capability.BPF, Capability.SYS_ADMIN}), lose) == quietly(mask, mask)
 
 
-def test_who_has_none_gives_up_none_and_hears_nothing():
+def test_a_process_without_capabilities_drops_none_and_gets_no_warning():
     bounds = sets()["CapBnd"]
 
     def become_nobody() -> None:
@@ -85,7 +85,7 @@ def test_who_has_none_gives_up_none_and_hears_nothing():
 
 
 @as_root
-def test_a_thread_that_is_started_later_has_no_more():
+def test_a_thread_started_later_has_no_more_capabilities():
     def work() -> str:
         import threading
 
@@ -99,7 +99,7 @@ def test_a_thread_that_is_started_later_has_no_more():
     assert in_a_child(work) == repr(([1 << Capability.BPF], frozenset({Capability.BPF})))
 
 
-def test_a_refusal_is_one_line_and_not_the_end(monkeypatch):
+def test_a_refusal_is_one_warning_and_not_an_error(monkeypatch):
     class Refusing:
         capget = staticmethod(lambda *_: 0)
         prctl = staticmethod(lambda *_: -1)
@@ -115,8 +115,8 @@ def test_a_refusal_is_one_line_and_not_the_end(monkeypatch):
     drop_all_but(frozenset(), warnings.append)
 
     assert warnings == [
-        "root's privileges are kept (capset: Operation not permitted); "
-        "see whether a seccomp policy forbids to give them up"
+        "cannot drop capabilities (capset: Operation not permitted); "
+        "check whether a seccomp policy forbids prctl or capset"
     ]
 
 
@@ -142,7 +142,7 @@ def applies(when: str, options: set[str]) -> bool:
 
 
 @pytest.mark.parametrize(("network", "output", "ready"), list(product([True, False], repeat=3)))
-def test_what_is_documented_is_what_is_kept(network, output, ready):
+def test_the_documented_capabilities_are_the_retained_ones(network, output, ready):
     options = {
         name for name, given in (("--no-network", not network), ("--output", output), ("--ready-file", ready)) if given
     }

@@ -1,15 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sleeping ends when it should, and only then."""
+"""A wait ends when something happens, and only then."""
 
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
+
+import pytest
 
 from ooMtrace.runtime.poller import Poller
 
 
-def test_a_blocked_output_is_waited_for_once_and_only_until_it_is_writable():
+def test_a_blocked_output_ends_one_wait_and_only_when_it_is_writable():
     read, write = os.pipe()
     with Poller(list, write) as waiter:
         waiter.wait(60_000, write)  # there is room: at once
@@ -25,7 +29,7 @@ def test_a_blocked_output_is_waited_for_once_and_only_until_it_is_writable():
     os.close(write)
 
 
-def test_an_output_that_is_not_stdout_is_waited_for_too():
+def test_a_blocked_output_need_not_be_stdout():
     read, write = os.pipe()
     with Poller(list) as waiter:
         waiter.wait(60_000, write)
@@ -36,7 +40,7 @@ def test_an_output_that_is_not_stdout_is_waited_for_too():
     os.close(write)
 
 
-def test_what_is_watched_may_change_and_what_has_hung_up_wakes_nobody_for_ever():
+def test_descriptors_may_change_and_one_that_hung_up_is_watched_no_more():
     first, second = os.pipe(), os.pipe()
     fds = [first[0]]
     with Poller(lambda: fds) as waiter:
@@ -53,3 +57,74 @@ def test_what_is_watched_may_change_and_what_has_hung_up_wakes_nobody_for_ever()
         fds.clear()
         waiter.wait(50)
         assert time.monotonic() - began >= 0.05
+
+
+SHORT_MS, LONG_MS = 20, 20_000
+
+
+def waited(poller: Poller, timeout_ms: int = LONG_MS) -> bool:
+    """Wait, and say whether that took as long as it may."""
+    begin = time.monotonic()
+    poller.wait(timeout_ms)
+    return time.monotonic() - begin >= timeout_ms / 1000
+
+
+def test_while_nothing_happens_a_wait_takes_its_time():
+    with Poller(list) as poller:
+        assert waited(poller, SHORT_MS)
+        assert not poller.stopped
+        assert not poller.reader_gone
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stop_signal_ends_this_wait_and_all_later_ones(number):
+    with Poller(list) as poller:
+        signal.raise_signal(number)
+        assert not waited(poller)
+        assert poller.stopped
+        assert not waited(poller)
+
+
+def test_a_signal_that_arrives_during_a_wait_ends_it():
+    with Poller(list) as poller:
+        timer = threading.Timer(SHORT_MS / 1000, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.start()
+        assert not waited(poller)
+        assert poller.stopped
+
+
+def test_a_hangup_ends_one_wait_and_is_reported_once():
+    with Poller(list) as poller:
+        signal.raise_signal(signal.SIGHUP)
+        assert not waited(poller)
+        assert not poller.stopped
+        assert poller.take_hangup()
+        assert not poller.take_hangup()
+        assert waited(poller, SHORT_MS)
+
+
+def test_the_previous_handlers_are_restored():
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)]
+    with Poller(list):
+        assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] != before
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)] == before
+
+
+def test_a_reader_that_goes_ends_the_wait():
+    read, write = os.pipe()
+    with Poller(list, write) as poller:
+        assert waited(poller, SHORT_MS)
+        os.close(read)
+        assert not waited(poller)
+        assert poller.reader_gone
+    os.close(write)
+
+
+def test_a_readable_descriptor_ends_the_wait():
+    read, write = os.pipe()
+    with Poller(lambda: [read]) as poller:
+        assert waited(poller, SHORT_MS)
+        os.write(write, b"x")
+        assert not waited(poller)
+    os.close(read)
+    os.close(write)

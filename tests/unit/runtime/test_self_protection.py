@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The recorder asks to be spared, and says so where it may not."""
+"""The tracer exempts itself from the OOM killer and locks its memory, and warns where it may not."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def proc(folder: Path, adj: str) -> Path:
     ("before", "after"),
     [("0\n", "-1000\n"), ("1000\n", "-1000\n"), ("-899\n", "-1000\n"), ("-900\n", "-900\n"), ("-1000\n", "-1000\n")],
 )
-def test_it_asks_to_be_spared_unless_somebody_has_for_it(tmp_path, before, after):
+def test_it_lowers_its_oom_score_adj_unless_that_was_done_for_it(tmp_path, before, after):
     lower_oom_score(pytest.fail, proc(tmp_path, before))
 
     assert (tmp_path / "self/oom_score_adj").read_text() == after
 
 
-def test_where_it_may_not_ask_it_says_how_to(tmp_path, monkeypatch):
+def test_where_it_may_not_it_says_how_to_do_it(tmp_path, monkeypatch):
     def refuse(*_: object) -> int:
         raise PermissionError(13, "Permission denied")
 
@@ -40,7 +40,7 @@ def test_where_it_may_not_ask_it_says_how_to(tmp_path, monkeypatch):
     lower_oom_score(warnings.append, tmp_path)
 
     assert warnings == [
-        "the OOM killer may take oomtrace, too (oom_score_adj: Permission denied); "
+        "the OOM killer may kill oomtrace, too (oom_score_adj: Permission denied); "
         f"set OOMScoreAdjust=-1000 in its unit, or run: choom -n -1000 -p {os.getpid()}"
     ]
 
@@ -53,4 +53,4 @@ def test_without_the_right_to_lock_nothing_is_locked(monkeypatch):
 
     lock_memory(warnings.append)
 
-    assert warnings == ["it may be slow when memory is short, for it cannot lock its own; give it CAP_IPC_LOCK"]
+    assert warnings == ["cannot lock memory; events may be delayed under memory pressure; give it CAP_IPC_LOCK"]
