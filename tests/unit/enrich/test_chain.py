@@ -60,6 +60,18 @@ def test_a_worker_is_recognised_at_the_end_of_the_chain():
     assert one.job.system == "sidekiq"
 
 
+def test_services_are_named_by_the_settings():
+    remote = record.Connection(
+        fd=3, transport="tcp", state="established", remote=record.Endpoint(address="::1", port=7000)
+    )
+    process = record.Process(pid=100, comm="ruby", connections=(remote,))
+
+    one = enriched(kill(process=process), Settings(services={7000: "our-redis"}, network=False))
+
+    assert one.process.connections is not None
+    assert one.process.connections[0].service == "our-redis"
+
+
 def test_with_other_pids_nobody_looks_into_proc_for_a_victim(monkeypatch):
     asked: list[object] = []
     for name in ("add_proc_status", "add_proc_cmdline"):

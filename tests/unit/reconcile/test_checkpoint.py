@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ooMtrace.reconcile.checkpoint import Checkpoint, parse
+from ooMtrace.reconcile.checkpoint import Checkpoint, open_checkpoint, parse
 
 BOOT = "1cfd1ec5-69f6-4723-812e-ff5c67412017"
 STATE = Checkpoint(BOOT, 17, "2026-11-24T02:31:33.321081Z")
@@ -36,6 +36,26 @@ def test_any_other_text_is_rejected(data):
 )
 def test_a_value_that_no_run_writes_is_rejected(old, new):
     assert parse(STATE.dump().replace(old, new)) is None
+
+
+@pytest.mark.parametrize(
+    ("new", "written"),
+    [
+        (Checkpoint("a", 17, "2023-11-14T22:13:20Z"), False),
+        (Checkpoint("a", 18, "2023-11-14T22:13:20Z"), True),
+        (Checkpoint("b", 3, "2023-11-14T22:13:20Z"), True),
+        (Checkpoint("b", 17, "2023-11-14T22:13:20Z"), True),
+        (None, False),
+    ],
+)
+def test_a_checkpoint_is_written_when_its_position_changes_also_to_a_smaller_count(tmp_path, new, written):
+    old = Checkpoint("a", 17, "2023-11-14T22:13:19Z")
+    with open_checkpoint(tmp_path / "state", print) as store:
+        store.save(old)
+        store.save(new)
+        assert store.checkpoint == (new if written else old)
+    with open_checkpoint(tmp_path / "state", print) as store:
+        assert store.checkpoint == (new if written else old)
 
 
 def test_after_another_boot_the_kernel_counts_from_0():

@@ -399,6 +399,31 @@ def test_a_loss_has_a_name_of_its_own_and_says_between_when(host):
     assert loss.host == HOST
 
 
+def test_a_second_loss_begins_where_the_first_ended(host):
+    reconciler = host.reconciler()
+    host.kmsg.write_text("")
+    losses = []
+    for count in (11, 12):
+        host.clock.advance(3)
+        host.count(count)
+        host.seen += 1
+        losses += reconcile(reconciler)
+
+    first, second = losses
+    assert second.lost.from_ == first.lost.to < second.lost.to
+
+
+def test_no_more_kills_are_backfilled_than_are_missing(host):
+    """The log no longer has the first kill, and knows two others by other threads than the probes: the last is new."""
+    reconciler = host.reconciler()
+    host.die(101, 102, 103)
+    reconciler.record_delivery(1, 998)
+    reconciler.record_delivery(2, 999)
+    host.kmsg.write_text("".join(host.log[1:]))
+
+    assert summary(reconcile(reconciler)) == [(13, 103, "log")]
+
+
 def test_the_checkpoint_is_where_no_kill_is_missing(host):
     reconciler = host.reconciler()
     host.die(101, 102)

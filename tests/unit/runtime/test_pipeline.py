@@ -116,7 +116,7 @@ def test_a_check_reads_the_counters_before_it_takes_what_was_delivered_and_compa
 
     class Watched(Reconciler):
         def read_counters(self) -> CounterReading | None:
-            order.append("read")
+            order.append(("read", list(source.asked)))
             return CounterReading(10, 0, steady=True)
 
         def reconcile(self, reading: CounterReading | None, *, final: bool = False) -> Iterator[Record]:
@@ -125,10 +125,11 @@ def test_a_check_reads_the_counters_before_it_takes_what_was_delivered_and_compa
 
     reconciler = Watched(lambda: 0, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
     order.clear()
+    source.asked.clear()
     source.ready = [kill(message="x")]
     found = list(Tracer(source, reconciler).reconcile())
 
-    assert order == ["read", (CounterReading(10, 0, steady=True), False, "kills")]
+    assert order == [("read", []), (CounterReading(10, 0, steady=True), False, "kills")]
     assert [one.event for one in found] == ["oom_kill", "oom_lost"]
 
 
