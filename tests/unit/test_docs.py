@@ -161,3 +161,13 @@ def test_every_make_target_named_exists(page):
     inline = re.findall(r"`(?:sudo )?make ([a-z][\w.-]*)", page.read_text())
     for target in [*inline, *re.findall(r"^(?:sudo )?make ([a-z][\w.-]*)", code_blocks(page, "sh"), re.MULTILINE)]:
         assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
+
+
+@pytest.mark.parametrize("command", ["demo", "logs", "doctor"])
+def test_the_options_of_a_command_are_those_of_its_help(command):
+    (row,) = re.findall(rf"^\| `{command}\b[^|]*\|[^|]*\| (.+) \|$", USAGE.read_text(), re.MULTILINE)
+    help_ = [sys.executable, "-m", "ooMtrace", command, "--help"]
+    usage = subprocess.run(help_, capture_output=True, text=True, check=True)
+    options = set(re.findall(r"--[a-z][a-z-]+", usage.stdout))
+
+    assert set(re.findall(r"`(--[a-z-]+)`", row)) == options - {"--help"}
