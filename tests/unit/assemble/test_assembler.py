@@ -3,12 +3,25 @@
 
 from __future__ import annotations
 
-from support.assembler_stream import BOTH_LEVELS, GROUP, MS, Stream, dying, group_kill, killed, sharer
+import pytest
+from support.assembler_stream import (
+    BOTH_LEVELS,
+    GROUP,
+    MS,
+    START,
+    Stream,
+    dying,
+    group_kill,
+    killed,
+    member,
+    sharer,
+    signalled,
+)
 
 from ooMtrace import record
-from ooMtrace.assemble.assembler import GROUP_TIMEOUT_NS, SHARER_TIMEOUT_NS
+from ooMtrace.assemble.assembler import CONTEXT_TIMEOUT_NS, GROUP_TIMEOUT_NS, SHARER_TIMEOUT_NS
 from ooMtrace.assemble.incident import MAX_INCIDENTS
-from ooMtrace.events import Task
+from ooMtrace.events import Task, VictimEvent
 
 
 def test_a_kill_without_context_is_emitted_immediately():
@@ -65,12 +78,6 @@ def test_a_sharer_does_not_shorten_the_group_timeout_but_may_extend_it():
     assert stream.next_due() == 1095 * MS + SHARER_TIMEOUT_NS == 1115 * MS
 
 
-def test_version_1_has_no_group_kills_and_no_group_timeout():
-    stream = Stream().add(killed(100, memcg=GROUP, memcg_version=1))
-
-    assert (stream.verdicts(), stream.group_sizes()) == ([(100, "killed")], [None])
-
-
 def test_a_discarded_incident_emits_the_lines_it_held():
     stream = Stream().add(*group_kill(None, 100, 101)).add(sharer(102, 0x30, memcg=GROUP))
     for tid in range(MAX_INCIDENTS - 1):
@@ -97,3 +104,33 @@ def test_a_dying_process_is_emitted_only_with_all():
 def test_a_dying_process_that_is_then_killed_is_emitted():
     assert Stream().add(dying(100), killed(100)).verdicts() == [(100, "killed")]
     assert Stream(all=True).add(dying(100), killed(100)).verdicts() == [(100, None), (100, "killed")]
+
+
+@pytest.mark.parametrize("timeout_factor", [0.5, 1.0, 3.0])
+def test_the_timeout_factor_multiplies_the_timeouts_of_contexts_and_groups_but_not_of_sharers(timeout_factor):
+    def next_due(*events: VictimEvent) -> int | None:
+        return Stream(timeout_factor=timeout_factor).add(*events, at=START).next_due()
+
+    assert next_due(signalled()) == START + timeout_factor * CONTEXT_TIMEOUT_NS
+    assert next_due(*group_kill(None, 100)) == START + timeout_factor * GROUP_TIMEOUT_NS
+    assert next_due(killed(100), sharer(200)) == START + SHARER_TIMEOUT_NS
+
+
+def test_events_that_arrive_out_of_order_are_emitted_in_the_kernels_order():
+    first, second, third = group_kill(None, 100, 101, 102)
+    stream = Stream().add(first, third, second).advance()
+
+    assert [kill.process.pid for kill in stream.kills] == [100, 101, 102]
+
+
+def test_a_dying_process_opens_no_incident():
+    stream = Stream(all=True).add(dying(100, 0x5), member(101, 0x20))
+
+    assert stream.incidents() == ["12345678-5", "12345678-20"]
+
+
+@pytest.mark.parametrize("memcg_version", [1, None])
+def test_only_version_2_has_group_kills_and_their_timeout(memcg_version):
+    stream = Stream().add(killed(100, memcg=GROUP, memcg_version=memcg_version))
+
+    assert (stream.verdicts(), stream.group_sizes()) == ([(100, "killed")], [None])

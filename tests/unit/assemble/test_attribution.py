@@ -9,6 +9,7 @@ import pytest
 from support.probe_events import KILL_STACK, NO_LIMIT, NOW, SYMBOLS, decision, level, victim, victim_event
 
 from ooMtrace.assemble.attribution import (
+    UNLIMITED,
     attribute,
     derived_limit,
     in_stack,
@@ -85,6 +86,9 @@ FULL, NEAR, ROOMY = (8192, 8192), (8190, 8192), (100, 8192)
         ([FULL, FULL, FULL], (12, 11, 1), 0),
         ([(5, NO_LIMIT), FULL, FULL], (12, 11, 1), 1),
         ([(9000, 8192), FULL, (5, NO_LIMIT)], (12, 11, 1), 0),
+        ([FULL, (9000, 8192), (5, NO_LIMIT)], (12, 11, 1), 0),
+        ([(5, NO_LIMIT), (UNLIMITED, UNLIMITED), (5, NO_LIMIT)], (12, 11, 1), None),
+        ([(5, NO_LIMIT), (5, UNLIMITED - 1), (5, NO_LIMIT)], (12, 11, 1), 1),
         ([(None, 8192), FULL, (5, NO_LIMIT)], (12, 11, 1), 1),
         pytest.param(
             [(50, 0), ROOMY, (5, NO_LIMIT)],

@@ -93,3 +93,13 @@ def test_emitted_kills_are_bounded_and_the_oldest_is_discarded():
         stream.add(exit_event(100 + i, START + i), at=START + 10 * MS)
 
     assert stream.events() == [("oom_exit", 100 + MAX_EXITS)]
+
+
+def test_attached_contexts_leave_no_copy_that_displaces_others():
+    stream = Stream().add(context_of(1), at=START)
+    for pid in range(100, 100 + MAX_CONTEXTS):
+        stream.add(context_of(pid), signalled(pid), at=START + MS)
+        stream.add(signalled(1000 + pid), context_of(1000 + pid), at=START + MS)
+    stream.kills.clear()
+
+    assert stream.add(signalled(1), at=START + 2 * MS).verdicts() == [(1, "killed")]

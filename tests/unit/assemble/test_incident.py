@@ -151,3 +151,17 @@ def test_the_last_incident_of_a_trigger_is_continued():
     stream = Stream().add(killed(100, 0x10), killed(101, 0x20), member(102, 0x30))
 
     assert stream.incidents() == ["12345678-10", "12345678-20", "12345678-20"]
+
+
+def test_a_decision_without_chosen_pid_leaves_the_verdict_to_the_stack():
+    unknown = decision(ktime=0xD, chosen_pid=None)
+    stream = Stream("full").add(killed(100, decision=unknown), member(101, decision=unknown))
+
+    assert stream.verdicts() == [(100, "killed"), (101, "group_member")]
+
+
+def test_victims_without_process_id_are_distinguished_by_their_threads():
+    nameless = [victim(task=Task(None, tid, None, "worker")) for tid in (777, 778)]
+    stream = Stream("minimal").add(killed(0, victim=nameless[0]), member(0, victim=nameless[1]))
+
+    assert [kill.process.tid for kill in stream.kills] == [777, 778]

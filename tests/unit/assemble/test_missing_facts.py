@@ -10,7 +10,8 @@ from support.assembler_stream import only
 from support.probe_events import decision, victim, victim_event
 
 from ooMtrace import record
-from ooMtrace.events import Rss, Task
+from ooMtrace.assemble.attribution import UNKNOWN_RSS
+from ooMtrace.events import Task
 
 NO_CONTEXT = {
     f"process.{name}" for name in ("executable", "working_directory", "open_files", "connections", "command_args")
@@ -19,15 +20,14 @@ NO_CONTEXT = {
 
 
 def test_a_record_without_known_facts_names_all_of_them():
-    nobody = Task(None, None, None, None)
-    nothing = Rss(None, None, None, None)
+    unknown_task = Task(None, None, None, None)
     blank = replace(victim(), **dict.fromkeys(("uid", "start_boottime", "oom_score_adj", "threads", "pgtables_bytes")))
-    blank = replace(blank, task=nobody, parent=nobody, rss=nothing, total_vm=None, hiwater_rss=None)
+    blank = replace(blank, task=unknown_task, parent=unknown_task, rss=UNKNOWN_RSS, total_vm=None, hiwater_rss=None)
     blank = replace(blank, pid_ns=None, net_ns=None, hostname=None)
 
     kill = only(
         victim_event(
-            victim=blank, trigger=nobody, memcg=(), memcg_path=None, memcg_version=None, unified_id=None, stack=()
+            victim=blank, trigger=unknown_task, memcg=(), memcg_path=None, memcg_version=None, unified_id=None, stack=()
         )
     )
 

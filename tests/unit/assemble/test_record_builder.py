@@ -3,12 +3,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from support.assembler_stream import Stream, killed
 from support.probe_events import decision, victim
 
+from ooMtrace.assemble.attribution import UNKNOWN_RSS
 from ooMtrace.events import Rss
 
 PLAIN, SUMMED = Rss(file=200, anon=2000, swap=0, shmem=50), Rss(file=205, anon=2010, swap=1, shmem=50)
@@ -62,3 +64,17 @@ def test_equal_readings_confirm_nothing(kernel, after):
 
     assert total_of(stream, PLAIN_POINTS, 0x10, rss_sum=PLAIN) == PLAIN_POINTS
     assert total_of(stream, None, 0x20) == after
+
+
+def test_a_partly_unknown_reading_without_total_confirms_nothing():
+    stream = Stream(kernel="6.18.44")
+
+    assert total_of(stream, None, 0x10, rss=replace(PLAIN, file=None)) == SUMMED_POINTS
+    assert total_of(stream, None, 0x20) == PLAIN_POINTS
+
+
+def test_a_total_that_matches_the_only_known_reading_confirms_nothing():
+    stream = Stream("full", kernel="7.3.0")
+
+    assert total_of(stream, PLAIN_POINTS, 0x10, rss_sum=UNKNOWN_RSS) == PLAIN_POINTS
+    assert total_of(stream, None, 0x20) == SUMMED_POINTS

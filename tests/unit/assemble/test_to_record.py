@@ -23,7 +23,8 @@ from support.probe_events import (
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.events import Rss
+from ooMtrace.assemble.attribution import UNLIMITED
+from ooMtrace.events import Rss, Task
 
 
 def test_a_kill_with_a_decision_becomes_this_record():
@@ -201,6 +202,8 @@ def test_the_unified_cgroup_is_included_only_if_it_differs():
     assert other == record.Cgroup(
         path="/memory", id="12", version=1, v2=record.UnifiedCgroup(path="/slice/scope", id="1099511627776")
     )
+    same_path = only(victim_event(**v1, unified_id=40, unified_path=("memory",))).cgroup
+    assert same_path.v2 == record.UnifiedCgroup(path="/memory", id="40")
 
 
 def test_without_memory_cgroups_the_record_has_no_cgroup():
@@ -244,3 +247,29 @@ def test_on_a_host_with_two_nodes_the_message_does_not_state_a_scope():
 
     assert (kill.oom.scope, kill.oom.limit_bytes, kill.derived) == (None, None, ("oom.points",))
     assert kill.message == "worker (pid 100) was killed by the kernel's OOM killer: memory ran out"
+
+
+def test_sizes_follow_the_page_size_of_the_host():
+    event = victim_event(victim=victim(pgtables_bytes=3 << 16))
+    assembler = Assembler(HOST, SYMBOLS, "reduced")
+
+    (kill,) = assembler.add(event, replace(NOW, page_size=1 << 16))
+
+    assert (kill.oom.limit_bytes, kill.oom.memcg.limit, kill.oom.memcg.usage) == (8192 << 16, 8192 << 16, 8190 << 16)
+    assert (kill.process.memory.anon, kill.process.memory.page_tables) == (2000 << 16, 3 << 16)
+    assert kill.oom.points == record.Points(total=2253, rss=2250, swap=0, page_tables=3, adj=0)
+
+
+@pytest.mark.parametrize(("pages", "size"), [(UNLIMITED - 1, (UNLIMITED - 1) * 4096), (UNLIMITED, None)])
+def test_a_limit_that_the_kernel_treats_as_unlimited_is_absent(pages, size):
+    memcg = (level(12), level(11, usage=8190, limit=8192, high=pages, swap_max=pages), level(1))
+
+    domain = only(victim_event(memcg=memcg)).oom.memcg
+
+    assert (domain.high, domain.swap_limit) == (size, size)
+
+
+def test_a_kill_that_the_kernel_counted_has_its_ordinal_and_thread_in_the_id():
+    kill = only(victim_event(victim=victim(task=Task(100, 102, 7, "worker")), ordinal=17))
+
+    assert (kill.id, kill.oom.number) == ("12345678-17-102", 17)
