@@ -42,7 +42,7 @@ class Namespace:
     pid_ns: str | None = expected("Inode number of the victim's pid namespace")
     net_ns: str | None = expected("Inode number of the victim's network namespace")
     addresses: tuple[str, ...] | None = optional(
-        "IP addresses in the victim's network namespace, without loopback; absent if it is the host's"
+        "IP addresses in the victim's network namespace, without loopback; absent if that namespace is the host's"
     )
 
 
@@ -66,7 +66,7 @@ class Cgroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """The job that the victim was running, and where to find its traces."""
+    """What the victim was working on, and where to find what it left behind."""
 
     system: str = always("Job system or server that the victim belonged to, such as `sidekiq`")
     role: str | None = optional("Role of the victim in that system, such as `worker` or `master`")
@@ -111,7 +111,7 @@ class OomKill:
         "Time of the event, RFC 3339 UTC: when the kernel marked the victim; for `shared_mm` when it sent SIGKILL; for"
         " `oom_exit` when the last thread exited; at fidelity `log` when it wrote the log line"
     )
-    observed: str = always("When oomtrace read the event, RFC 3339 UTC")
+    observed: str = always("When oomtrace observed the event, RFC 3339 UTC")
     severity: str = field(
         default="ERROR",
         metadata={
@@ -149,7 +149,7 @@ class OomKill:
     process: Process = always("The victim")
     namespace: Namespace | None = expected("The victim's namespaces")
     cgroup: Cgroup | None = expected("The victim's own memory cgroup; the one that reached its limit is `oom.memcg`")
-    job: Job | None = optional("The job that the victim was running, if its job system is recognized")
+    job: Job | None = optional("What the victim was working on; only if its job system is recognized")
     exit: Exit | None = optional("The exit of the victim; only with `oom_exit`")
 
 

@@ -56,10 +56,7 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemcgEvents:
-    """Event counters of a memory cgroup: memory.events.
-
-    On version 2 they include all descendants and this kill; on version 1 only the cgroup itself.
-    """
+    """Event counters of a memory cgroup: memory.events."""
 
     high: int | None = optional("Times that processes were throttled because usage exceeded memory.high")
     max: int | None = optional("Times that usage was about to exceed the limit")
@@ -81,7 +78,10 @@ class Memcg:
     peak: int | None = optional("Highest usage recorded so far, in bytes")
     swap: int | None = optional("Swap charged to the cgroup, in bytes")
     swap_limit: int | None = optional("Swap that the cgroup may use, in bytes, if limited")
-    events: MemcgEvents | None = expected("Event counters (memory.events)")
+    events: MemcgEvents | None = expected(
+        "Event counters (memory.events): on version 2 they include all descendants and this kill, on version 1 only the"
+        " cgroup itself"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
