@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel side saw at one instant, decoded but not yet judged. Numbers are in the kernel's own units."""
+"""Probe events: what the BPF side sends through the perf buffer, decoded. Numbers are in the kernel's own units.
+
+The counterpart of bpf/events.h. None: could not be read.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,13 @@ from enum import Enum
 
 
 class Kind(Enum):
-    """What happened to the process (enum kind in bpf/events.h)."""
+    """What happened to the process (enum kind in bpf/events.h).
+
+    Attributes:
+        DYING: Marked, but already dying: the OOM killer did not send SIGKILL.
+        KILLED: SIGKILL sent by the OOM killer, then marked.
+        SHARER: SIGKILL sent because it shares the memory of the process marked just before; not marked itself.
+    """
 
     DYING = 1
     KILLED = 2
@@ -17,7 +26,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A process or thread; ids are those of the initial pid namespace, `vpid` that of the innermost."""
+    """A thread and its process; ids in the initial pid namespace, `vpid`: process id in the innermost one."""
 
     pid: int | None
     tid: int | None
@@ -27,7 +36,7 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class Rss:
-    """The four counters of mm_struct.rss_stat, in pages."""
+    """The four counters of mm_struct.rss_stat, in pages (swap: entries)."""
 
     file: int | None
     anon: int | None
@@ -37,7 +46,14 @@ class Rss:
 
 @dataclass(frozen=True, slots=True)
 class Victim:
-    """What only the victim has; times are CLOCK_BOOTTIME nanoseconds."""
+    """The victim; `start_boottime` is CLOCK_BOOTTIME nanoseconds, `total_vm` and `hiwater_rss` are pages.
+
+    Attributes:
+        rss: The counters without the parts that CPUs keep for themselves.
+        rss_sum: The same with every CPU's part added.
+        pid_ns, net_ns: Inode numbers.
+        hostname: UTS node name.
+    """
 
     task: Task
     parent: Task
@@ -57,7 +73,13 @@ class Victim:
 
 @dataclass(frozen=True, slots=True)
 class MemcgLevel:
-    """One memory cgroup on the way from the victim's own to the root; sizes in pages."""
+    """One memory cgroup, the victim's own or an ancestor; sizes in pages.
+
+    Attributes:
+        id: kernfs id: inode number of its directory.
+        swap_usage, swap_max: Swap; on version 1 memory plus swap (memsw).
+        oom_group: memory.oom.group.
+    """
 
     id: int
     usage: int | None
@@ -77,7 +99,7 @@ class MemcgLevel:
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """struct oom_control (include/linux/oom.h) on entry of oom_kill_process(); `ktime` is CLOCK_MONOTONIC."""
+    """struct oom_control (include/linux/oom.h) on entry to oom_kill_process(); `ktime` is CLOCK_MONOTONIC ns."""
 
     ktime: int
     constraint: int | None
@@ -92,16 +114,20 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class VictimEvent:
-    """One record of the kernel side.
+    """A process was killed or, if already dying, marked.
 
     Attributes:
         ktime: CLOCK_MONOTONIC nanoseconds.
-        memcg_path: Names from the victim's memory cgroup to the root, leaf first; None if it could not be read.
-        memcg: The same cgroups, the root included.
-        stack: Return addresses of the kernel path, innermost first.
-        signalled_at: When SIGKILL was sent, CLOCK_MONOTONIC nanoseconds; by this a Context is known to belong here.
-        exec_args: The first 256 bytes of its arguments at exec, and how many there were; None: no exec was seen.
-        ordinal: Of this kill since the probes were attached and, from the source on, since boot; None: not counted.
+        decision: None if it was not seen.
+        memcg: The victim's memory cgroup and its ancestors up to the root.
+        memcg_path: Names of the same cgroups, leaf first, without the root.
+        unified_id, unified_path: The victim's cgroup in the version 2 hierarchy.
+        stack: Return addresses, innermost first; only where no decision was seen.
+        signalled_at: When SIGKILL was sent, CLOCK_MONOTONIC nanoseconds; the Context and Exit of the victim have the
+            same value.
+        exec_args: The first 256 bytes of its arguments at exec, and their full size; None: no exec was seen.
+        ordinal: Ordinal of this kill since the probes were attached; the source replaces it with the ordinal since
+            boot. None: not counted by the kernel.
     """
 
     kind: Kind
@@ -124,7 +150,7 @@ class VictimEvent:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A process that the kernel weighed; points in pages, names of the path leaf first."""
+    """A process for which the kernel computed badness; points in pages, names of the path leaf first."""
 
     pid: int | None
     points: int
@@ -135,11 +161,11 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Ranking:
-    """What the kernel weighed before it decided; `ktime` is the Decision's.
+    """The kernel's candidates; `ktime` is that of the Decision they belong to.
 
     Attributes:
-        weighed: How many processes were eligible.
-        best: The best of them, in the kernel's order.
+        weighed: Number of eligible processes.
+        best: Those with the most points, in the kernel's order of preference.
     """
 
     ktime: int
@@ -152,7 +178,7 @@ class Socket:
     """One socket of a victim; numbers as in the kernel (struct sock_common).
 
     Attributes:
-        local, remote: Addresses: 4 or 16 bytes, or the name of a Unix domain socket (sun_path); None: there is none.
+        local, remote: IP address of 4 or 16 bytes, or the name of a Unix domain socket (sun_path); None: no address.
     """
 
     fd: int
@@ -167,12 +193,12 @@ class Socket:
 
 @dataclass(frozen=True, slots=True)
 class Descriptors:
-    """The table of open files, as far as it was walked.
+    """The file descriptor table, as far as it was walked.
 
     Attributes:
-        kinds: How many of each kind, by S_IFMT >> 12 (inode(7)); 0: anonymous inodes.
-        tcp, udp, unix: How many of the sockets were of that kind.
-        all: Whether it was walked to its end.
+        kinds: Number of open files by type, indexed by S_IFMT >> 12 (inode(7)); 0: anonymous inodes.
+        tcp, udp, unix: Number of sockets of that kind.
+        all: Whether the whole table was walked.
         sockets: The first 32 TCP and UDP sockets, then the first 16 Unix domain sockets with a name.
     """
 
@@ -189,14 +215,14 @@ class Context:
     """What a victim was doing, read in its own context when SIGKILL was delivered to it.
 
     Attributes:
-        pid: The process.
-        ktime: When, CLOCK_MONOTONIC nanoseconds.
-        signalled_at: as in the VictimEvent that it belongs to.
-        arguments: The memory from mm->arg_start on, 4 KiB at most, with what a long title has written over the
+        pid: Process id in the initial pid namespace.
+        ktime: CLOCK_MONOTONIC nanoseconds.
+        signalled_at: As in the VictimEvent it belongs to.
+        arguments: Memory from mm->arg_start, at most 4 KiB, including the part of a long title that overwrote the
             environment.
         arguments_size: Bytes from arg_start to arg_end.
-        arguments_end: The last byte there: not 0 if a title was written over it.
-        environment: The memory from mm->env_start on, 16 KiB and more; None if not asked for.
+        arguments_end: The last byte before arg_end; not 0 if a title overwrote it.
+        environment: Memory from mm->env_start, at least the first 16 KiB; None if not requested.
         environment_size: Bytes from env_start to env_end.
         working_directory, executable: Names, leaf first.
     """
@@ -216,11 +242,13 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Exit:
-    """A victim is gone: its last thread has exited.
+    """The last thread of a victim has exited.
 
     Attributes:
-        signalled_at: as in the VictimEvent that it belongs to.
-        maxrss: The most it ever had resident, pages.
+        pid: Process id in the initial pid namespace.
+        ktime: CLOCK_MONOTONIC nanoseconds.
+        signalled_at: As in the VictimEvent it belongs to.
+        maxrss: Peak resident set in pages, as in getrusage(2).
     """
 
     pid: int
@@ -231,7 +259,7 @@ class Exit:
 
 @dataclass(frozen=True, slots=True)
 class RepeatKill:
-    """The kernel has killed and counted once more who was marked before; `ordinal` as in a VictimEvent."""
+    """The kernel killed and counted a victim a second time, with its group; `ordinal` as in a VictimEvent."""
 
     ktime: int
     tid: int | None
@@ -239,7 +267,7 @@ class RepeatKill:
 
 
 LinePart = VictimEvent | Ranking | Context | Exit
-"""What a line is made of."""
+"""Events that contribute to a line."""
 
 ProbeEvent = LinePart | RepeatKill
-"""What comes from the kernel side; each has a `ktime`."""
+"""Everything that the BPF side sends; each event has a `ktime`."""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From probe events to one record for each killed process and one incident for each OOM."""
+"""Turns probe events into one record per killed process and one incident per run of the OOM killer."""

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Why the kernel killed: domain, limit and points of one sighting. Pure.
+"""Why the kernel killed one victim: scope, memory cgroup, limit and points. Pure.
 
-They come from the kernel's own decision or, where that could not be read, from what it left to be seen.
+Read from the kernel's decision; derived from stack, limits and counters where the decision could not be read.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ CONSTRAINTS = tuple(SCOPES)
 LONG_MAX = (1 << 63) - 1
 ALLOCATING_TASK = "(oom_kill_allocating_task)"
 UNLIMITED = LONG_MAX >> 16
-"""Pages: at or above PAGE_COUNTER_MAX (LONG_MAX / PAGE_SIZE) of the largest page size, 64 KiB, there is no limit."""
+"""Pages. PAGE_COUNTER_MAX (LONG_MAX / PAGE_SIZE) for the largest page size, 64 KiB: from here on there is no limit."""
 
 UNKNOWN_RSS = Rss(None, None, None, None)
 
@@ -26,55 +26,56 @@ Symbols = Mapping[str, tuple[int, int]]
 
 @dataclass(frozen=True, slots=True)
 class Attribution:
-    """The answer; `derived` names the parts that are not the kernel's own word.
+    """Why the kernel killed one victim.
 
     Attributes:
-        level: Which of the sighting's memory cgroups was out of memory; None: none of them.
-        limit: What the points are measured against (`totalpages`), in pages.
-        rss: Which reading of the counters the kernel's total confirms.
+        memcg_index: Which of the event's memory cgroups was out of memory; None: none of them.
+        limit: `totalpages`: what badness is measured against, in pages.
+        rss: The reading of the memory counters that the points are computed from.
+        derived: Facts computed here, not read from the kernel's decision.
     """
 
     scope: Scope | None
     constraint: str | None
-    level: int | None
+    memcg_index: int | None
     limit: int | None
     points: Points
     rss: Rss
     derived: tuple[str, ...]
 
 
-def attribute(seen: VictimEvent, symbols: Symbols, now: HostSnapshot, *, summed: bool = False) -> Attribution:
-    """Find out why the kernel killed; `summed` as in `points`."""
-    decision = seen.decision
+def attribute(event: VictimEvent, symbols: Symbols, snapshot: HostSnapshot, *, summed: bool = False) -> Attribution:
+    """Return why the kernel killed; `summed` as in `points`."""
+    decision = event.decision
     constraint = None
     if decision is None:
-        scope, level = _derived_domain(seen, symbols, now)
-        limit = derived_limit(seen, scope, level, now)
+        scope, memcg_index = _derived_domain(event, symbols, snapshot)
+        limit = derived_limit(event, scope, memcg_index, snapshot)
     else:
         scope, constraint = scope_from_decision(decision)
-        level = next((i for i, memcg in enumerate(seen.memcg) if memcg.id == decision.memcg_id), None)
+        memcg_index = next((i for i, memcg in enumerate(event.memcg) if memcg.id == decision.memcg_id), None)
         limit = decision.totalpages
-    total = kernel_total(seen)
-    weighed, rss = points(seen, limit, total, now, summed=summed)
-    worked_out = {
+    total = kernel_total(event)
+    badness, rss = points(event, limit, total, snapshot, summed=summed)
+    is_derived = {
         "oom.scope": decision is None and scope is not None,
         "oom.limit_bytes": decision is None and limit is not None,
-        "oom.memcg": decision is None and level is not None,
-        "oom.points": total is None and weighed.total is not None,
+        "oom.memcg": decision is None and memcg_index is not None,
+        "oom.points": total is None and badness.total is not None,
     }
-    derived = tuple(name for name, is_so in worked_out.items() if is_so)
-    return Attribution(scope, constraint, level, limit, weighed, rss, derived)
+    derived = tuple(name for name, derived_here in is_derived.items() if derived_here)
+    return Attribution(scope, constraint, memcg_index, limit, badness, rss, derived)
 
 
-def _derived_domain(seen: VictimEvent, symbols: Symbols, now: HostSnapshot) -> tuple[Scope | None, int | None]:
-    scope = scope_from_stack(seen.stack, symbols)
-    if scope == "global" and now.nodes != 1:  # it may as well be a cpuset or a memory policy: the path is the same
+def _derived_domain(event: VictimEvent, symbols: Symbols, snapshot: HostSnapshot) -> tuple[Scope | None, int | None]:
+    scope = scope_from_stack(event.stack, symbols)
+    if scope == "global" and snapshot.nodes != 1:  # or a cpuset or memory policy: the code path is the same
         scope = None
-    return scope, nearest_limit(seen) if scope == "memcg" else None
+    return scope, nearest_limit(event) if scope == "memcg" else None
 
 
 def scope_from_decision(decision: Decision) -> tuple[Scope | None, str | None]:
-    """Read struct oom_control: order -1 is what moom_callback() (sysrq-f) asks with."""
+    """Return scope and constraint from struct oom_control; moom_callback() (sysrq-f) sets order to -1."""
     if decision.constraint is None or not 0 <= decision.constraint < len(CONSTRAINTS):
         return None, None
     constraint = CONSTRAINTS[decision.constraint]
@@ -82,7 +83,7 @@ def scope_from_decision(decision: Decision) -> tuple[Scope | None, str | None]:
 
 
 def in_stack(stack: tuple[int, ...], symbols: Symbols, name: str) -> bool | None:
-    """Say whether a kernel function is on the path; None if its address is not known."""
+    """Say whether a kernel function is on the call stack; None if its address is not known."""
     start, end = symbols.get(name, (0, 0))
     if not start:
         return None
@@ -90,7 +91,7 @@ def in_stack(stack: tuple[int, ...], symbols: Symbols, name: str) -> bool | None
 
 
 def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
-    """Tell the kinds of OOM apart by the functions that led to the kill; None if that cannot be told."""
+    """Return the scope from the functions on the call stack; None if it cannot be determined."""
     if not stack or in_stack(stack, symbols, "mem_cgroup_out_of_memory") is None:
         return None
     if in_stack(stack, symbols, "mem_cgroup_out_of_memory"):
@@ -98,63 +99,68 @@ def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
     return "sysrq" if in_stack(stack, symbols, "moom_callback") else "global"
 
 
-def nearest_limit(seen: VictimEvent) -> int | None:
-    """Find the memory cgroup out of memory: of those that hold both trigger and victim, the one nearest to its limit.
+def nearest_limit(event: VictimEvent) -> int | None:
+    """Return the index of the memory cgroup that is out of memory.
 
-    A cgroup that holds the victim alone may well be at its limit, too, full of page cache that could be reclaimed;
-    but try_charge_memcg() charges the trigger's cgroup and those above it. Only where nothing of the trigger's is
-    limited (a write to memory.max comes from elsewhere) any cgroup of the victim's will do. It need not be quite at
-    the limit any more: another CPU may have handed back its stock of charges (drain_local_stock()) meanwhile.
+    That is the common ancestor of trigger and victim that is nearest to its limit. A cgroup that contains
+    only the victim may also be at its limit, full of reclaimable page cache; but try_charge_memcg() charges the
+    trigger's cgroup and its ancestors. Only if none of those has a limit (a write to memory.max comes from elsewhere),
+    any cgroup of the victim is accepted. Usage may have dropped below the limit since: another CPU may have returned
+    its stock of charges (drain_local_stock()).
     """
     margins = {
-        i: margin for i, memcg in enumerate(seen.memcg) if (margin := _margin(memcg, seen.memcg_version)) is not None
+        i: margin for i, memcg in enumerate(event.memcg) if (margin := _margin(memcg, event.memcg_version)) is not None
     }
-    shared = {i: margin for i, margin in margins.items() if seen.memcg[i].id in seen.trigger_memcg_ids}
+    shared = {i: margin for i, margin in margins.items() if event.memcg[i].id in event.trigger_memcg_ids}
     return min(shared or margins, key=(shared or margins).__getitem__, default=None)
 
 
 def _margin(memcg: MemcgLevel, version: int | None) -> int | None:
-    """Return how many pages may still be charged; None: it has no limit.
+    """Return how many pages may still be charged; None if there is no limit.
 
-    On version 1 memory and swap together have a limit of their own, and may reach it first.
+    On version 1, memory plus swap (memsw) has its own limit, which may be reached first.
     """
     counters = [(memcg.usage, memcg.max)]
     if version == 1:
         counters.append((memcg.swap_usage, memcg.swap_max))
     margins = [
-        max(most - usage, 0) for usage, most in counters if usage is not None and most is not None and most < UNLIMITED
+        max(limit - usage, 0)
+        for usage, limit in counters
+        if usage is not None and limit is not None and limit < UNLIMITED
     ]
     return min(margins, default=None)
 
 
-def derived_limit(seen: VictimEvent, scope: Scope | None, level: int | None, now: HostSnapshot) -> int | None:
+def derived_limit(
+    event: VictimEvent, scope: Scope | None, memcg_index: int | None, snapshot: HostSnapshot
+) -> int | None:
     """Recompute `totalpages` as constrained_alloc() and mem_cgroup_get_max() do, in pages."""
     if scope == "memcg":
-        return memcg_limit(seen.memcg[level], seen.memcg_version, now) if level is not None else None
-    if scope in ("global", "sysrq") and now.ram is not None:
-        return now.ram + (now.swap or 0)
+        return None if memcg_index is None else memcg_limit(event.memcg[memcg_index], event.memcg_version, snapshot)
+    if scope in ("global", "sysrq") and snapshot.ram is not None:
+        return snapshot.ram + (snapshot.swap or 0)
     return None
 
 
-def memcg_limit(memcg: MemcgLevel, version: int | None, now: HostSnapshot) -> int | None:
-    """mem_cgroup_get_max(): the limit, and the swap that may be used if swapping is on at all."""
+def memcg_limit(memcg: MemcgLevel, version: int | None, snapshot: HostSnapshot) -> int | None:
+    """Compute mem_cgroup_get_max(): the limit plus the swap that may be used, if swapping is enabled at all; pages."""
     if memcg.max is None:
         return None
-    swappiness = memcg.swappiness if version == 1 else now.swappiness
-    if not now.swap or not swappiness or memcg.swap_max is None:
+    swappiness = memcg.swappiness if version == 1 else snapshot.swappiness
+    if not snapshot.swap or not swappiness or memcg.swap_max is None:
         return memcg.max
     swap = memcg.swap_max - memcg.max if version == 1 else memcg.swap_max
-    return memcg.max + min(max(swap, 0), now.swap)
+    return memcg.max + min(max(swap, 0), snapshot.swap)
 
 
-def kernel_total(seen: VictimEvent) -> int | None:
-    """The kernel's own points of this process, if it has weighed it.
+def kernel_total(event: VictimEvent) -> int | None:
+    """Return the points that the kernel computed for this process; None if it computed none.
 
-    Not weighed are the members of a group, and a trigger killed by vm.oom_kill_allocating_task; LONG_MAX stands for
-    a task that offered itself (swapoff, ksm).
+    It computes none for members of a group and for a trigger killed by vm.oom_kill_allocating_task. LONG_MAX marks a
+    task that set oom_flag_origin (swapoff, ksm).
     """
-    decision = seen.decision
-    if decision is None or decision.chosen_pid != seen.victim.task.pid or decision.chosen_points == LONG_MAX:
+    decision = event.decision
+    if decision is None or decision.chosen_pid != event.victim.task.pid or decision.chosen_points == LONG_MAX:
         return None
     if decision.message and ALLOCATING_TASK in decision.message:
         return None
@@ -162,16 +168,16 @@ def kernel_total(seen: VictimEvent) -> int | None:
 
 
 def points(
-    seen: VictimEvent, limit: int | None, total: int | None, now: HostSnapshot, *, summed: bool
+    event: VictimEvent, limit: int | None, total: int | None, snapshot: HostSnapshot, *, summed: bool
 ) -> tuple[Points, Rss]:
-    """Take the badness apart, in pages, and return the counters that it was made of.
+    """Return the parts of the badness, in pages, and the reading of the memory counters they are computed from.
 
-    Kernels differ in whether they weigh with every CPU's part of the counters (`rss_sum`) or without (`rss`), and
-    nothing in their type information tells: the reading that the kernel's total confirms is the right one. Without a
-    total `summed` says which to take.
+    Some kernels add every CPU's part of the counters (`rss_sum`), others do not (`rss`), and their type information
+    does not show which. The reading that matches the kernel's `total` is the right one; without a total, `summed`
+    selects `rss_sum`.
     """
-    victim = seen.victim
-    tables = None if victim.pgtables_bytes is None else victim.pgtables_bytes // now.page_size
+    victim = event.victim
+    tables = None if victim.pgtables_bytes is None else victim.pgtables_bytes // snapshot.page_size
     adj = 0 if victim.oom_score_adj == 0 else None
     if victim.oom_score_adj and limit is not None:
         adj = victim.oom_score_adj * (limit // 1000)
@@ -181,7 +187,7 @@ def points(
     sums = [_sum(_resident(rss), rss.swap, tables, adj) for rss in readings]
     chosen = sums.index(total) if total is not None and total in sums else 0
     rss = readings[chosen]
-    weighed = Points(
+    badness = Points(
         total=sums[chosen] if total is None else total,
         rss=_resident(rss),
         swap=rss.swap,
@@ -189,7 +195,7 @@ def points(
         adj=adj,
         exact=None if total is None or sums[chosen] is None else sums[chosen] == total,
     )
-    return weighed, rss
+    return badness, rss
 
 
 def _resident(rss: Rss) -> int | None:

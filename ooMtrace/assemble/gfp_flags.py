@@ -26,7 +26,7 @@ BITS = {
     0x200000: "__GFP_THISNODE",
     0x400000: "__GFP_ACCOUNT",
 }
-"""Unchanged from 5.1 on; Linux 4.19 had other values, and has no type information to trace with."""
+"""Unchanged since 5.1. Linux 4.19 had other values, but has no BTF and cannot be traced."""
 
 RECLAIM = 0x400 | 0x800
 KERNEL = RECLAIM | 0x40 | 0x80
@@ -50,15 +50,15 @@ COMPOSITES = {
     0x1: "GFP_DMA",
     0x4: "GFP_DMA32",
 }
-"""In the order of __def_gfpflag_names. Without GFP_NOWAIT, for it contains __GFP_NOWARN on newer kernels only: its bits
+"""In the order of __def_gfpflag_names. GFP_NOWAIT is left out because only newer kernels include __GFP_NOWARN: its bits
 are named instead."""
 
 
 def gfp_flags(mask: int) -> tuple[str, ...]:
     """Name the bits of a mask as the kernel's format_flags() does.
 
-    Every name counts whose bits are all still there, and takes them away; bits without a known name come last,
-    together, as a hexadecimal number.
+    A name is used if all its bits are set and not yet named. Bits without a name come last, combined into one
+    hexadecimal number.
     """
     names = []
     for bits, name in (*COMPOSITES.items(), *BITS.items()):

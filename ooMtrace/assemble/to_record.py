@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From one judged death to its record. Pure."""
+"""Converts a victim's event, attribution and context to its record. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from ooMtrace import record
 from ooMtrace.assemble.attribution import UNLIMITED, Attribution
@@ -14,187 +15,199 @@ from ooMtrace.kernel.snapshot import HostSnapshot
 from ooMtrace.record.message import describe_kill, describe_process
 from ooMtrace.settings import Level
 
+LineVerdict = record.Verdict | Literal["dying"]
+"""A verdict, or `dying`: the OOM killer marked the process, but did not kill it."""
+
 ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not kill it"
 
 
 @dataclass(frozen=True, slots=True)
 class LineContext:
-    """What a line says beyond its own sighting.
+    """What a line states beyond its own event.
 
     Attributes:
-        incident: Id of the OOM.
-        verdict: As in record.Oom, or `dying`.
-        killed: How many processes the kernel has killed in this OOM.
-        ranking: What it weighed, if this is the process it chose.
+        incident: Id of the incident.
+        killed: Number of processes that the kernel has killed in this incident.
+        ranking: The kernel's candidates, if this is the process it chose.
         context: What the victim was doing.
-        environment: Names of the environment variables that may be told.
+        env: Names of the environment variables that may be included; globs allowed.
     """
 
     incident: str
-    verdict: str
+    verdict: LineVerdict
     killed: int
     ranking: Ranking | None = None
     context: Context | None = None
-    environment: tuple[str, ...] = ()
+    env: tuple[str, ...] = ()
 
 
 def to_record(
-    seen: VictimEvent, judgement: Attribution, case: LineContext, now: HostSnapshot, host: record.Host, fidelity: Level
+    event: VictimEvent,
+    attribution: Attribution,
+    line: LineContext,
+    snapshot: HostSnapshot,
+    host: record.Host,
+    fidelity: Level,
 ) -> record.OomKill:
-    """Write down a kill."""
-    dying = case.verdict == "dying"
-    oom = _oom(seen, judgement, case, now)
-    had = victim_context(seen, case.context, case.environment)
-    process = _process(seen, judgement, had, now)
+    """Return the record of a kill; `snapshot` is the host when the event was read."""
+    dying = line.verdict == "dying"
+    oom = _oom(event, attribution, line, snapshot)
+    context = victim_context(event, line.context, line.env)
+    process = _process(event, attribution, context, snapshot)
     return record.OomKill(
         event="oom_dying" if dying else "oom_kill",
         severity="INFO" if dying else "ERROR",
-        id=_id(seen, host),
-        time=now.from_monotonic(seen.ktime),
-        observed=now.from_monotonic(now.monotonic),
+        id=_id(event, host),
+        time=snapshot.from_monotonic(event.ktime),
+        observed=snapshot.from_monotonic(snapshot.monotonic),
         message=f"{describe_process(process)} {ALREADY_DYING}" if dying else describe_kill(process, oom),
         fidelity=fidelity,
-        derived=judgement.derived + had.derived,
-        truncated=had.truncated or None,
+        derived=attribution.derived + context.derived,
+        truncated=context.truncated or None,
         host=host,
         oom=oom,
         process=process,
-        namespace=_namespace(seen),
-        cgroup=_cgroup(seen),
+        namespace=_namespace(event),
+        cgroup=_cgroup(event),
     )
 
 
-def to_exit_record(kill: record.OomKill, gone: Exit, now: HostSnapshot) -> record.OomKill:
-    """Write down the end of a victim, whose kill was told before."""
-    after = (gone.ktime - gone.signalled_at) // 1000
+def to_exit_record(kill: record.OomKill, exit_: Exit, snapshot: HostSnapshot) -> record.OomKill:
+    """Return the record of an exit: that of its kill, updated; `snapshot` is the host when the exit was read."""
+    after_us = (exit_.ktime - exit_.signalled_at) // 1000
     return replace(
         kill,
         event="oom_exit",
         severity="INFO",
         id=f"{kill.id}-exit",
-        time=now.from_monotonic(gone.ktime),
-        observed=now.from_monotonic(now.monotonic),
-        message=f"{describe_process(kill.process)} is gone, {after / 1000:.1f} ms after the OOM killer's signal",
+        time=snapshot.from_monotonic(exit_.ktime),
+        observed=snapshot.from_monotonic(snapshot.monotonic),
+        message=f"{describe_process(kill.process)} is gone, {after_us / 1000:.1f} ms after the OOM killer's signal",
         exit=record.Exit(
             kill=kill.id,
-            after_us=after,
-            peak_rss=None if gone.maxrss is None else gone.maxrss * now.page_size,
+            after_us=after_us,
+            peak_rss=None if exit_.maxrss is None else exit_.maxrss * snapshot.page_size,
         ),
     )
 
 
 def incident_id(host: record.Host, ktime: int) -> str:
-    """Name an instant of one boot; no two OOMs share a nanosecond, for the kernel runs one at a time."""
+    """Return an id for a CLOCK_MONOTONIC time (ns) of this boot; unique, as OOM killer runs never overlap."""
     return f"{(host.boot_id or host.name or 'host')[:8]}-{ktime:x}"
 
 
-def _id(seen: VictimEvent, host: record.Host) -> str:
-    """Name a kill by what the kernel log says of it, too: its number of this boot and the thread that was marked."""
-    if seen.ordinal is not None:
-        return record.kill_id(host, seen.ordinal, seen.victim.task.tid)
-    return f"{incident_id(host, seen.ktime)}-{seen.victim.task.pid or seen.victim.task.tid}"
+def _id(event: VictimEvent, host: record.Host) -> str:
+    """Identify a kill by what the kernel log also shows: its ordinal since boot and the marked thread."""
+    if event.ordinal is not None:
+        return record.kill_id(host, event.ordinal, event.victim.task.tid)
+    return f"{incident_id(host, event.ktime)}-{event.victim.task.pid or event.victim.task.tid}"
 
 
-def _text(number: int | None) -> str | None:
-    """Turn a 64-bit id into text: JSON readers that know only doubles would change it."""
-    return None if number is None else str(number)
+def _text(id_: int | None) -> str | None:
+    """Turn a 64-bit id into text: JSON readers that parse numbers as doubles would change it."""
+    return None if id_ is None else str(id_)
 
 
-def _oom(seen: VictimEvent, judgement: Attribution, case: LineContext, now: HostSnapshot) -> record.Oom:
-    decision, domain, ranking = seen.decision, judgement.level, case.ranking
+def _oom(event: VictimEvent, attribution: Attribution, line: LineContext, snapshot: HostSnapshot) -> record.Oom:
+    decision, memcg_index, ranking = event.decision, attribution.memcg_index, line.ranking
     gfp = decision.gfp_mask if decision else None
     return record.Oom(
-        incident=case.incident,
-        number=seen.ordinal,
-        verdict=None if case.verdict == "dying" else case.verdict,  # type: ignore[arg-type]
-        scope=judgement.scope,
-        constraint=judgement.constraint,
+        incident=line.incident,
+        number=event.ordinal,
+        verdict=None if line.verdict == "dying" else line.verdict,
+        scope=attribution.scope,
+        constraint=attribution.constraint,
         gfp_mask=None if gfp is None else record.GfpMask(raw=hex(gfp), flags=gfp_flags(gfp)),
         order=decision.order if decision else None,
-        points=judgement.points,
-        limit_bytes=None if judgement.limit is None else judgement.limit * now.page_size,
+        points=attribution.points,
+        limit_bytes=None if attribution.limit is None else attribution.limit * snapshot.page_size,
         trigger=record.Trigger(
-            pid=seen.trigger.pid,
-            tid=seen.trigger.tid,
-            comm=seen.trigger.comm,
-            cgroup=join_path(seen.trigger_memcg_path),
+            pid=event.trigger.pid,
+            tid=event.trigger.tid,
+            comm=event.trigger.comm,
+            cgroup=join_path(event.trigger_memcg_path),
         ),
-        memcg=None if domain is None else _memcg(seen, domain, now),
-        group=_group(seen, domain, case.killed),
+        memcg=None if memcg_index is None else _memcg(event, memcg_index, snapshot),
+        group=_group(event, memcg_index, line.killed),
         weighed=ranking.weighed if ranking else None,
-        candidates=_candidates(ranking, judgement.limit, now) if ranking else None,
+        candidates=_candidates(ranking, attribution.limit, snapshot) if ranking else None,
     )
 
 
-def _candidates(ranking: Ranking, limit: int | None, now: HostSnapshot) -> tuple[record.Candidate, ...]:
-    def memory(one: Candidate) -> int | None:
-        if one.oom_score_adj is None or (one.oom_score_adj and limit is None):
-            return None
-        return (one.points - one.oom_score_adj * ((limit or 0) // 1000)) * now.page_size
-
+def _candidates(ranking: Ranking, limit: int | None, snapshot: HostSnapshot) -> tuple[record.Candidate, ...]:
     return tuple(
         record.Candidate(
-            pid=one.pid,
-            comm=one.comm,
-            points=one.points,
-            oom_score_adj=one.oom_score_adj,
-            memory=memory(one),
-            cgroup=join_path(one.memcg_path),
+            pid=candidate.pid,
+            comm=candidate.comm,
+            points=candidate.points,
+            oom_score_adj=candidate.oom_score_adj,
+            memory=_candidate_memory(candidate, limit, snapshot),
+            cgroup=join_path(candidate.memcg_path),
         )
-        for one in ranking.best
+        for candidate in ranking.best
     )
 
 
-def _memcg(seen: VictimEvent, index: int, now: HostSnapshot) -> record.Memcg:
-    level, version = seen.memcg[index], seen.memcg_version
+def _candidate_memory(candidate: Candidate, limit: int | None, snapshot: HostSnapshot) -> int | None:
+    """Return the points without the part that oom_score_adj adds, in bytes; None if that part is not known."""
+    adj = candidate.oom_score_adj
+    if adj is None or (adj and limit is None):
+        return None
+    return (candidate.points - adj * ((limit or 0) // 1000)) * snapshot.page_size
+
+
+def _memcg(event: VictimEvent, index: int, snapshot: HostSnapshot) -> record.Memcg:
+    memcg, version = event.memcg[index], event.memcg_version
 
     def size(pages: int | None) -> int | None:
-        return None if pages is None or pages >= UNLIMITED else pages * now.page_size
+        return None if pages is None or pages >= UNLIMITED else pages * snapshot.page_size
 
-    swap, swap_limit = size(level.swap_usage), size(level.swap_max)
-    if version == 1:  # there the counter is memory and swap together
-        swap, swap_limit = _less(swap, size(level.usage)), _less(swap_limit, size(level.max))
+    swap, swap_limit = size(memcg.swap_usage), size(memcg.swap_max)
+    if version == 1:  # its counter is memory plus swap (memsw)
+        swap, swap_limit = _difference(swap, size(memcg.usage)), _difference(swap_limit, size(memcg.max))
     return record.Memcg(
-        path=join_path(seen.memcg_path[index:]) if seen.memcg_path is not None else None,
-        id=str(level.id),
+        path=join_path(event.memcg_path[index:]) if event.memcg_path is not None else None,
+        id=str(memcg.id),
         version=version,
-        usage=size(level.usage),
-        limit=size(level.max),
-        high=size(level.high),
-        peak=size(level.watermark),
+        usage=size(memcg.usage),
+        limit=size(memcg.max),
+        high=size(memcg.high),
+        peak=size(memcg.watermark),
         swap=swap,
         swap_limit=swap_limit,
-        events=_events(level),
+        events=_events(memcg),
     )
 
 
-def _less(whole: int | None, part: int | None) -> int | None:
-    """Subtract; None if the whole is the smaller, for then nobody counts it (swapaccount=0)."""
+def _difference(whole: int | None, part: int | None) -> int | None:
+    """Subtract; None if the whole is smaller than the part: swap is not accounted (swapaccount=0)."""
     return None if whole is None or part is None or whole < part else whole - part
 
 
-def _events(level: MemcgLevel) -> record.MemcgEvents:
+def _events(memcg: MemcgLevel) -> record.MemcgEvents:
     return record.MemcgEvents(
-        high=level.events_high,
-        max=level.events_max,
-        oom=level.events_oom,
-        oom_kill=level.events_oom_kill,
-        oom_group_kill=level.events_oom_group_kill,
+        high=memcg.events_high,
+        max=memcg.events_max,
+        oom=memcg.events_oom,
+        oom_kill=memcg.events_oom_kill,
+        oom_group_kill=memcg.events_oom_group_kill,
     )
 
 
-def _group(seen: VictimEvent, domain: int | None, killed: int) -> record.Group | None:
-    """mem_cgroup_get_oom_group(): the highest memory.oom.group below or at the domain; only version 2 honours it."""
-    if seen.memcg_version != 2 or seen.memcg_path is None:  # noqa: PLR2004
+def _group(event: VictimEvent, memcg_index: int | None, killed: int) -> record.Group | None:
+    """Find the group as mem_cgroup_get_oom_group() does: the highest memory.oom.group in the OOM domain; v2 only."""
+    if event.memcg_version != 2 or event.memcg_path is None:  # noqa: PLR2004
         return None
-    top = len(seen.memcg) - 2 if domain is None else domain  # the root has no such file
-    chosen = [i for i, level in enumerate(seen.memcg[: top + 1]) if level.oom_group]
-    return record.Group(path=join_path(seen.memcg_path[chosen[-1] :]), size=killed) if chosen else None
+    top = len(event.memcg) - 2 if memcg_index is None else memcg_index  # the root has no such file
+    groups = [i for i, memcg in enumerate(event.memcg[: top + 1]) if memcg.oom_group]
+    return record.Group(path=join_path(event.memcg_path[groups[-1] :]), size=killed) if groups else None
 
 
-def _process(seen: VictimEvent, judgement: Attribution, had: VictimContext, now: HostSnapshot) -> record.Process:
-    victim, parent = seen.victim, seen.victim.parent
-    started = victim.start_boottime
+def _process(
+    event: VictimEvent, attribution: Attribution, context: VictimContext, snapshot: HostSnapshot
+) -> record.Process:
+    victim, parent = event.victim, event.victim.parent
+    start = victim.start_boottime
     return record.Process(
         pid=victim.task.pid,
         tid=victim.task.tid,
@@ -202,28 +215,28 @@ def _process(seen: VictimEvent, judgement: Attribution, had: VictimContext, now:
         comm=victim.task.comm,
         parent=record.Parent(pid=parent.pid, vpid=parent.vpid, comm=parent.comm),
         user=record.User(id=victim.uid),
-        creation=record.Creation(time=None if started is None else now.from_boottime(started)),
+        creation=record.Creation(time=None if start is None else snapshot.from_boottime(start)),
         threads=victim.threads,
         oom_score_adj=victim.oom_score_adj,
-        memory=_memory(seen, judgement, now),
-        title=had.cmdline.title,
-        command_args=had.cmdline.args,
-        executable=had.executable,
-        working_directory=had.working_directory,
-        open_files=had.open_files,
-        connections=had.connections,
-        environment=had.environment,
+        memory=_memory(event, attribution, snapshot),
+        title=context.cmdline.title,
+        command_args=context.cmdline.args,
+        executable=context.executable,
+        working_directory=context.working_directory,
+        open_files=context.open_files,
+        connections=context.connections,
+        environment=context.environment,
     )
 
 
-def _memory(seen: VictimEvent, judgement: Attribution, now: HostSnapshot) -> record.Memory:
-    victim, rss = seen.victim, judgement.rss
+def _memory(event: VictimEvent, attribution: Attribution, snapshot: HostSnapshot) -> record.Memory:
+    victim, rss = event.victim, attribution.rss
 
     def size(pages: int | None) -> int | None:
-        return None if pages is None else pages * now.page_size
+        return None if pages is None else pages * snapshot.page_size
 
-    # The kernel notes the peak only when memory is given back (update_hiwater_rss()), so it may lag behind.
-    peak = None if victim.hiwater_rss is None else max(victim.hiwater_rss, judgement.points.rss or 0)
+    # The kernel updates the peak only when memory is released (update_hiwater_rss()), so it may lag behind.
+    peak = None if victim.hiwater_rss is None else max(victim.hiwater_rss, attribution.points.rss or 0)
     return record.Memory(
         anon=size(rss.anon),
         file=size(rss.file),
@@ -235,19 +248,19 @@ def _memory(seen: VictimEvent, judgement: Attribution, now: HostSnapshot) -> rec
     )
 
 
-def _namespace(seen: VictimEvent) -> record.Namespace:
-    victim = seen.victim
+def _namespace(event: VictimEvent) -> record.Namespace:
+    victim = event.victim
     return record.Namespace(hostname=victim.hostname, pid_ns=_text(victim.pid_ns), net_ns=_text(victim.net_ns))
 
 
-def _cgroup(seen: VictimEvent) -> record.Cgroup | None:
-    if not seen.memcg:
+def _cgroup(event: VictimEvent) -> record.Cgroup | None:
+    if not event.memcg:
         return None
-    v2 = record.UnifiedCgroup(path=join_path(seen.unified_path), id=_text(seen.unified_id))
-    same = v2.path is None or v2.id == str(seen.memcg[0].id)
+    unified = record.UnifiedCgroup(path=join_path(event.unified_path), id=_text(event.unified_id))
+    is_same = unified.path is None or unified.id == str(event.memcg[0].id)
     return record.Cgroup(
-        path=join_path(seen.memcg_path),
-        id=str(seen.memcg[0].id),
-        version=seen.memcg_version,
-        v2=None if same else v2,
+        path=join_path(event.memcg_path),
+        id=str(event.memcg[0].id),
+        version=event.memcg_version,
+        v2=None if is_same else unified,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a victim was doing and what it had open: from its Context to the parts of the record. Pure."""
+"""What a victim was doing and had open: converts its Context to parts of the record. Pure."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ S_IFIFO, S_IFCHR, S_IFDIR, S_IFBLK, S_IFREG, S_IFSOCK = 1, 2, 4, 6, 8, 12
 
 AF_UNIX = 1
 UNIX_SOCKETS, UNIX_WALKED = 16, 64
-"""How many Unix domain sockets the kernel side tells of at most, and among how many it looks for those with a name."""
+"""Limits of the BPF side: named Unix domain sockets reported, and Unix domain sockets searched for names."""
 
 TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "udplite", 255: "raw", 262: "mptcp"}
 """IPPROTO_*, include/uapi/linux/in.h."""
@@ -42,7 +42,7 @@ STATES = (
 )
 """include/net/tcp_states.h."""
 
-NO_COMMAND = Cmdline(None, None, cut=False)
+NO_CMDLINE = Cmdline(None, None, cut=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,10 @@ class VictimContext:
 
     Attributes:
         derived: Facts that are older than the kill.
-        truncated: Facts of which there was more.
+        truncated: Facts that are incomplete because a limit was reached.
     """
 
-    cmdline: Cmdline = NO_COMMAND
+    cmdline: Cmdline = NO_CMDLINE
     executable: Executable | None = None
     working_directory: str | None = None
     open_files: OpenFiles | None = None
@@ -64,40 +64,42 @@ class VictimContext:
     truncated: tuple[str, ...] = ()
 
 
-def victim_context(seen: VictimEvent, context: Context | None, allowed: Iterable[str]) -> VictimContext:
-    """Write down what is known of `seen`.
+def victim_context(event: VictimEvent, context: Context | None, env: Iterable[str]) -> VictimContext:
+    """Return what the victim of `event` was doing.
 
-    Without a context, which may not have come in time, there is only what was seen at exec. Of the environment only
-    the `allowed` names are told.
+    Args:
+        event: The kill; its arguments at exec are used if the context has none.
+        context: None if it did not arrive in time.
+        env: Names of the environment variables to include; globs allowed.
     """
-    said = _command(context)
+    cmdline = _cmdline(context)
     derived: tuple[str, ...] = ()
-    if said is NO_COMMAND and seen.exec_args is not None:
-        said, derived = parse_cmdline(*seen.exec_args), ("process.command_args",)
+    if cmdline is NO_CMDLINE and event.exec_args is not None:
+        cmdline, derived = parse_cmdline(*event.exec_args), ("process.command_args",)
     if context is None:
-        return VictimContext(said, derived=derived, truncated=tuple(_truncated(said, None, None)))
+        return VictimContext(cmdline, derived=derived, truncated=tuple(_truncated(cmdline, None, None)))
     files = context.descriptors
     return VictimContext(
-        cmdline=said,
+        cmdline=cmdline,
         executable=Executable(path=join_path(context.executable)),
         working_directory=join_path(context.working_directory),
         open_files=_open_files(files) if files else None,
         connections=tuple(map(_connection, files.sockets)) if files else None,
-        environment=dict(parse_environment(context.environment, allowed)) if context.environment is not None else None,
+        environment=dict(parse_environment(context.environment, env)) if context.environment is not None else None,
         derived=derived,
-        truncated=tuple(_truncated(said, files, context)),
+        truncated=tuple(_truncated(cmdline, files, context)),
     )
 
 
-def _command(context: Context | None) -> Cmdline:
+def _cmdline(context: Context | None) -> Cmdline:
     if context is None or context.arguments is None or context.arguments_size is None:
-        return NO_COMMAND
+        return NO_CMDLINE
     return parse_cmdline(context.arguments, context.arguments_size, context.arguments_end)
 
 
-def _truncated(said: Cmdline, files: Descriptors | None, context: Context | None) -> Iterator[str]:
-    if said.cut:
-        yield "process.title" if said.title is not None else "process.command_args"
+def _truncated(cmdline: Cmdline, files: Descriptors | None, context: Context | None) -> Iterator[str]:
+    if cmdline.cut:
+        yield "process.title" if cmdline.title is not None else "process.command_args"
     if files and _more_sockets(files):
         yield "process.connections"
     if context and context.environment is not None and (context.environment_size or 0) > len(context.environment):
@@ -105,13 +107,13 @@ def _truncated(said: Cmdline, files: Descriptors | None, context: Context | None
 
 
 def _more_sockets(files: Descriptors) -> bool:
-    unix = sum(one.family == AF_UNIX for one in files.sockets)
-    told = len(files.sockets) - unix
-    return files.tcp + files.udp > told or files.unix > UNIX_WALKED or files.unix > UNIX_SOCKETS == unix
+    unix = sum(socket.family == AF_UNIX for socket in files.sockets)
+    inet = len(files.sockets) - unix
+    return files.tcp + files.udp > inet or files.unix > UNIX_WALKED or files.unix > UNIX_SOCKETS == unix
 
 
 def join_path(names: tuple[str, ...] | None) -> str | None:
-    """Join names, leaf first, to a path; None if the names are not known."""
+    """Join names, leaf first, into an absolute path; None if the names are not known."""
     return None if names is None else "/" + "/".join(reversed(names))
 
 
@@ -137,32 +139,32 @@ def _connection(socket: Socket) -> Connection:
         transport, local, remote = "unix", _unix_name(socket.local), _unix_name(socket.remote)
     else:
         transport = TRANSPORTS.get(socket.protocol or 0, str(socket.protocol or "ip"))
-        local, remote = _end(socket.local, socket.local_port), _end(socket.remote, socket.remote_port)
+        local, remote = _endpoint(socket.local, socket.local_port), _endpoint(socket.remote, socket.remote_port)
     return Connection(
         fd=socket.fd, transport=transport, state=_state(transport, socket.state), local=local, remote=remote
     )
 
 
 def _state(transport: str, state: int | None) -> str | None:
-    """Name a state; the kernel keeps those of TCP for all, but only these two say something elsewhere."""
+    """Name a state. The kernel uses TCP states for every protocol; only two of them have a meaning elsewhere."""
     if state is None or not (transport in ("tcp", "mptcp") or state in (ESTABLISHED, LISTEN)):
         return None
     return STATES[state] if 0 <= state < len(STATES) else str(state)
 
 
-def _end(address: bytes | None, port: int | None) -> Endpoint | None:
-    """Return one end; None if it is nowhere: no address and no port."""
+def _endpoint(address: bytes | None, port: int | None) -> Endpoint | None:
+    """Return one end of a connection; None if it has neither an address nor a port."""
     if address is None or len(address) not in IP_SIZES or not (any(address) or port):
         return None
-    known = ip_address(address)
-    if isinstance(known, IPv6Address) and known.ipv4_mapped:
-        known = known.ipv4_mapped
-    return Endpoint(address=str(known), port=port)
+    ip = ip_address(address)
+    if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
+        ip = ip.ipv4_mapped
+    return Endpoint(address=str(ip), port=port)
 
 
 def _unix_name(name: bytes | None) -> Endpoint | None:
-    """Write a sun_path as /proc/net/unix does: the zero bytes of an abstract name are `@`."""
+    """Format sun_path as /proc/net/unix does: zero bytes of an abstract name become `@`."""
     if not name:
         return None
-    shown = name.replace(b"\0", b"@") if name[:1] == b"\0" else name.partition(b"\0")[0]
-    return Endpoint(address=shown.decode("utf-8", "backslashreplace"))
+    text = name.replace(b"\0", b"@") if name[:1] == b"\0" else name.partition(b"\0")[0]
+    return Endpoint(address=text.decode("utf-8", "backslashreplace"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known about a kill: the vocabulary of the whole product, its schema and its message."""
+"""The record of a kill: its facts, their JSON Schema and the message."""
 
 from ooMtrace.record.kill import (
     SCHEMA,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How a fact of the record is declared."""
+"""Declares the facts of a record. A fact's description becomes part of the JSON Schema."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from dataclasses import Field, field
 from typing import Any
 
 
-def always(doc: str) -> Any:  # noqa: ANN401 (dataclasses.field is typed so, too)
+def always(doc: str) -> Any:  # noqa: ANN401 (as dataclasses.field itself)
     """Declare a fact that every line has."""
     return field(metadata={"doc": doc})
 
 
 def expected(doc: str) -> Any:  # noqa: ANN401
-    """Declare a fact that every kill has; if it could not be had, `missing` names it."""
+    """Declare a fact that every kill has; if it could not be read, `missing` names it."""
     return field(default=None, metadata={"doc": doc, "expected": True})
 
 
-def name_of(one: Field[Any]) -> str:
-    """Return a field's name in the line: some are words of Python's own, and end with an underscore here."""
-    return one.name.removesuffix("_")
+def name_of(fact: Field[Any]) -> str:
+    """Return a fact's key in the line; Python keywords have a trailing underscore in the dataclass."""
+    return fact.name.removesuffix("_")
 
 
 def optional(doc: str) -> Any:  # noqa: ANN401

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The JSON Schema of a line, made from the record itself so that the two cannot differ."""
+"""The JSON Schema of a line, generated from the record's dataclasses."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from ooMtrace.record import SCHEMA, OomKill, OomLost
 from ooMtrace.record.fields import name_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
-SIMPLE = {str: "string", int: "integer", bool: "boolean"}
+SCALARS = {str: "string", int: "integer", bool: "boolean"}
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema of a line: what all lines have, and under `anyOf` what each kind of event has.
+    """Return the schema of a line: the properties of all lines, and under `anyOf` those required by each event.
 
-    New facts may come within one version, so unknown names are allowed.
+    Facts may be added within one version, so unknown properties are allowed.
     """
     kinds = [_object(kind) for kind in (OomKill, OomLost)]
     events = [event for kind in kinds for event in kind["properties"]["event"]["enum"]]
-    properties = {name: one for kind in reversed(kinds) for name, one in kind["properties"].items()}
+    properties = {name: schema for kind in reversed(kinds) for name, schema in kind["properties"].items()}
     return {
         "$schema": DIALECT,
         "$id": f"urn:{SCHEMA.replace('/', ':')}",
@@ -40,20 +40,20 @@ def json_schema() -> dict[str, Any]:
 def _object(record: type) -> dict[str, Any]:
     hints = get_type_hints(record)
     properties, required = {}, []
-    for one in fields(record):
-        properties[name_of(one)] = {**_type(hints[one.name]), "description": one.metadata["doc"]}
-        if one.default is not None:
-            required.append(name_of(one))
+    for fact in fields(record):
+        properties[name_of(fact)] = {**_type(hints[fact.name]), "description": fact.metadata["doc"]}
+        if fact.default is not None:
+            required.append(name_of(fact))
     return {"type": "object", "properties": properties, "required": required}
 
 
-def _type(hint: Any) -> dict[str, Any]:  # noqa: ANN401 (any annotation of record.py)
+def _type(hint: Any) -> dict[str, Any]:  # noqa: ANN401 (any annotation of a record)
     if get_origin(hint) in (Union, UnionType):
-        return _type(next(one for one in get_args(hint) if one is not type(None)))
+        return _type(next(member for member in get_args(hint) if member is not type(None)))
     if get_origin(hint) is Literal:
         return {"type": "string", "enum": list(get_args(hint))}
     if get_origin(hint) is Mapping:
         return {"type": "object", "additionalProperties": _type(get_args(hint)[1])}
     if get_origin(hint) is tuple:
         return {"type": "array", "items": _type(get_args(hint)[0])}
-    return _object(hint) if isinstance(hint, type) and is_dataclass(hint) else {"type": SIMPLE[hint]}
+    return _object(hint) if isinstance(hint, type) and is_dataclass(hint) else {"type": SCALARS[hint]}

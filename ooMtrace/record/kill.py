@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is known about a kill: the vocabulary of the whole product, and the one place where a field is described.
+"""The record of a kill, and the one place where its facts are described.
 
-The JSON line, its JSON Schema and the event reference all follow from these classes and those of oom.py and
-process.py: the order of the fields here is the order in the line. A fact that could not be had is None and does
-not appear in the line; if one would expect it, its name stands in `missing`. Names are the kernel's and
-OpenTelemetry's. Sizes are bytes unless said otherwise.
+The JSON line and its JSON Schema follow from these classes and those of oom.py and process.py: the order of the fields
+here is the order of the keys in the line. A fact that could not be read is None and is absent from the line; if every
+kill has it, `missing` names it. Names are the kernel's and OpenTelemetry's. Sizes are bytes unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -20,151 +19,183 @@ from ooMtrace.settings import Level
 
 SCHEMA = "oomtrace/1"
 
-WORD = range(-(1 << 63), 1 << 64)
-"""Numbers of 64 bits. The kernel has no others, nor could JSON tell them: what was worked out to more is not known."""
+INT64 = range(-(1 << 63), 1 << 64)
+"""Signed and unsigned 64-bit integers. The kernel has no larger ones and the encoder accepts none: a computed value
+outside is treated as unknown.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Host:
     """The machine."""
 
-    name: str | None = expected("The machine's host name")
-    boot_id: str | None = expected("/proc/sys/kernel/random/boot_id: tells the boots of one machine apart")
-    kernel: str | None = expected("The kernel's release, as `uname -r` says")
+    name: str | None = expected("Host name of the machine")
+    boot_id: str | None = expected("Boot identifier, /proc/sys/kernel/random/boot_id: differs for each boot")
+    kernel: str | None = expected("Kernel release, as printed by `uname -r`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Namespace:
-    """Where the victim lived."""
+    """The victim's namespaces."""
 
-    hostname: str | None = expected("Host name as the process saw it (UTS namespace)")
-    pid_ns: str | None = expected("Inode number of its pid namespace")
-    net_ns: str | None = expected("Inode number of its network namespace")
-    addresses: tuple[str, ...] | None = optional("IP addresses there, if that is not the host's own network namespace")
+    hostname: str | None = expected("Host name as the victim saw it (UTS namespace)")
+    pid_ns: str | None = expected("Inode number of the victim's pid namespace")
+    net_ns: str | None = expected("Inode number of the victim's network namespace")
+    addresses: tuple[str, ...] | None = optional(
+        "IP addresses in the victim's network namespace, without loopback; absent if that namespace is the host's"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnifiedCgroup:
     """The victim's cgroup in the version 2 hierarchy."""
 
-    path: str | None = expected("Path")
-    id: str | None = expected("Inode number of its directory")
+    path: str | None = expected("Path from the root of the version 2 hierarchy")
+    id: str | None = expected("Inode number of the cgroup's directory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cgroup:
     """The victim's own memory cgroup."""
 
-    path: str | None = expected("Path in its hierarchy, as the kernel log's task_memcg")
-    id: str | None = expected("Inode number of its directory")
-    version: int | None = expected("1 or 2: the version of cgroups that the memory controller is on")
-    v2: UnifiedCgroup | None = optional("Its cgroup in the version 2 hierarchy, where that is another one")
+    path: str | None = expected("Path from the root of its hierarchy: `task_memcg` in the kernel log")
+    id: str | None = expected("Inode number of the cgroup's directory")
+    version: int | None = expected("Cgroup version of the memory controller: 1 or 2")
+    v2: UnifiedCgroup | None = optional("The victim's cgroup in the version 2 hierarchy, if it is a different one")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What it was working on, and where to find what it has left behind."""
+    """What the victim was working on, and where to find what it left behind."""
 
-    system: str = always("Whose worker it was, such as `sidekiq`")
-    role: str | None = optional("What it did there, such as `worker` or `master`")
-    queue: str | None = optional("The queue it worked on")
-    name: str | None = optional("Kind of the job: its class, function, DAG or query")
-    id: str | None = optional("Number or name of the job")
-    worker: str | None = optional("The worker's own name")
+    system: str = always("Job system or server that the victim belonged to, such as `sidekiq`")
+    role: str | None = optional("Role of the victim in that system, such as `worker` or `master`")
+    queue: str | None = optional("Queue that the victim was serving")
+    name: str | None = optional("Kind of job: name of the class, function, DAG or query")
+    id: str | None = optional("Identifier of the job")
+    worker: str | None = optional("Name that the worker goes by in its system")
     join: str | None = optional(
-        "The key by which the system's own registry knows this worker, or what it begins or ends with"
+        "Key of this worker or job in the job system's own registry, or a prefix or suffix of that key"
     )
-    registry: str | None = optional("Where to look for that key")
+    registry: str | None = optional("Where to look up `join`: the table, key or API of the job system")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exit:
-    """The end of a victim."""
+    """The exit of a victim."""
 
-    kill: str = always("The `id` of its `oom_kill` line")
-    after_us: int = always("Microseconds from SIGKILL to the exit of its last thread")
-    peak_rss: int | None = optional("Bytes: the most it ever had resident, as getrusage(2): before exec counts, too")
+    kill: str = always("The `id` of the victim's `oom_kill` line")
+    after_us: int = always("Microseconds from SIGKILL until the victim's last thread exited")
+    peak_rss: int | None = optional(
+        "Peak resident set in bytes, as ru_maxrss of getrusage(2): includes the time before the last execve(2)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OomKill:
-    """One process that the OOM killer took: one line."""
+    """One process that the OOM killer killed or marked: one line."""
 
-    schema: str = field(default=SCHEMA, metadata={"doc": "Name and version of this form"})
+    schema: str = field(default=SCHEMA, metadata={"doc": "Name and version of this schema"})
     event: Literal["oom_kill", "oom_dying", "oom_exit"] = field(
         default="oom_kill",
         metadata={
-            "doc": "`oom_dying` (only with --all): marked by the OOM killer, but it was already dying."
-            " `oom_exit` (only with --lifecycle): a victim is gone; what came too late for its `oom_kill` is there"
+            "doc": "What happened. `oom_kill`: the OOM killer killed a process."
+            " `oom_dying` (only with --all): it marked a process that was already dying."
+            " `oom_exit` (only with --lifecycle): a victim has exited; repeats the facts of its `oom_kill` line, with"
+            " those that arrived later. `oom_lost`: the kernel counted kills that have no line"
         },
     )
-    id: str = always("The same kill has the same id, however often and by whichever source it is reported")
-    seq: int = field(default=0, metadata={"doc": "Number of the line since start, from 1"})
-    time: str | None = expected("When the kernel marked the victim, RFC 3339 UTC")
-    observed: str = always("When oomtrace saw it, RFC 3339 UTC")
-    severity: str = field(default="ERROR", metadata={"doc": "OpenTelemetry's severity text"})
-    message: str = always("The line in words, for people")
-    fidelity: Level = always("Level of detail that its source offers; `log`: read from a kernel log")
-    derived: tuple[str, ...] = field(
-        default=(), metadata={"doc": "Facts that were worked out, because this level cannot read the kernel's decision"}
+    id: str = always("Identifier of the event: the same event has the same id in every run and from every source")
+    seq: int = field(default=0, metadata={"doc": "Ordinal of the line since oomtrace started, from 1"})
+    time: str | None = expected(
+        "Time of the event, RFC 3339 UTC: when the kernel marked the victim; for `shared_mm` when it sent SIGKILL; for"
+        " `oom_exit` when the last thread exited; at fidelity `log` when it wrote the log line"
     )
-    missing: tuple[str, ...] = field(default=(), metadata={"doc": "Facts that could not be had"})
-    truncated: tuple[str, ...] | None = optional("Facts cut short or left out: they were too long for a line")
-    redacted: tuple[str, ...] | None = optional("Facts in which what looked like a secret was replaced by `********`")
-    withheld: tuple[str, ...] | None = optional("Facts left out because the operator wishes so (--no-cmdline)")
-    dropped_before: int | None = optional("Records lost between the line before and this one")
-    host: Host = always("The machine")
-    oom: Oom = always("Why the kernel killed, and why this process")
+    observed: str = always("When oomtrace observed the event, RFC 3339 UTC")
+    severity: str = field(
+        default="ERROR",
+        metadata={
+            "doc": "OpenTelemetry severity text: `ERROR` for `oom_kill`, `WARN` for `oom_lost`, otherwise `INFO`"
+        },
+    )
+    message: str = always("The event as an English sentence; not meant to be parsed")
+    fidelity: Level = always(
+        "Level of detail of the source. `full`: probes that read the kernel's decision. `reduced`: probes without the"
+        " decision, which is derived. `minimal`: the tracepoint's fields and /proc. `log`: the kernel log"
+    )
+    derived: tuple[str, ...] = field(
+        default=(),
+        metadata={
+            "doc": "Names of facts that oomtrace computed because the source does not contain them, or that are older"
+            " than the kill (`process.command_args` as of execve)"
+        },
+    )
+    missing: tuple[str, ...] = field(
+        default=(), metadata={"doc": "Names of facts that every kill has, but that could not be read"}
+    )
+    truncated: tuple[str, ...] | None = optional(
+        "Names of facts that were shortened or left out because a size limit was reached"
+    )
+    redacted: tuple[str, ...] | None = optional(
+        "Names of facts in which text that looks like a secret was replaced by `********`"
+    )
+    withheld: tuple[str, ...] | None = optional("Names of facts left out at the operator's request (--no-cmdline)")
+    dropped_before: int | None = optional(
+        "Number of source records lost before oomtrace could read them, since the previous kill's line; kills among"
+        " them are backfilled from the kernel log or reported by `oom_lost`"
+    )
+    host: Host = always("The machine on which the event happened")
+    oom: Oom = always("Why the kernel killed, and why it chose this process")
     process: Process = always("The victim")
-    namespace: Namespace | None = expected("Where it lived")
-    cgroup: Cgroup | None = expected("Its own memory cgroup")
-    job: Job | None = optional("What it was working on, where that is known")
-    exit: Exit | None = optional("How it went, with `oom_exit`")
+    namespace: Namespace | None = expected("The victim's namespaces")
+    cgroup: Cgroup | None = expected("The victim's own memory cgroup; the one that reached its limit is `oom.memcg`")
+    job: Job | None = optional("What the victim was working on; only if its job system is recognized")
+    exit: Exit | None = optional("The exit of the victim; only with `oom_exit`")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lost:
-    """Kills that the kernel has counted and nobody has seen."""
+    """Kills that the kernel counted and that no source delivered."""
 
-    count: int = always("How many kills have no line and will have none")
-    from_: str = always("They were after this time, RFC 3339 UTC")
-    to: str = always("They were before this time, RFC 3339 UTC")
+    count: int = always("Number of kills that have no line and will not get one")
+    from_: str = always("Start of the period in which they happened, RFC 3339 UTC")
+    to: str = always("End of the period in which they happened, RFC 3339 UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OomLost:
-    """Kills without a line: neither the probes nor the kernel log could tell of them."""
+    """Kills without a line: neither the probes nor the kernel log contained them."""
 
-    schema: str = field(default=SCHEMA, metadata={"doc": "Name and version of this form"})
+    schema: str = field(default=SCHEMA, metadata={"doc": "Name and version of this schema"})
     event: Literal["oom_lost"] = field(
-        default="oom_lost", metadata={"doc": "The kernel counted more kills than were seen"}
+        default="oom_lost", metadata={"doc": "The kernel counted kills that have no line"}
     )
-    id: str = always("The same loss has the same id, however often it is reported")
-    seq: int = field(default=0, metadata={"doc": "Number of the line since start, from 1"})
-    observed: str = always("When oomtrace noticed it, RFC 3339 UTC")
-    severity: str = field(default="WARN", metadata={"doc": "OpenTelemetry's severity text"})
-    message: str = always("The line in words, for people")
+    id: str = always("Identifier of the loss: the same loss has the same id, however often it is reported")
+    seq: int = field(default=0, metadata={"doc": "Ordinal of the line since oomtrace started, from 1"})
+    observed: str = always("When oomtrace noticed the loss, RFC 3339 UTC")
+    severity: str = field(default="WARN", metadata={"doc": "OpenTelemetry severity text"})
+    message: str = always("The event as an English sentence; not meant to be parsed")
     fidelity: Level = always("Level of the running tracer")
-    host: Host = always("The machine")
-    lost: Lost = always("What is missing")
+    host: Host = always("The machine on which the event happened")
+    lost: Lost = always("The kills that have no line; only with `oom_lost`")
 
 
 Record = OomKill | OomLost
-"""What a line may be."""
+"""What a line is made from."""
 
 
 def kill_id(host: Host, number: int, tid: int | None) -> str:
-    """Name a kill that the kernel has counted: the same whether it was traced or read from the kernel log."""
+    """Return the id of a kill that the kernel counted: the same from the probes and from the kernel log."""
     return f"{(host.boot_id or host.name or 'host')[:8]}-{number}-{tid}"
 
 
 def is_known(value: Any) -> bool:  # noqa: ANN401 (any fact)
-    """Say whether there is something to tell."""
-    return value is not None and (not isinstance(value, int) or value in WORD)
+    """Say whether a fact is known: neither None nor a number outside of 64 bits."""
+    return value is not None and (not isinstance(value, int) or value in INT64)
 
 
 def missing_facts(kill: OomKill) -> Iterator[str]:
-    """Yield the dotted names of facts that a kill has, but that are not there."""
+    """Yield the dotted names of facts that every kill has, but that are not known of this one."""
     yield from _missing(kill, "")
     if kill.oom.scope == "memcg" and kill.oom.memcg is None:
         yield "oom.memcg"
@@ -172,11 +203,11 @@ def missing_facts(kill: OomKill) -> Iterator[str]:
         yield "process.command_args"
 
 
-def _missing(part: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 (any dataclass of this module)
-    for one in fields(part):
-        value, name = getattr(part, one.name), prefix + one.name
+def _missing(part: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 (any dataclass of this package)
+    for fact in fields(part):
+        value, name = getattr(part, fact.name), prefix + fact.name
         empty = is_dataclass(value) and not any(is_known(getattr(value, inner.name)) for inner in fields(value))
-        if (empty or not is_known(value)) and one.metadata.get("expected"):
+        if (empty or not is_known(value)) and fact.metadata.get("expected"):
             yield name
         elif is_dataclass(value):
             yield from _missing(value, f"{name}.")

@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kill in words, from what its record says. Pure."""
+"""The message of a kill: one English sentence from the facts of its record. Pure."""
 
 from __future__ import annotations
 
 from ooMtrace.record import Oom, Process
 
-LONGEST_PATH = 200
-HOW = {
+MAX_PATH = 200
+"""Characters of a cgroup path."""
+
+VERDICTS = {
     "group_member": " as a member of its cgroup's memory.oom.group",
     "shared_mm": " because it shares the memory of the chosen process",
 }
@@ -20,13 +22,13 @@ REASONS = {
 
 
 def describe_process(process: Process) -> str:
-    """Name a process."""
+    """Return name and process id; the thread id where the process is not known."""
     return f"{process.comm or 'a process'} (pid {process.pid or process.tid})"
 
 
 def describe_kill(process: Process, oom: Oom) -> str:
-    """Say who was killed, how and why."""
-    how = HOW.get(oom.verdict or "", "")
+    """Return who was killed, how and why."""
+    how = VERDICTS.get(oom.verdict or "", "")
     return f"{describe_process(process)} was killed by the kernel's OOM killer{how}: {_reason(oom)}"
 
 
@@ -37,6 +39,6 @@ def _reason(oom: Oom) -> str:
 
 
 def _short(path: str | None) -> str:
-    """Keep the end of a long path, which tells more than its beginning."""
+    """Keep the end of a long path: it is more specific than its beginning."""
     path = path or "?"
-    return path if len(path) <= LONGEST_PATH else "..." + path[-LONGEST_PATH:]
+    return path if len(path) <= MAX_PATH else "..." + path[-MAX_PATH:]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record's part on the OOM: why the kernel killed, and why this process."""
+"""The `oom` object of a record: why the kernel killed, and why it chose this process."""
 
 from __future__ import annotations
 
@@ -16,110 +16,127 @@ SCOPES: dict[str, Scope] = {
     "CONSTRAINT_MEMORY_POLICY": "mempolicy",
     "CONSTRAINT_MEMCG": "memcg",
 }
-"""enum oom_constraint (include/linux/oom.h), in its order."""
+"""enum oom_constraint (include/linux/oom.h), in the kernel's order."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GfpMask:
-    """What kind of memory was asked for."""
+    """What kind of memory was requested."""
 
-    raw: str = always("The kernel's gfp_mask, hexadecimal")
-    flags: tuple[str, ...] | None = expected("The same by the kernel's names")
+    raw: str = always("The gfp_mask of the failed allocation, hexadecimal")
+    flags: tuple[str, ...] | None = expected("The kernel's names of the flags that are set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Points:
-    """The kernel's badness of the process, oom_badness() in mm/oom_kill.c, in pages."""
+    """The badness of the victim, oom_badness() in mm/oom_kill.c, in pages."""
 
-    total: int | None = expected("What the kernel weighed: rss + swap + page_tables + adj")
+    total: int | None = expected(
+        "Badness in pages: rss + swap + page_tables + adj. The value that the kernel computed; if it computed none for"
+        " this process or it could not be read, computed by oomtrace and named in `derived`"
+    )
     rss: int | None = expected("Resident pages: anonymous, file and shared memory")
     swap: int | None = expected("Pages in swap")
-    page_tables: int | None = expected("Pages of page tables")
-    adj: int | None = expected("What oom_score_adj adds or takes away: oom_score_adj * (limit in pages / 1000)")
-    exact: bool | None = optional("Whether the parts add up to the kernel's own total; absent where that is not known")
+    page_tables: int | None = expected("Pages used by page tables")
+    adj: int | None = expected("Pages that oom_score_adj adds or subtracts: oom_score_adj * (totalpages / 1000)")
+    exact: bool | None = optional(
+        "Whether the parts add up to the total that the kernel computed; absent if that total is not known"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trigger:
-    """The task whose allocation could not be met. It need not be the victim."""
+    """The task whose allocation failed and invoked the OOM killer; not necessarily the victim."""
 
     pid: int | None = expected("Process id in the initial pid namespace")
     tid: int | None = expected("Thread id in the initial pid namespace")
-    comm: str | None = expected("The thread's name")
+    comm: str | None = expected("Name of the thread (comm)")
     cgroup: str | None = expected("Path of its memory cgroup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemcgEvents:
-    """How often something has happened in a memory cgroup: memory.events.
+    """Event counters of a memory cgroup: memory.events."""
 
-    On version 2 they count for all below, this kill included; on version 1 for the cgroup alone.
-    """
-
-    high: int | None = optional("Throttled over memory.high")
-    max: int | None = optional("At the limit")
-    oom: int | None = optional("Out of memory")
-    oom_kill: int | None = optional("Processes killed")
-    oom_group_kill: int | None = optional("Group kills (Linux 5.17 and later)")
+    high: int | None = optional("Times that processes were throttled because usage exceeded memory.high")
+    max: int | None = optional("Times that usage was about to exceed the limit")
+    oom: int | None = optional("Times that an allocation was about to fail because the limit was reached")
+    oom_kill: int | None = optional("Number of processes killed by any kind of OOM killer")
+    oom_group_kill: int | None = optional("Number of group kills; Linux 5.17 and later")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memcg:
-    """The memory cgroup that was out of memory: whose limit was hit, not necessarily the victim's own."""
+    """The memory cgroup that was out of memory: the victim's own or an ancestor of it."""
 
-    path: str | None = expected("Path in its hierarchy, as the kernel log's oom_memcg")
-    id: str | None = expected("Inode number of its directory")
-    version: int | None = expected("1 or 2: the version of cgroups that the memory controller is on")
-    usage: int | None = expected("Bytes charged at the kill")
-    limit: int | None = expected("Bytes: memory.max, or memory.limit_in_bytes on version 1")
-    high: int | None = optional("Bytes: memory.high, if set")
-    peak: int | None = optional("Bytes: the highest usage so far")
-    swap: int | None = optional("Bytes in swap")
-    swap_limit: int | None = optional("Bytes: how much swap it may use, if limited")
-    events: MemcgEvents | None = expected("Its counters")
+    path: str | None = expected("Path from the root of its hierarchy: `oom_memcg` in the kernel log")
+    id: str | None = expected("Inode number of the cgroup's directory")
+    version: int | None = expected("Cgroup version of the memory controller: 1 or 2")
+    usage: int | None = expected("Memory charged to the cgroup at the kill, in bytes")
+    limit: int | None = expected("Memory limit in bytes: memory.max; memory.limit_in_bytes on version 1")
+    high: int | None = optional("Throttling threshold memory.high in bytes, if set")
+    peak: int | None = optional("Highest usage recorded so far, in bytes")
+    swap: int | None = optional("Swap charged to the cgroup, in bytes")
+    swap_limit: int | None = optional("Swap that the cgroup may use, in bytes, if limited")
+    events: MemcgEvents | None = expected(
+        "Event counters (memory.events): on version 2 they include all descendants and this kill, on version 1 only the"
+        " cgroup itself"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
-    """The cgroup whose memory.oom.group made the kernel kill all of it."""
+    """The cgroup that the kernel killed as a whole because of its memory.oom.group."""
 
-    path: str | None = expected("Its path")
-    size: int | None = expected("How many processes the kernel killed for it")
+    path: str | None = expected("Path of the cgroup whose memory.oom.group is set")
+    size: int | None = expected("Number of processes that the kernel killed in this incident")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A process that the kernel weighed before it chose."""
+    """A process that the kernel considered."""
 
     pid: int | None = expected("Process id in the initial pid namespace")
-    comm: str | None = expected("The process's name")
-    points: int = always("The kernel's badness, in pages")
-    oom_score_adj: int | None = expected("-1000 to 1000")
-    memory: int | None = expected("Bytes resident, in swap and in page tables: the points without what adj adds")
+    comm: str | None = expected("Name of the process (comm)")
+    points: int = always("Badness that the kernel computed, in pages")
+    oom_score_adj: int | None = expected("The process's oom_score_adj, -1000 to 1000")
+    memory: int | None = expected("Resident memory, swap and page tables in bytes: `points` without oom_score_adj")
     cgroup: str | None = expected("Path of its memory cgroup")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Oom:
-    """Why the kernel killed, and why this process."""
+    """Why the kernel killed, and why it chose this process."""
 
-    incident: str = always("The same for all lines of one out-of-memory situation")
+    incident: str = always("Identifier of the incident: the same in all lines of one run of the OOM killer")
     number: int | None = optional(
-        "The how-manieth kill since boot: what the kernel's own count (oom_kill in /proc/vmstat) says with it. That"
-        " counts the first victim of a group kill twice, and no process that only shared memory"
+        "Ordinal of this kill since boot: the value of oom_kill in /proc/vmstat when it is counted. The kernel counts"
+        " the first victim of a group kill twice, and does not count processes killed only for sharing memory"
     )
     verdict: Verdict | None = optional(
-        "`killed`: chosen by the kernel. `group_member`: killed because it belongs to a memory.oom.group."
-        " `shared_mm`: killed because it shares the memory of a chosen one, which the kernel does not log"
+        "Why this process was killed. `killed`: the kernel chose it. `group_member`: it belongs to the cgroup that was"
+        " killed as a whole (memory.oom.group). `shared_mm`: it shares the memory of the chosen process. Absent for"
+        " `oom_dying`, and if a kernel log does not show it"
     )
-    scope: Scope | None = expected("What was out of memory; `sysrq`: somebody asked for a kill")
-    constraint: str | None = expected("The kernel's own word: enum oom_constraint")
-    gfp_mask: GfpMask | None = expected("The allocation that failed")
-    order: int | None = expected("The allocation's size is 2^order pages; -1 for sysrq")
-    points: Points | None = expected("The kernel's badness, in pages")
-    limit_bytes: int | None = expected("What the points are measured against (`totalpages`): limit or RAM, and swap")
-    trigger: Trigger | None = expected("Whose allocation failed")
-    memcg: Memcg | None = optional("Whose limit was hit; only with scope `memcg`")
-    group: Group | None = optional("Only if memory.oom.group took part")
-    weighed: int | None = optional("How many processes the kernel weighed; on the chosen one's line, level `full`")
-    candidates: tuple[Candidate, ...] | None = optional("The ten with the most points, the kernel's choice first")
+    scope: Scope | None = expected(
+        "What ran out of memory. `memcg`: a memory cgroup reached its limit. `global`: the host. `cpuset`: the memory"
+        " nodes of a cpuset. `mempolicy`: the memory nodes of a NUMA memory policy. `sysrq`: nothing; the kill was"
+        " requested with SysRq-f"
+    )
+    constraint: str | None = expected("The kernel's enum oom_constraint, such as `CONSTRAINT_MEMCG`")
+    gfp_mask: GfpMask | None = expected("Allocation flags of the request that failed")
+    order: int | None = expected("Size of the failed allocation: 2^order pages; -1 for SysRq-f")
+    points: Points | None = expected("Badness of the victim and its parts, in pages")
+    limit_bytes: int | None = expected(
+        "Memory that badness is relative to (`totalpages`), in bytes: the cgroup's limit or the host's RAM, plus the"
+        " swap that may be used"
+    )
+    trigger: Trigger | None = expected("Task whose allocation failed; not necessarily the victim")
+    memcg: Memcg | None = optional("Memory cgroup that reached its limit; only with scope `memcg`")
+    group: Group | None = optional("Cgroup killed as a whole; only if memory.oom.group is set")
+    weighed: int | None = optional(
+        "Number of processes that the kernel considered; only for the chosen process, at fidelity `full`"
+    )
+    candidates: tuple[Candidate, ...] | None = optional(
+        "Up to ten of the processes considered: those with the most points, the chosen one first"
+    )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record's part on the victim: who it was, what it held and what it was doing."""
+"""The `process` object of a record: the victim, its memory and what it was doing."""
 
 from __future__ import annotations
 
@@ -14,100 +14,112 @@ class Parent:
     """The victim's parent."""
 
     pid: int | None = expected("Process id in the initial pid namespace")
-    vpid: int | None = expected("Process id as it sees itself, in the innermost pid namespace")
-    comm: str | None = expected("The process's name")
+    vpid: int | None = expected("Process id in the parent's own (innermost) pid namespace")
+    comm: str | None = expected("Name of the process (comm)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class User:
-    """Who ran it."""
+    """The user that the victim ran as."""
 
     id: int | None = expected("Real user id in the initial user namespace")
-    name: str | None = optional("The id's name in this host's /etc/passwd; inside a container it may be another")
+    name: str | None = optional("Name of the user in the host's /etc/passwd; a container may use another name")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Creation:
-    """When it began."""
+    """The start of the victim."""
 
-    time: str | None = expected("Start of the process, RFC 3339 UTC")
+    time: str | None = expected("When the process started, RFC 3339 UTC")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Memory:
-    """What the victim held when it was marked, in bytes."""
+    """The victim's memory when it was marked, in bytes."""
 
-    anon: int | None = expected("Resident anonymous memory")
-    file: int | None = expected("Resident memory of mapped files")
-    shmem: int | None = expected("Resident shared memory")
-    swap: int | None = expected("In swap")
-    page_tables: int | None = expected("Page tables")
-    total_vm: int | None = expected("Size of the address space")
-    peak_rss: int | None = expected("The most it ever had resident")
+    anon: int | None = expected("Resident anonymous memory, in bytes")
+    file: int | None = expected("Resident memory of mapped files, in bytes")
+    shmem: int | None = expected("Resident shared memory, in bytes")
+    swap: int | None = expected("Memory in swap, in bytes")
+    page_tables: int | None = expected("Page tables, in bytes")
+    total_vm: int | None = expected("Size of the address space, in bytes")
+    peak_rss: int | None = expected("Peak resident set since the last execve(2), in bytes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Executable:
     """The program."""
 
-    path: str | None = expected("Its file, as the process saw the file system")
+    path: str | None = expected("Path of the executable file, as the victim saw it")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenFiles:
-    """What its file descriptors were, counted."""
+    """The victim's open file descriptors, counted by type."""
 
-    total: int = always("How many were open, of those looked at")
-    regular: int = always("Files")
+    total: int = always("Number of open descriptors")
+    regular: int = always("Regular files")
     directory: int = always("Directories")
-    device: int = always("Character and block devices, terminals among them")
-    pipe: int = always("Pipes")
+    device: int = always("Character and block devices, including terminals")
+    pipe: int = always("Pipes and FIFOs")
     socket: int = always("Sockets of any kind")
-    anonymous: int = always("What has no name: eventfd, epoll, timerfd, BPF, ...")
-    tcp: int = always("Of the sockets: TCP, and other streams over IP")
-    udp: int = always("Of the sockets: UDP, and other datagrams over IP")
-    unix: int = always("Of the sockets: Unix domain")
-    incomplete: bool | None = optional("True: only the first 1,024 descriptors were looked at, there may be more")
+    anonymous: int = always("Anonymous inodes: eventfd, epoll, timerfd, BPF and others")
+    tcp: int = always("Sockets that are TCP or another stream protocol over IP")
+    udp: int = always("Sockets that are UDP or another datagram protocol over IP")
+    unix: int = always("Unix domain sockets")
+    incomplete: bool | None = optional(
+        "True if only the first 1,024 descriptor slots were examined: the counts may be too low"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Endpoint:
     """One end of a connection."""
 
-    address: str | None = optional("IP address, or the name of a Unix domain socket; `@` begins an abstract one")
+    address: str | None = optional(
+        "IP address, or the path or name of a Unix domain socket; `@` stands for the zero bytes of an abstract name"
+    )
     port: int | None = optional("Port number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """A socket that was open."""
+    """An open socket."""
 
-    fd: int = always("Its file descriptor")
-    transport: str = always("`tcp`, `udp`, `unix`, or another by the name or number of its protocol")
-    state: str | None = optional("TCP's state, such as `established` or `listen`; of other sockets these two only")
-    local: Endpoint | None = optional("This end")
-    remote: Endpoint | None = optional("The other end")
-    service: str | None = optional("What is known to be at the other end or, of one that listens, at this one")
+    fd: int = always("File descriptor number")
+    transport: str = always("Protocol: `tcp`, `udp`, `unix`, or the name or number of another one")
+    state: str | None = optional(
+        "TCP state, such as `established` or `listen`; of other protocols only these two are reported"
+    )
+    local: Endpoint | None = optional("Local end")
+    remote: Endpoint | None = optional("Remote end")
+    service: str | None = optional(
+        "Service that usually has the remote port or socket path; for a listening socket the local one"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Process:
     """The victim."""
 
-    pid: int | None = expected("Process id in the initial pid namespace: what the host's ps shows")
-    tid: int | None = expected("The thread that the kernel marked, which its log calls the process")
-    vpid: int | None = expected("Process id as it saw itself: what its own logs show")
-    comm: str | None = expected("Name of the marked thread")
-    parent: Parent | None = expected("Its parent")
-    user: User | None = expected("Who ran it")
-    creation: Creation | None = expected("When it began")
-    threads: int | None = expected("How many threads it had")
-    oom_score_adj: int | None = expected("-1000 to 1000: /proc/PID/oom_score_adj")
-    memory: Memory | None = expected("What it held")
-    title: str | None = optional("What it had written over its arguments: its own words on what it was doing")
-    command_args: tuple[str, ...] | None = optional("Its arguments, the program's name first; unless it has a title")
-    executable: Executable | None = expected("The program")
-    working_directory: str | None = expected("Where it was in the file system, as it saw it")
-    open_files: OpenFiles | None = expected("Its file descriptors")
-    connections: tuple[Connection, ...] | None = expected("Its TCP and UDP sockets, and Unix domain ones with a name")
-    environment: Mapping[str, str] | None = optional("Its environment variables, of those allowed by --env")
+    pid: int | None = expected("Process id in the initial pid namespace, as shown by ps on the host")
+    tid: int | None = expected("Id of the thread that the kernel marked: the pid in the kernel log")
+    vpid: int | None = expected("Process id in the victim's own (innermost) pid namespace, as in its own logs")
+    comm: str | None = expected("Name of the marked thread (comm)")
+    parent: Parent | None = expected("The victim's parent")
+    user: User | None = expected("The user that the victim ran as")
+    creation: Creation | None = expected("The start of the victim")
+    threads: int | None = expected("Number of threads")
+    oom_score_adj: int | None = expected("Value of /proc/PID/oom_score_adj, -1000 to 1000")
+    memory: Memory | None = expected("The victim's memory when it was marked, in bytes")
+    title: str | None = optional("Process title that the victim wrote over its arguments, as with setproctitle(3)")
+    command_args: tuple[str, ...] | None = optional(
+        "Command line arguments, the program name first; absent if the victim has a title"
+    )
+    executable: Executable | None = expected("The executed program")
+    working_directory: str | None = expected("Current working directory, as the victim saw it")
+    open_files: OpenFiles | None = expected("Open file descriptors, counted by type")
+    connections: tuple[Connection, ...] | None = expected(
+        "Open TCP, UDP and other IP sockets, and named Unix domain sockets"
+    )
+    environment: Mapping[str, str] | None = optional("Environment variables that --env allows")

@@ -166,7 +166,7 @@ def records(data: bytes) -> None:
 
 def wire(data: bytes) -> None:
     """Any records of the kernel side, one after the other."""
-    assembler = Assembler(HOST, SYMBOLS, "full", dying=True, exits=True, environment=("*",))
+    assembler = Assembler(HOST, SYMBOLS, "full", all=True, lifecycle=True, env=("*",))
     for raw in data.split(CUT):
         with suppress(DecodeError):
             for kill in assembler.add(decode(raw), NOW):

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Sightings, moments and kills with plain round numbers, to be changed where a test looks."""
+"""Probe events, snapshots and records with round numbers; a test changes what it is about."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ooMtrace.events import (
 from ooMtrace.kernel.snapshot import HostSnapshot
 
 NO_LIMIT = ((1 << 63) - 1) // 4096
-"""Pages: what the kernel calls PAGE_COUNTER_MAX."""
+"""PAGE_COUNTER_MAX, in pages."""
 
 SYMBOLS = {
     "oom_kill_process": (0x1000, 0x1100),
@@ -35,7 +35,7 @@ SYMBOLS = {
     "moom_callback": (0x4000, 0x4100),
 }
 KILL_STACK, MEMBER_STACK = (0x1050, 0x3050), (0x2050, 0x3050)
-"""Ways to a kill in a memory cgroup: of the chosen process, and of a member of its group."""
+"""Call stacks of a kill in a memory cgroup: of the chosen process, and of a member of its group."""
 
 BOOT_ID = "12345678-9abc-4def-8123-456789abcdef"
 HOST = record.Host(name="host", boot_id=BOOT_ID, kernel="6.12.0")
@@ -109,8 +109,8 @@ def victim(pid: int | None = 100, **changes: Any) -> Victim:
     return replace(whole, **changes)
 
 
-def sighting(pid: int | None = 100, kind: Kind = Kind.KILLED, **changes: Any) -> VictimEvent:
-    """A worker in /job/worker, below the limited /job; the trigger is the worker itself, thread 101."""
+def victim_event(pid: int | None = 100, kind: Kind = Kind.KILLED, **changes: Any) -> VictimEvent:
+    """A worker in /job/worker, below /job with its limit; the trigger is thread 101 of the worker itself."""
     whole = VictimEvent(
         kind=kind,
         ktime=4_000_001_000,
@@ -163,7 +163,7 @@ def descriptors(kinds: Mapping[int, int] | None = None, **changes: Any) -> Descr
 
 
 def context(pid: int = 100, signalled_at: int = 1, **changes: Any) -> Context:
-    """Of a worker in /srv, without any descriptor."""
+    """The context of a worker in /srv without open files."""
     whole = Context(
         pid=pid,
         ktime=signalled_at + 5,
@@ -180,12 +180,12 @@ def context(pid: int = 100, signalled_at: int = 1, **changes: Any) -> Context:
     return replace(whole, **changes)
 
 
-def gone(pid: int = 100, signalled_at: int = 1, after: int = 7_654_321, maxrss: int | None = 2400) -> Exit:
+def exit_event(pid: int = 100, signalled_at: int = 1, after: int = 7_654_321, maxrss: int | None = 2400) -> Exit:
     return Exit(pid=pid, ktime=signalled_at + after, signalled_at=signalled_at, maxrss=maxrss)
 
 
 def kill(**changes: Any) -> record.OomKill:
-    """The least that a line has."""
+    """A record with the facts that every line has, and few more."""
     whole = record.OomKill(
         id="12345678-ee6b2800-100",
         seq=1,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Allocation flags by the names that the kernel log gives them."""
+"""Allocation flags have the names that the kernel log prints."""
 
 from __future__ import annotations
 
@@ -47,17 +47,17 @@ from ooMtrace.assemble.gfp_flags import BITS, COMPOSITES, gfp_flags
         (0x80000CC0, "GFP_KERNEL|0x80000000"),
     ],
 )
-def test_a_mask_has_the_kernels_names(mask, names):
+def test_flags_have_the_kernels_names(mask, names):
     assert "|".join(gfp_flags(mask)) == names
 
 
 @given(st.integers(0, (1 << 32) - 1))
-def test_no_bit_of_a_mask_is_lost_or_named_twice(mask):
+def test_every_bit_is_named_exactly_once(mask):
     values = {name: bits for bits, name in (*BITS.items(), *COMPOSITES.items())}
-    values["GFP_ATOMIC"] |= mask & 0x200  # part of it as long as there was such a bit
+    values["GFP_ATOMIC"] |= mask & 0x200  # part of it until 6.3
 
     bits = [values[name] if name in values else int(name, 16) for name in gfp_flags(mask)]
 
     assert sum(bits) == mask
-    for i, one in enumerate(bits):
-        assert not any(one & other for other in bits[i + 1 :])
+    for i, named in enumerate(bits):
+        assert not any(named & other for other in bits[i + 1 :])

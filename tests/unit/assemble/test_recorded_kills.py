@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Records as a real kernel sent them, carried to the very line.
+"""Events that a real kernel sent give exactly the expected lines.
 
 tests/fixtures/records: NAME-0.bin, NAME-1.bin ..., recorded on Linux 6.18 with cgroup version 1 by
-tests/fixtures/record.py, and NAME.json, the lines expected of them.
+tests/fixtures/record.py, and NAME.json, the expected lines.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HOST = record.Host(name="vm", boot_id="6b1f0c52-3a77-4a11-9c38-0d7f5d3f9e21", ke
 SYMBOLS = {name: (start, end) for name, (start, end) in KERNEL["symbols"].items()}
 NOW = HostSnapshot(**KERNEL["now"])
 
-STORIES: dict[str, dict[str, Any]] = {
+RECORDINGS: dict[str, dict[str, Any]] = {
     "self": {},
     "nested": {},
     "sharer": {},
@@ -38,12 +38,12 @@ STORIES: dict[str, dict[str, Any]] = {
     "context": {},
     "lifecycle": {"lifecycle": True},
     "env": {"env": ("QUEUE", "CI_*", "ABSENT")},
-    "self-record": {"level": "minimal"},
+    "self-minimal": {"level": "minimal"},
 }
-"""And how the tracer is to be asked for them."""
+"""Recorded kills, and the level and settings of the assembler for each."""
 
 
-def records(name: str) -> list[ProbeEvent]:
+def recorded_events(name: str) -> list[ProbeEvent]:
     return [decode(path.read_bytes()) for path in sorted(FIXTURES.glob(f"records/{name}-[0-9].bin"))]
 
 
@@ -52,20 +52,20 @@ def at(ktime: int) -> HostSnapshot:
     return replace(NOW, realtime=NOW.realtime + passed, monotonic=ktime, boottime=NOW.boottime + passed)
 
 
-def told(all_: list[ProbeEvent], *, level: Level = "reduced", **wishes: Any) -> Iterator[bytes]:
-    """The lines of records that are taken in as they were made."""
-    assembler = Assembler(HOST, SYMBOLS, level, **wishes)
-    kills = [kill for one in all_ for kill in assembler.add(one, at(one.ktime))]
+def assembled(events: list[ProbeEvent], *, level: Level = "reduced", **settings: Any) -> Iterator[bytes]:
+    """Yield the lines; every event is read when it was sent."""
+    assembler = Assembler(HOST, SYMBOLS, level, **settings)
+    kills = [kill for event in events for kill in assembler.add(event, at(event.ktime))]
     kills += assembler.due(1 << 63)
-    for number, kill in enumerate(kills, 1):
-        yield encode(replace(kill, seq=number, missing=tuple(record.missing_facts(kill))))
+    for seq, kill in enumerate(kills, 1):
+        yield encode(replace(kill, seq=seq, missing=tuple(record.missing_facts(kill))))
 
 
 def lines(name: str) -> Iterator[bytes]:
-    return told(records(name), **STORIES[name])
+    return assembled(recorded_events(name), **RECORDINGS[name])
 
 
-@pytest.mark.parametrize("name", STORIES)
+@pytest.mark.parametrize("name", RECORDINGS)
 def test_a_recorded_kill_gives_exactly_this_line(name, validate):
     expected = (FIXTURES / f"records/{name}.json").read_bytes()
 
@@ -85,11 +85,11 @@ def test_a_recorded_kill_gives_exactly_this_line(name, validate):
         ("context", [VictimEvent, Context]),
         ("lifecycle", [VictimEvent, Context, Exit]),
         ("env", [VictimEvent, Context]),
-        ("self-record", [VictimEvent]),
+        ("self-minimal", [VictimEvent]),
     ],
 )
-def test_the_kernel_side_sent_these_records(name, kinds):
-    assert sorted(type(one).__name__ for one in records(name)) == sorted(kind.__name__ for kind in kinds)
+def test_a_recording_contains_these_events(name, kinds):
+    assert sorted(type(event).__name__ for event in recorded_events(name)) == sorted(kind.__name__ for kind in kinds)
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_the_kernel_side_sent_these_records(name, kinds):
         ("context", ["hog", "256"]),
     ],
 )
-def test_a_kill_whose_context_never_came_has_the_arguments_at_exec_and_says_so(name, args, validate):
-    (line,) = map(json.loads, told([one for one in records(name) if isinstance(one, VictimEvent)]))
+def test_without_context_the_arguments_are_those_at_exec_and_derived(name, args, validate):
+    (line,) = map(json.loads, assembled([event for event in recorded_events(name) if isinstance(event, VictimEvent)]))
 
     validate(line)
     assert line["process"]["command_args"] == ["/tmp/oomtrace-fixtures/victim", *args]
@@ -114,4 +114,4 @@ def test_a_kill_whose_context_never_came_has_the_arguments_at_exec_and_says_so(n
 def test_every_fixture_is_used():
     stems = {path.stem.rstrip("0123456789").rstrip("-") for path in FIXTURES.glob("records/*.bin")}
 
-    assert stems == set(STORIES) == {path.stem for path in FIXTURES.glob("records/*.json")}
+    assert stems == set(RECORDINGS) == {path.stem for path in FIXTURES.glob("records/*.json")}

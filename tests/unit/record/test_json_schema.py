@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The schema is a schema, says something about every field, and is what `oomtrace schema` prints."""
+"""The schema is valid, describes every fact, fits the lines and is what `oomtrace schema` prints."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def objects(schema: dict[str, Any], name: str = "") -> Iterator[tuple[str, dict[
         yield from objects(schema["items"], f"{name}[]")
     if "properties" in schema:
         yield name, schema
-        for one, part in schema["properties"].items():
-            yield from objects(part, f"{name}.{one}".lstrip("."))
+        for key, part in schema["properties"].items():
+            yield from objects(part, f"{name}.{key}".lstrip("."))
 
 
-def test_it_is_a_valid_schema_of_draft_2020_12():
+def test_the_schema_is_valid_for_draft_2020_12():
     schema = json_schema()
 
     assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
@@ -38,14 +38,14 @@ def test_it_is_a_valid_schema_of_draft_2020_12():
 
 
 @pytest.mark.parametrize("part", PARTS)
-def test_every_field_of_the_record_has_its_sentence(part):
-    for one in fields(part):
-        assert len(one.metadata["doc"].split()) >= 1, one.name
-        assert one.metadata["doc"][0].isupper() or one.metadata["doc"][0] in "`/-0123456789", one.name
-        assert not one.metadata["doc"].removesuffix("...").endswith("."), one.name
+def test_every_description_begins_with_a_capital_and_has_no_final_dot(part):
+    for fact in fields(part):
+        description = fact.metadata["doc"]
+        assert description[0].isupper(), fact.name
+        assert not description.endswith("."), fact.name
 
 
-def test_every_part_of_the_record_is_known_by_the_record_itself():
+def test_every_class_of_the_record_is_exported():
     files = ("kill", "oom", "process")
     parts = [part for name in files for part in vars(import_module(f"ooMtrace.record.{name}")).values()]
 
@@ -53,21 +53,20 @@ def test_every_part_of_the_record_is_known_by_the_record_itself():
     assert {part.__name__ for part in PARTS} <= set(record.__all__)
 
 
-def test_every_field_is_in_the_schema_with_its_sentence():
+def test_every_fact_is_in_the_schema_with_its_description():
     described = dict(objects(json_schema()))
 
-    of_any = {one.name for event in (record.OomKill, record.OomLost) for one in fields(event)}
+    of_any = {fact.name for event in (record.OomKill, record.OomLost) for fact in fields(event)}
     assert set(described[""]["properties"]) == of_any
     assert set(described["lost"]["properties"]) == {"count", "from", "to"}
-    assert set(described["oom.points"]["properties"]) == {one.name for one in fields(record.Points)}
+    assert set(described["oom.points"]["properties"]) == {fact.name for fact in fields(record.Points)}
     for part in described.values():
-        assert all(one["description"] for one in part["properties"].values())
-    ends = 2  # an Endpoint is described at both ends of a Connection
-    events = 2  # in one object
-    assert len(described) == len(PARTS) - 1 + ends - events + 1
+        assert all(fact["description"] for fact in part["properties"].values())
+    # An Endpoint is described at both ends of a Connection, OomKill and OomLost in one object.
+    assert len(described) == len(PARTS)
 
 
-def test_these_names_are_in_every_line():
+def test_these_properties_are_required():
     required = {name: part["required"] for name, part in objects(json_schema()) if part["required"]}
 
     assert required == {
@@ -92,23 +91,23 @@ def test_these_names_are_in_every_line():
     ]
 
 
-def test_a_loss_fits_and_a_kill_without_its_victim_does_not(validate):
-    told = json.loads(encode(lost()))
-    validate(told)
-    assert told["lost"] == {"count": 3, "from": "2023-11-14T22:13:19.000001Z", "to": "2023-11-14T22:13:20.000000Z"}
-    for wrong in ({**told, "event": "oom_kill"}, {**told, "lost": {"count": 3}}, {**told, "event": "oom_found"}):
+def test_a_loss_is_valid_and_a_kill_without_a_victim_is_not(validate):
+    line = json.loads(encode(lost()))
+    validate(line)
+    assert line["lost"] == {"count": 3, "from": "2023-11-14T22:13:19.000001Z", "to": "2023-11-14T22:13:20.000000Z"}
+    for invalid in ({**line, "event": "oom_kill"}, {**line, "lost": {"count": 3}}, {**line, "event": "oom_found"}):
         with pytest.raises(jsonschema.ValidationError):
-            validate(wrong)
+            validate(invalid)
 
 
-def test_types_are_these():
+def test_properties_have_these_types():
     properties = json_schema()["properties"]
 
     assert properties["seq"]["type"] == "integer"
     assert properties["missing"] == {
         "type": "array",
         "items": {"type": "string"},
-        "description": "Facts that could not be had",
+        "description": "Names of facts that every kill has, but that could not be read",
     }
     assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost"]
     assert properties["fidelity"]["enum"] == ["full", "reduced", "minimal", "log"]
@@ -122,22 +121,22 @@ def test_types_are_these():
     assert process["command_args"] == {
         "type": "array",
         "items": {"type": "string"},
-        "description": "Its arguments, the program's name first; unless it has a title",
+        "description": "Command line arguments, the program name first; absent if the victim has a title",
     }
     assert process["environment"] == {
         "type": "object",
         "additionalProperties": {"type": "string"},
-        "description": "Its environment variables, of those allowed by --env",
+        "description": "Environment variables that --env allows",
     }
     assert process["connections"]["items"]["properties"]["remote"]["properties"]["port"]["type"] == "integer"
     assert process["open_files"]["properties"]["incomplete"]["type"] == "boolean"
 
 
-def test_a_line_fits(validate):
+def test_a_line_is_valid(validate):
     validate(json.loads(encode(kill())))
 
 
-def test_a_line_with_all_that_a_process_can_have_fits(validate):
+def test_a_line_with_all_facts_of_a_process_is_valid(validate):
     process = record.Process(
         pid=100,
         title="worker: 42",
@@ -150,9 +149,9 @@ def test_a_line_with_all_that_a_process_can_have_fits(validate):
         connections=(record.Connection(fd=3, transport="tcp", local=record.Endpoint(address="::", port=1)),),
         environment={"QUEUE": "", "": "x"},
     )
-    gone = record.Exit(kill="12345678-ee6b2800-100", after_us=7, peak_rss=0)
+    exit_ = record.Exit(kill="12345678-ee6b2800-100", after_us=7, peak_rss=0)
 
-    line = json.loads(encode(kill(event="oom_exit", process=process, exit=gone)))
+    line = json.loads(encode(kill(event="oom_exit", process=process, exit=exit_)))
 
     validate(line)
     assert line["process"]["environment"] == {"QUEUE": "", "": "x"}
@@ -174,12 +173,12 @@ def test_a_line_with_all_that_a_process_can_have_fits(validate):
         {"exit": {"kill": "x"}},
     ],
 )
-def test_a_line_that_is_wrong_does_not_fit(validate, broken):
+def test_an_invalid_line_is_rejected(validate, broken):
     with pytest.raises(jsonschema.ValidationError):
         validate(json.loads(encode(kill())) | broken)
 
 
-def test_the_command_prints_it(capfdbinary):
+def test_the_schema_command_prints_it(capfdbinary):
     assert cli.main(["schema"]) == 0
 
     printed = capfdbinary.readouterr()

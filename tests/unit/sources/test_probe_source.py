@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.probe_events import HOST, NOW, SYMBOLS, context, sighting
+from support.probe_events import HOST, NOW, SYMBOLS, context, victim_event
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
@@ -99,7 +99,7 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def killed(pid: int, ordinal: int | None, ktime: int, **changes: Any) -> VictimEvent:
-    return sighting(pid, ktime=ktime, ordinal=ordinal, **changes)
+    return victim_event(pid, ktime=ktime, ordinal=ordinal, **changes)
 
 
 def test_a_kill_is_noted_and_has_the_kernels_ordinal(bench):
