@@ -10,7 +10,7 @@
 #ifndef OOMTRACE_COUNT_H
 #define OOMTRACE_COUNT_H
 
-#include "kernel.h"
+#include "read.h"
 
 #define SENDER_FRAMES 16 /* from sending a signal to oom_kill_process() there are six to eight */
 

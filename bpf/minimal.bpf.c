@@ -3,19 +3,6 @@
  * The probes of the level `record`: a kernel without type information. All that is known is what the tracepoints'
  * own records say, at the offsets that their format files give (MARK_VICTIM_*, SIGNAL_GENERATE_*; -1: not there).
  */
-#define OFF_TASK_MM		  -1
-#define OFF_TASK_SIGNAL		  -1
-#define OFF_TASK_CGROUPS	  -1
-#define OFF_TASK_GROUP_LEADER	  -1
-#define OFF_TASK_THREAD_PID	  -1
-#define OFF_TASK_THREAD_NODE	  -1
-#define OFF_SIGNAL_THREAD_HEAD	  -1
-#define OFF_CSS_SET_SUBSYS_MEMORY -1
-#define OFF_CSS_CGROUP		  -1
-#define OFF_CGROUP_KN		  -1
-#define OFF_PID_LEVEL		  -1
-#define OFF_PID_NUMBERS		  -1
-#define SIZE_UPID		  0
 #include "count.h"
 
 #define SIGKILL	  9

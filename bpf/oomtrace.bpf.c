@@ -7,25 +7,12 @@
  * has done so far. The kernel's oom_lock lets one OOM kill run at a time, so the scratch of one CPU is never shared.
  */
 #include <linux/ptrace.h>
-#include "kernel.h"
-#include "context.h"
 #include "count.h"
-
-#define SIGKILL	       9
-#define SEND_SIG_PRIV  1 /* "from the kernel", include/linux/sched/signal.h */
-#define SHARERS_WITHIN 10000000000ULL
-
-struct round {
-	s64 signalled_pid; /* process that got SIGKILL and is not marked yet */
-	s64 signalled_at;
-	void *signalled_task;
-	u64 site;    /* where that was sent from */
-	s64 counted; /* the kill's number; 0: that was no kill, or is not known to be one yet */
-	s64 marked_pid;
-	void *marked_mm;
-	u64 marked_at;
-	struct decision decision;
-};
+#include "decision.h"
+#include "oom_round.h"
+#include "ranking.h"
+#include "sockets.h"
+#include "task.h"
 
 BPF_PERF_OUTPUT(sightings);
 BPF_TABLE("lru_hash", u32, struct round, rounds, 256);
@@ -74,169 +61,6 @@ inline_always struct round *current_round(void)
 	return rounds.lookup(&tid);
 }
 
-inline_always void fill_task(struct task *to, void *task)
-{
-	to->pid = read_s32(task, OFF_TASK_TGID);
-	to->tid = read_s32(task, OFF_TASK_PID);
-	to->vpid = read_s32(innermost_upid(task), OFF_UPID_NR);
-	__builtin_memset(to->comm, 0, sizeof(to->comm));
-	read_str(to->comm, task, OFF_TASK_COMM);
-}
-
-/* percpu_counter_sum(): the shared count and what each CPU has not yet added to it. */
-inline_always s64 counter_sum(void *counter)
-{
-	s64 sum = read_s64(counter, OFF_PERCPU_COUNT);
-	char *parts = read_ptr(counter, OFF_PERCPU_COUNTERS);
-	int cpu;
-
-	if (!PER_CPU_OFFSET || sum == UNKNOWN || !parts)
-		return UNKNOWN;
-	for (cpu = 0; cpu < NR_CPUS; cpu++) {
-		char *offset = read_ptr((void *)PER_CPU_OFFSET, cpu * 8);
-		s32 part = 0;
-
-		/* Every possible CPU has its part; a question here would multiply the verifier's work. */
-		bpf_probe_read_kernel(&part, sizeof(part), parts + (u64)offset);
-		sum += part;
-	}
-	return sum;
-}
-
-inline_always void fill_memory(struct victim *to, void *mm)
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		int off = OFF_MM_RSS_STAT + i * SIZE_RSS_COUNTER;
-
-		to->rss[i] = read_s64(mm, off + OFF_RSS_COUNT);
-		to->rss_sum[i] = UNKNOWN;
-		if (OFF_PERCPU_COUNTERS >= 0 && mm)
-			to->rss_sum[i] = counter_sum((char *)mm + off);
-	}
-	to->pgtables_bytes = read_s64(mm, OFF_MM_PGTABLES_BYTES);
-	to->total_vm = read_s64(mm, OFF_MM_TOTAL_VM);
-	to->hiwater_rss = read_s64(mm, OFF_MM_HIWATER_RSS);
-}
-
-inline_always void fill_namespaces(struct victim *to, void *task)
-{
-	void *nsproxy = read_ptr(task, OFF_TASK_NSPROXY);
-	void *uts = read_ptr(nsproxy, OFF_NSPROXY_UTS_NS);
-
-	to->pid_ns = read_u32(read_ptr(innermost_upid(task), OFF_UPID_NS), OFF_PID_NS_INUM);
-	to->net_ns = read_u32(read_ptr(nsproxy, OFF_NSPROXY_NET_NS), OFF_NET_INUM);
-	to->uts_ns = read_u32(uts, OFF_UTS_INUM);
-	__builtin_memset(to->nodename, 0, sizeof(to->nodename));
-	read_str(to->nodename, uts, OFF_UTS_NODENAME);
-}
-
-inline_always void fill_victim(struct victim *to, void *task, void *mm)
-{
-	void *signal = read_ptr(task, OFF_TASK_SIGNAL);
-
-	fill_task(&to->task, task);
-	fill_task(&to->parent, read_ptr(read_ptr(task, OFF_TASK_REAL_PARENT), OFF_TASK_GROUP_LEADER));
-	to->uid = read_u32(read_ptr(task, OFF_TASK_REAL_CRED), OFF_CRED_UID);
-	to->start_boottime = read_s64(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_START_BOOTTIME);
-	to->oom_score_adj = read_s16(signal, OFF_SIGNAL_OOM_SCORE_ADJ);
-	to->threads = read_s32(signal, OFF_SIGNAL_NR_THREADS);
-	fill_memory(to, mm);
-	fill_namespaces(to, task);
-}
-
-/*
- * Reads straight into the record, without asking whether it worked: sixteen levels of questions would take the verifier
- * a quarter of a second. A level without an id is not there.
- */
-#define fill(dst, base, off)                                                                      \
-	do {                                                                                      \
-		(dst) = UNKNOWN;                                                                  \
-		if ((off) >= 0)                                                                   \
-			bpf_probe_read_kernel(&(dst), sizeof(dst), (const char *)(base) + (off)); \
-	} while (0)
-#define OFF_EVENT(index) ((index) < 0 ? -1 : OFF_MEMCG_EVENTS + (index) * 8)
-
-inline_always void fill_level(struct memcg_level *to, void *memcg)
-{
-	to->id = read_s64(css_kernfs(memcg), OFF_KN_ID);
-	fill(to->usage, memcg, OFF_MEMCG_MEMORY_USAGE);
-	fill(to->max, memcg, OFF_MEMCG_MEMORY_MAX);
-	fill(to->high, memcg, OFF_MEMCG_MEMORY_HIGH);
-	fill(to->watermark, memcg, OFF_MEMCG_MEMORY_WATERMARK);
-	fill(to->swap_usage, memcg, OFF_MEMCG_SWAP_USAGE);
-	fill(to->swap_max, memcg, OFF_MEMCG_SWAP_MAX);
-	fill(to->events_high, memcg, OFF_EVENT(MEMCG_HIGH));
-	fill(to->events_max, memcg, OFF_EVENT(MEMCG_MAX));
-	fill(to->events_oom, memcg, OFF_EVENT(MEMCG_OOM));
-	fill(to->events_oom_kill, memcg, OFF_EVENT(MEMCG_OOM_KILL));
-	fill(to->events_oom_group_kill, memcg, OFF_EVENT(MEMCG_OOM_GROUP_KILL));
-	to->swappiness = read_s32(memcg, OFF_MEMCG_SWAPPINESS);
-	to->oom_group = read_u8(memcg, OFF_MEMCG_OOM_GROUP);
-}
-
-/*
- * Appends the names from a cgroup up to, but without, the root; returns the bytes added, or UNKNOWN if there was no
- * room for all. The length so far is kept in the record and not in a register: the verifier forgets it there, and need
- * not follow every length through the rest.
- */
-inline_always s64 append_path(char *strings, s64 *used, void *kn)
-{
-	s64 start = *used;
-	int i;
-
-	for (i = 0; i < DEPTH; i++) {
-		void *parent = read_ptr(kn, OFF_KN_PARENT);
-		u32 at = *used;
-		s64 n;
-
-		if (!parent || at >= STRINGS)
-			break;
-		/* Else the compiler drops the mask, and checks a copy that the verifier does not connect with it. */
-		asm volatile("" : "+r"(at));
-		n = bpf_probe_read_kernel_str(&strings[at & (STRINGS - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
-		if (n <= 0)
-			break;
-		*used += n;
-		kn = parent;
-	}
-	if (!read_ptr(kn, OFF_KN_PARENT))
-		return *used - start;
-	*used = start;
-	return UNKNOWN;
-}
-
-inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
-{
-	void *memcg = task_css_memory(task);
-	void *trigger_memcg = task_css_memory(current);
-	void *unified = read_ptr(read_ptr(task, OFF_TASK_CGROUPS), OFF_CSS_SET_DFL_CGRP);
-	s64 hierarchy = read_s32(read_ptr(read_ptr(memcg, OFF_CSS_CGROUP), OFF_CGROUP_ROOT), OFF_ROOT_HIERARCHY_ID);
-	void *unified_kn = read_ptr(unified, OFF_CGROUP_KN);
-	int i;
-
-	s->paths.used = 0;
-	s->paths.memcg = append_path(s->strings, &s->paths.used, css_kernfs(memcg));
-	s->paths.unified = append_path(s->strings, &s->paths.used, unified_kn);
-	s->paths.trigger_memcg = append_path(s->strings, &s->paths.used, css_kernfs(trigger_memcg));
-	s->unified_id = read_s64(unified_kn, OFF_KN_ID);
-	/* The v2 hierarchy is always number 0: cgroup_init() sets it up first. */
-	s->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
-	for (i = 0; i < LEVELS; i++) {
-		s->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
-		if (trigger_memcg)
-			trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
-	}
-	for (i = 0; i < LEVELS; i++) {
-		s->memcg[i].id = UNKNOWN;
-		if (!memcg)
-			break;
-		fill_level(&s->memcg[i], memcg);
-		memcg = read_ptr(memcg, OFF_CSS_PARENT);
-	}
-}
-
 inline_always struct exec_key exec_key(void *mm)
 {
 	struct exec_key key = {read_s64(mm, OFF_MM_ARG_START), read_ptr(mm, OFF_MM_EXE_FILE)};
@@ -283,8 +107,6 @@ inline_always void report(void *ctx, enum kind kind, void *task, void *mm, struc
 	/* It fits anyway; the mask is what the verifier understands. */
 	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings) + (s->paths.used & (2 * STRINGS - 1)));
 }
-
-#include "ranking.h"
 
 BPF_ARRAY(weighings, struct weighing, 1);
 
@@ -346,16 +168,7 @@ inline_always int decided(void *ctx, void *oc, const void *message)
 	if (!round)
 		return 0;
 	d = &round->decision;
-	d->ktime = bpf_ktime_get_ns();
-	d->constraint = read_u32(oc, OFF_OC_CONSTRAINT);
-	d->gfp_mask = read_u32(oc, OFF_OC_GFP_MASK);
-	d->order = read_s32(oc, OFF_OC_ORDER);
-	d->totalpages = read_s64(oc, OFF_OC_TOTALPAGES);
-	d->chosen_points = read_s64(oc, OFF_OC_CHOSEN_POINTS);
-	d->chosen_pid = read_s32(read_ptr(oc, OFF_OC_CHOSEN), OFF_TASK_TGID);
-	d->memcg_id = read_s64(css_kernfs(read_ptr(oc, OFF_OC_MEMCG)), OFF_KN_ID);
-	__builtin_memset(d->message, 0, sizeof(d->message));
-	read_str(d->message, message, 0);
+	fill_decision(d, oc, message);
 	tell_ranking(ctx, d->ktime);
 	return 0;
 }
@@ -459,24 +272,6 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-/*
- * The marked task. Up to 6.8, and in stable series before the backport of 72ba14deb40a, the tracepoint gives only the
- * thread's id; the task is then the one just signalled, or the trigger itself.
- */
-inline_always void *marked_task(struct bpf_raw_tracepoint_args *ctx, struct round *round)
-{
-#ifdef MARK_VICTIM_TASK
-	return (void *)ctx->args[0];
-#else
-	int tid = ctx->args[0];
-	void *current = (void *)bpf_get_current_task();
-
-	if (round && round->signalled_task && read_s32(round->signalled_task, OFF_TASK_PID) == tid)
-		return round->signalled_task;
-	return read_s32(current, OFF_TASK_PID) == tid ? current : 0;
-#endif
-}
-
 int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 {
 	struct round *round = current_round();
@@ -510,6 +305,7 @@ int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 	u32 pid = bpf_get_current_pid_tgid() >> 32, zero = 0;
 	struct context *c;
 	struct walk *w;
+	void *task;
 	s64 *when;
 
 	if ((int)ctx->args[0] != SIGKILL)
@@ -525,7 +321,9 @@ int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 	c->signalled_at = *when;
 	if (condemned.delete(&pid))
 		return 0;
-	begin_context(c, w, (void *)bpf_get_current_task());
+	task = (void *)bpf_get_current_task();
+	begin_context(c, task);
+	begin_walk(c, w, task);
 	stages.call(ctx, WALK);
 	return 0;
 }

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * The kernel's ranking: what oom_badness() said of every process that it weighed, the best of them kept. Part of
- * oomtrace.bpf.c, where all that touches a map must stand: BCC translates that in no other file.
+ * The kernel's ranking: what oom_badness() said of every process that it weighed, the best of them kept.
  *
  * out_of_memory() may run several times before it kills, so each run starts afresh. Whoever reads /proc/PID/oom_score
  * has oom_badness() called, too: only the thread that is in out_of_memory() counts. The kernel's oom_lock lets one be.
  */
 #ifndef OOMTRACE_RANKING_H
 #define OOMTRACE_RANKING_H
+
+#include "cgroup.h"
 
 #define SLOTS	   16	   /* BEST, rounded up to what a mask can say */
 #define INELIGIBLE UNKNOWN /* LONG_MIN: oom_badness() of a process that must not be killed */
