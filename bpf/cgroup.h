@@ -8,8 +8,8 @@
 #include "kernel.h"
 
 /*
- * Reads straight into the record, without asking whether it worked: sixteen levels of questions would take the verifier
- * a quarter of a second. A level without an id is not there.
+ * Reads straight into the event and ignores failures: checks at sixteen levels would cost the verifier a quarter of a
+ * second. A level without an id does not exist.
  */
 #define fill(dst, base, off)                                                                      \
 	do {                                                                                      \
@@ -38,25 +38,25 @@ inline_always void fill_level(struct memcg_level *to, void *memcg)
 }
 
 /*
- * Appends the names from a cgroup up to, but without, the root; returns the bytes added, or UNKNOWN if there was no
- * room for all. The length so far is kept in the record and not in a register: the verifier forgets it there, and need
- * not follow every length through the rest.
+ * Appends the names from a cgroup up to, but excluding, the root. Returns the bytes added, or UNKNOWN if not all fit.
+ * The length so far is kept in the event and not in a register: the verifier does not track map values, so it need not
+ * follow every possible length through the rest of the program.
  */
 inline_always s64 append_path(char *strings, s64 *used, void *kn)
 {
 	s64 start = *used;
 	int i;
 
-	for (i = 0; i < DEPTH; i++) {
+	for (i = 0; i < MAX_DEPTH; i++) {
 		void *parent = read_ptr(kn, OFF_KN_PARENT);
 		u32 at = *used;
 		s64 n;
 
-		if (!parent || at >= STRINGS)
+		if (!parent || at >= PATHS_LEN)
 			break;
-		/* Else the compiler drops the mask, and checks a copy that the verifier does not connect with it. */
+		/* Else the compiler drops the mask and checks a copy, which the verifier does not relate to `at`. */
 		asm volatile("" : "+r"(at));
-		n = bpf_probe_read_kernel_str(&strings[at & (STRINGS - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
+		n = bpf_probe_read_kernel_str(&strings[at & (PATHS_LEN - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
 		if (n <= 0)
 			break;
 		*used += n;
@@ -68,7 +68,7 @@ inline_always s64 append_path(char *strings, s64 *used, void *kn)
 	return UNKNOWN;
 }
 
-inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
+inline_always void fill_cgroups(struct victim_event *e, void *task, void *current)
 {
 	void *memcg = task_css_memory(task);
 	void *trigger_memcg = task_css_memory(current);
@@ -77,23 +77,23 @@ inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
 	void *unified_kn = read_ptr(unified, OFF_CGROUP_KN);
 	int i;
 
-	s->paths.used = 0;
-	s->paths.memcg = append_path(s->strings, &s->paths.used, css_kernfs(memcg));
-	s->paths.unified = append_path(s->strings, &s->paths.used, unified_kn);
-	s->paths.trigger_memcg = append_path(s->strings, &s->paths.used, css_kernfs(trigger_memcg));
-	s->unified_id = read_s64(unified_kn, OFF_KN_ID);
-	/* The v2 hierarchy is always number 0: cgroup_init() sets it up first. */
-	s->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
-	for (i = 0; i < LEVELS; i++) {
-		s->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
+	e->paths.used = 0;
+	e->paths.memcg = append_path(e->strings, &e->paths.used, css_kernfs(memcg));
+	e->paths.unified = append_path(e->strings, &e->paths.used, unified_kn);
+	e->paths.trigger_memcg = append_path(e->strings, &e->paths.used, css_kernfs(trigger_memcg));
+	e->unified_id = read_s64(unified_kn, OFF_KN_ID);
+	/* The v2 hierarchy always has id 0: cgroup_init() sets it up first. */
+	e->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
+	for (i = 0; i < MAX_LEVELS; i++) {
+		e->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
 		if (trigger_memcg)
 			trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
 	}
-	for (i = 0; i < LEVELS; i++) {
-		s->memcg[i].id = UNKNOWN;
+	for (i = 0; i < MAX_LEVELS; i++) {
+		e->memcg[i].id = UNKNOWN;
 		if (!memcg)
 			break;
-		fill_level(&s->memcg[i], memcg);
+		fill_level(&e->memcg[i], memcg);
 		memcg = read_ptr(memcg, OFF_CSS_PARENT);
 	}
 }

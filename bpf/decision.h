@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * The kernel's decision: struct oom_control when oom_kill_process() is entered.
+ * The kernel's decision: struct oom_control on entry of oom_kill_process().
  */
 #ifndef OOMTRACE_DECISION_H
 #define OOMTRACE_DECISION_H

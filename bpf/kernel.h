@@ -3,15 +3,15 @@
  * Reading kernel structures without kernel headers.
  *
  * Every OFF_* macro is the offset of one member, looked up in the running kernel's BTF by ooMtrace/kernel/offsets.py
- * and given on the compiler's command line; -1 says that this kernel has no such member. The value is a constant, so
- * a read of an absent member costs nothing and yields UNKNOWN.
+ * and given on the compiler's command line; -1 means that this kernel has no such member. The value is a
+ * constant, so a read of an absent member compiles to UNKNOWN.
  */
 #ifndef OOMTRACE_KERNEL_H
 #define OOMTRACE_KERNEL_H
 
 #include "read.h"
 
-/* The memory of a process, also when its first thread has already exited: that one's mm is NULL then. */
+/* The mm of a process, even if its leader has already exited and has no mm: then that of another thread. */
 inline_always void *process_mm(void *task)
 {
 	void *mm = read_ptr(task, OFF_TASK_MM);
@@ -38,7 +38,7 @@ inline_always void *css_kernfs(void *css)
 	return read_ptr(read_ptr(css, OFF_CSS_CGROUP), OFF_CGROUP_KN);
 }
 
-/* The innermost struct upid of a process: its pid and pid namespace as it sees them itself. */
+/* The innermost struct upid of a process: its pid in its own pid namespace, and that namespace. */
 inline_always void *innermost_upid(void *task)
 {
 	void *pid = read_ptr(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_THREAD_PID);

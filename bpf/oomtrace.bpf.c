@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /*
- * The probes of the levels `full` and `victim`.
+ * The probes of the levels `full` and `reduced`: maps and entry points.
  *
  * __oom_kill_process() sends SIGKILL (signal_generate), marks the victim (mark_victim), then sends SIGKILL to every
- * other process that shares its memory, all in one thread: the trigger, `current`. `rounds` keeps what that thread
- * has done so far. The kernel's oom_lock lets one OOM kill run at a time, so the scratch of one CPU is never shared.
+ * other process that shares its mm, all in one thread: the trigger, `current`. `oom_rounds` keeps what that thread
+ * has done so far. The kernel's oom_lock serializes OOM kills, so a CPU's scratch event is never shared.
+ *
+ * Everything that uses a map is in this file: BCC rewrites map calls in the main file only.
  */
 #include <linux/ptrace.h>
 #include "count.h"
@@ -14,22 +16,22 @@
 #include "sockets.h"
 #include "task.h"
 
-BPF_PERF_OUTPUT(sightings);
-BPF_TABLE("lru_hash", u32, struct round, rounds, 256);
-BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
-BPF_ARRAY(tally, struct tally, 1);
+BPF_PERF_OUTPUT(events);
+BPF_TABLE("lru_hash", u32, struct oom_round, oom_rounds, 256);
+BPF_PERCPU_ARRAY(event_scratch, struct victim_event, 1);
+BPF_ARRAY(kill_counter, struct kill_counter, 1);
 
-/* Processes that got SIGKILL from the OOM killer and have not noticed yet: when it was sent. */
-BPF_TABLE("lru_hash", u32, s64, condemned, 8192);
+/* Processes that were sent SIGKILL by the OOM killer, until it is delivered: when it was sent. */
+BPF_TABLE("lru_hash", u32, s64, pending_context, 8192);
 #ifdef WITH_EXIT
-BPF_TABLE("lru_hash", u32, s64, leaving, 8192); /* the same until they are gone */
+BPF_TABLE("lru_hash", u32, s64, pending_exit, 8192); /* the same, until they exit */
 #endif
-BPF_PERCPU_ARRAY(contexts, struct context, 1);
-BPF_PERCPU_ARRAY(walks, struct walk, 1);
+BPF_PERCPU_ARRAY(context_scratch, struct context, 1);
+BPF_PERCPU_ARRAY(fd_walks, struct fd_walk, 1);
 
 /*
- * Arguments as they were at exec, for victims that cannot be read later. A child that has not called exec itself still
- * has the program and the place of the arguments of the process that did.
+ * Arguments as they were at exec, for victims whose memory cannot be read later. A child that has not called exec
+ * itself still has the executable and the arg_start of the process that did.
  */
 struct exec_key {
 	s64 arg_start;
@@ -39,26 +41,26 @@ struct exec_args {
 	s64 size;
 	char args[EXEC_LEN];
 };
-BPF_TABLE("lru_hash", struct exec_key, struct exec_args, execs, 4096);
+BPF_TABLE("lru_hash", struct exec_key, struct exec_args, exec_cache, 4096);
 
-inline_always struct tally *the_tally(void)
+inline_always struct kill_counter *get_kill_counter(void)
 {
 	u32 zero = 0;
 
-	return tally.lookup(&zero); /* here, for BCC looks for such calls in this file only */
+	return kill_counter.lookup(&zero);
 }
 
-inline_always struct round *current_round(void)
+inline_always struct oom_round *current_oom_round(void)
 {
 	u32 tid = bpf_get_current_pid_tgid();
-	struct round *round = rounds.lookup(&tid);
-	struct round fresh = {};
+	struct oom_round *round = oom_rounds.lookup(&tid);
+	struct oom_round fresh = {};
 
 	if (round)
 		return round;
 	fresh.decision.ktime = UNKNOWN;
-	rounds.update(&tid, &fresh);
-	return rounds.lookup(&tid);
+	oom_rounds.update(&tid, &fresh);
+	return oom_rounds.lookup(&tid);
 }
 
 inline_always struct exec_key exec_key(void *mm)
@@ -68,108 +70,107 @@ inline_always struct exec_key exec_key(void *mm)
 	return key;
 }
 
-inline_always void fill_exec(struct sighting *s, void *mm)
+inline_always void fill_exec(struct victim_event *e, void *mm)
 {
 	struct exec_key key = exec_key(mm);
-	struct exec_args *exec = execs.lookup(&key);
+	struct exec_args *exec = exec_cache.lookup(&key);
 
-	s->exec_size = UNKNOWN;
+	e->exec_size = UNKNOWN;
 	if (!exec)
 		return;
-	s->exec_size = exec->size;
-	__builtin_memcpy(s->exec_args, exec->args, EXEC_LEN);
+	e->exec_size = exec->size;
+	__builtin_memcpy(e->exec_args, exec->args, EXEC_LEN);
 }
 
-inline_always void report(void *ctx, enum kind kind, void *task, void *mm, struct round *round)
+inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, struct oom_round *round)
 {
 	void *current = (void *)bpf_get_current_task();
 	u32 zero = 0;
-	struct sighting *s = scratch.lookup(&zero);
+	struct victim_event *e = event_scratch.lookup(&zero);
 
-	if (!s)
+	if (!e)
 		return;
-	s->kind = kind;
-	s->ktime = bpf_ktime_get_ns();
-	s->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
-	s->counted = round && kind == KIND_KILLED ? round->counted : UNKNOWN;
-	fill_victim(&s->victim, task, mm);
-	fill_exec(s, mm);
-	fill_task(&s->trigger, current);
-	fill_cgroups(s, task, current);
-	s->decision.ktime = UNKNOWN;
-	/* Whoever was already dying may have been marked without any decision: that of an earlier OOM is not its own.
-	 */
+	e->kind = kind;
+	e->ktime = bpf_ktime_get_ns();
+	e->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
+	e->ordinal = round && kind == KIND_KILLED ? round->ordinal : UNKNOWN;
+	fill_victim(&e->victim, task, mm);
+	fill_exec(e, mm);
+	fill_task(&e->trigger, current);
+	fill_cgroups(e, task, current);
+	e->decision.ktime = UNKNOWN;
+	/* A process that was already dying is marked without a decision: the round's belongs to an earlier kill. */
 	if (round && kind != KIND_DYING)
-		s->decision = round->decision;
-	__builtin_memset(s->stack, 0, sizeof(s->stack));
-	if (s->decision.ktime == UNKNOWN) /* a third of the whole cost */
-		bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
-	/* It fits anyway; the mask is what the verifier understands. */
-	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings) + (s->paths.used & (2 * STRINGS - 1)));
+		e->decision = round->decision;
+	__builtin_memset(e->stack, 0, sizeof(e->stack));
+	if (e->decision.ktime == UNKNOWN) /* a third of the whole cost */
+		bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
+	/* `used` is always in range; the mask proves it to the verifier. */
+	events.perf_submit(ctx, e, offsetof(struct victim_event, strings) + (e->paths.used & (2 * PATHS_LEN - 1)));
 }
 
-BPF_ARRAY(weighings, struct weighing, 1);
+BPF_ARRAY(ranking_states, struct ranking_state, 1);
 
-inline_always struct weighing *current_weighing(void)
+inline_always struct ranking_state *current_ranking(void)
 {
 	u32 zero = 0;
-	struct weighing *w = weighings.lookup(&zero);
+	struct ranking_state *state = ranking_states.lookup(&zero);
 
-	return w && w->tid == (u32)bpf_get_current_pid_tgid() ? w : 0;
+	return state && state->tid == (u32)bpf_get_current_pid_tgid() ? state : 0;
 }
 
 inline_always int begin_ranking(void)
 {
 	u32 zero = 0;
-	struct weighing *w = weighings.lookup(&zero);
+	struct ranking_state *state = ranking_states.lookup(&zero);
 
-	if (!w)
+	if (!state)
 		return 0;
-	w->tid = bpf_get_current_pid_tgid();
-	w->task = 0;
-	w->ranking.weighed = 0;
-	w->ranking.told = 0;
+	state->tid = bpf_get_current_pid_tgid();
+	state->task = 0;
+	state->ranking.weighed = 0;
+	state->ranking.count = 0;
 	return 0;
 }
 
-inline_always int weigh(void *task)
+inline_always int badness_enter(void *task)
 {
-	struct weighing *w = current_weighing();
+	struct ranking_state *state = current_ranking();
 
-	if (w)
-		w->task = task;
+	if (state)
+		state->task = task;
 	return 0;
 }
 
-inline_always int weighed(s64 points)
+inline_always int badness_exit(s64 points)
 {
-	struct weighing *w = current_weighing();
+	struct ranking_state *state = current_ranking();
 
-	return w ? keep_candidate(w, points) : 0;
+	return state ? keep_candidate(state, points) : 0;
 }
 
-inline_always void tell_ranking(void *ctx, s64 ktime)
+inline_always void emit_ranking(void *ctx, s64 ktime)
 {
-	struct weighing *w = current_weighing();
+	struct ranking_state *state = current_ranking();
 
-	if (!w || !w->ranking.weighed)
+	if (!state || !state->ranking.weighed)
 		return;
-	finish_ranking(w, ktime);
-	w->tid = 0;
-	sightings.perf_submit(ctx, &w->ranking,
-			      offsetof(struct ranking, strings) + (w->ranking.used & (2 * STRINGS - 1)));
+	finish_ranking(state, ktime);
+	state->tid = 0;
+	events.perf_submit(ctx, &state->ranking,
+			   offsetof(struct ranking, strings) + (state->ranking.used & (2 * PATHS_LEN - 1)));
 }
 
-inline_always int decided(void *ctx, void *oc, const void *message)
+inline_always int on_decision(void *ctx, void *oc, const void *message)
 {
-	struct round *round = current_round();
+	struct oom_round *round = current_oom_round();
 	struct decision *d;
 
 	if (!round)
 		return 0;
 	d = &round->decision;
 	fill_decision(d, oc, message);
-	tell_ranking(ctx, d->ktime);
+	emit_ranking(ctx, d->ktime);
 	return 0;
 }
 
@@ -181,17 +182,17 @@ int on_out_of_memory(struct pt_regs *ctx)
 
 int on_oom_badness(struct pt_regs *ctx)
 {
-	return weigh((void *)PT_REGS_PARM1(ctx));
+	return badness_enter((void *)PT_REGS_PARM1(ctx));
 }
 
 int on_oom_badness_return(struct pt_regs *ctx)
 {
-	return weighed(PT_REGS_RC(ctx));
+	return badness_exit(PT_REGS_RC(ctx));
 }
 
 int on_oom_kill_process(struct pt_regs *ctx)
 {
-	return decided(ctx, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+	return on_decision(ctx, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
 }
 #endif
 
@@ -203,70 +204,71 @@ KFUNC_PROBE(out_of_memory, void *oc)
 
 KRETFUNC_PROBE(oom_badness, void *task, unsigned long totalpages, long points)
 {
-	weigh(task);
-	return weighed(points);
+	badness_enter(task);
+	return badness_exit(points);
 }
 
 KFUNC_PROBE(oom_kill_process, void *oc, void *message)
 {
-	return decided(ctx, oc, message);
+	return on_decision(ctx, oc, message);
 }
 #endif
 
-/* The first member of a group kill gets the signal twice: the first time counts. */
-inline_always void condemn(s64 pid, s64 when)
+/* The first victim of a group kill is sent the signal twice: the first one counts. */
+inline_always void mark_pending(s64 pid, s64 when)
 {
 	u32 key = pid;
-	s64 *before = condemned.lookup(&key);
+	s64 *before = pending_context.lookup(&key);
 
-	if (!before || when - *before > SHARERS_WITHIN)
-		condemned.update(&key, &when);
+	if (!before || when - *before > SHARER_WINDOW_NS)
+		pending_context.update(&key, &when);
 #ifdef WITH_EXIT
-	before = leaving.lookup(&key);
-	if (!before || when - *before > SHARERS_WITHIN)
-		leaving.update(&key, &when);
+	before = pending_exit.lookup(&key);
+	if (!before || when - *before > SHARER_WINDOW_NS)
+		pending_exit.update(&key, &when);
 #endif
 }
 
-inline_always void tell_again(void *ctx, void *task, struct round *round)
+inline_always void emit_repeat_kill(void *ctx, void *task, struct oom_round *round)
 {
-	struct again again = {KIND_AGAIN, round->signalled_at, read_s32(task, OFF_TASK_PID), round->counted};
+	struct repeat_kill event = {KIND_REPEAT_KILL, round->signalled_at, read_s32(task, OFF_TASK_PID),
+				    round->ordinal};
 
-	sightings.perf_submit(ctx, &again, sizeof(again));
+	events.perf_submit(ctx, &event, sizeof(event));
 }
 
 int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[2];
 	struct sender sender;
-	struct round *round;
+	struct oom_round *round;
 	s64 pid;
 
 	if ((int)ctx->args[0] != SIGKILL || ctx->args[1] != SEND_SIG_PRIV)
 		return 0;
-	round = current_round();
+	round = current_oom_round();
 	if (!round)
 		return 0;
 	pid = read_s32(task, OFF_TASK_TGID);
 	round->signalled_at = bpf_ktime_get_ns();
 	sender = signal_sender(ctx);
 	/*
-	 * To be known now, for when the process is marked it may have noticed already; it cannot before we return, its
-	 * siglock is held.
+	 * Here and not at the mark, by which time the signal may have been delivered. It cannot be before we return:
+	 * the process's siglock is held.
 	 */
 	if (sender.oom_killer)
-		condemn(pid, round->signalled_at);
-	round->site = sender.site;
-	round->counted = count_signal(the_tally(), sender.site);
-	if (round->counted && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
-		tell_again(ctx, task, round);
+		mark_pending(pid, round->signalled_at);
+	round->call_site = sender.call_site;
+	round->ordinal = count_signal(get_kill_counter(), sender.call_site);
+	if (round->ordinal && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
+		emit_repeat_kill(ctx, task, round);
 	/*
-	 * A thread that has marked a victim may later send such signals of its own, as the first process of a pid
-	 * namespace does when it exits, and the victim's mm may by then be the address of somebody else's.
+	 * A thread that has marked a victim may later send such signals for another reason, as the init process of a
+	 * pid namespace does when it exits, and by then the victim's mm may have been freed and its address reused.
 	 */
-	if (!round->counted && round->marked_mm && pid != round->marked_pid &&
-	    round->signalled_at - round->marked_at < SHARERS_WITHIN && process_mm(task) == round->marked_mm)
-		report(ctx, KIND_SHARER, task, round->marked_mm, round);
+	if (!round->ordinal && round->marked_mm && pid != round->marked_pid &&
+	    round->signalled_at - round->marked_at < SHARER_WINDOW_NS && process_mm(task) == round->marked_mm)
+		emit_victim(ctx, KIND_SHARER, task, round->marked_mm, round);
 	round->signalled_pid = pid;
 	round->signalled_task = task;
 	return 0;
@@ -274,7 +276,7 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 
 int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct round *round = current_round();
+	struct oom_round *round = current_oom_round();
 	void *task = marked_task(ctx, round);
 	void *mm = process_mm(task);
 	s64 pid = read_s32(task, OFF_TASK_TGID);
@@ -284,69 +286,69 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (round->signalled_pid == pid) {
 		kind = KIND_KILLED;
-		round->counted = count_mark(the_tally(), round->site, round->counted);
+		round->ordinal = count_mark(get_kill_counter(), round->call_site, round->ordinal);
 		round->marked_pid = pid;
 		round->marked_mm = mm;
 		round->marked_at = bpf_ktime_get_ns();
-		if (!OOM_KILL_PROCESS) /* better late than never */
-			condemn(pid, round->signalled_at);
+		if (!OOM_KILL_PROCESS) /* signal_sender() cannot recognize the OOM killer */
+			mark_pending(pid, round->signalled_at);
 	}
 	round->signalled_pid = 0;
-	report(ctx, kind, task, mm, round);
+	emit_victim(ctx, kind, task, mm, round);
 	return 0;
 }
 
-enum stage { WALK, DESCRIBE };
-BPF_PROG_ARRAY(stages, 2);
+enum tail_call { WALK_FDS, EMIT_CONTEXT };
+BPF_PROG_ARRAY(tail_calls, 2);
 
-/* Every thread of a process gets here, also those that only hear that the process is to end: the first one counts. */
+/* Runs in every thread of a victim, also for the SIGKILL that only announces the group exit: the first one counts. */
 int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32, zero = 0;
 	struct context *c;
-	struct walk *w;
+	struct fd_walk *w;
 	void *task;
 	s64 *when;
 
 	if ((int)ctx->args[0] != SIGKILL)
 		return 0;
-	when = condemned.lookup(&pid);
+	when = pending_context.lookup(&pid);
 	if (!when)
 		return 0;
-	c = contexts.lookup(&zero);
-	w = walks.lookup(&zero);
+	c = context_scratch.lookup(&zero);
+	w = fd_walks.lookup(&zero);
 	if (!c || !w)
 		return 0;
 	c->pid = pid;
 	c->signalled_at = *when;
-	if (condemned.delete(&pid))
+	if (pending_context.delete(&pid))
 		return 0;
 	task = (void *)bpf_get_current_task();
 	begin_context(c, task);
 	begin_walk(c, w, task);
-	stages.call(ctx, WALK);
+	tail_calls.call(ctx, WALK_FDS);
 	return 0;
 }
 
-int stage_walk(struct bpf_raw_tracepoint_args *ctx)
+int walk_fds(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
-	struct context *c = contexts.lookup(&zero);
-	struct walk *w = walks.lookup(&zero);
+	struct context *c = context_scratch.lookup(&zero);
+	struct fd_walk *w = fd_walks.lookup(&zero);
 
 	if (!c || !w)
 		return 0;
 	if (walk_chunk(c, w))
-		stages.call(ctx, WALK);
-	stages.call(ctx, DESCRIBE);
+		tail_calls.call(ctx, WALK_FDS);
+	tail_calls.call(ctx, EMIT_CONTEXT);
 	return 0;
 }
 
-int stage_describe(struct bpf_raw_tracepoint_args *ctx)
+int emit_context(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
-	struct context *c = contexts.lookup(&zero);
-	struct walk *w = walks.lookup(&zero);
+	struct context *c = context_scratch.lookup(&zero);
+	struct fd_walk *w = fd_walks.lookup(&zero);
 	u64 used;
 
 	if (!c || !w)
@@ -355,8 +357,8 @@ int stage_describe(struct bpf_raw_tracepoint_args *ctx)
 	fill_arguments(c, read_ptr((void *)bpf_get_current_task(), OFF_TASK_MM));
 	used = c->used;
 	asm volatile("" : "+r"(used));
-	if (used <= CONTEXT_STRINGS)
-		sightings.perf_submit(ctx, c, offsetof(struct context, strings) + used);
+	if (used <= CONTEXT_LEN)
+		events.perf_submit(ctx, c, offsetof(struct context, strings) + used);
 	return 0;
 }
 
@@ -375,7 +377,7 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 		size = EXEC_LEN;
 	asm volatile("" : "+r"(size));
 	if (size <= EXEC_LEN && !bpf_probe_read_user(exec.args, size, (void *)key.arg_start))
-		execs.update(&key, &exec);
+		exec_cache.update(&key, &exec);
 	return 0;
 }
 
@@ -383,19 +385,19 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	s64 *when = leaving.lookup(&pid);
+	s64 *when = pending_exit.lookup(&pid);
 	void *signal;
-	struct exit gone = {KIND_EXIT, bpf_ktime_get_ns(), pid};
+	struct exit exited = {KIND_EXIT, bpf_ktime_get_ns(), pid};
 
 	if (!when)
 		return 0;
 	signal = read_ptr((void *)bpf_get_current_task(), OFF_TASK_SIGNAL);
-	gone.signalled_at = *when;
-	gone.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
+	exited.signalled_at = *when;
+	exited.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
 	if (read_s32(signal, OFF_SIGNAL_LIVE) != 0 ||
-	    leaving.delete(&pid)) /* not the last thread, or not the first of two */
+	    pending_exit.delete(&pid)) /* not the last thread, or another CPU was first */
 		return 0;
-	sightings.perf_submit(ctx, &gone, sizeof(gone));
+	events.perf_submit(ctx, &exited, sizeof(exited));
 	return 0;
 }
 #endif

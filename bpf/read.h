@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Reads of kernel memory that say when they fail. BCC's rewriter stays out of them: they are explicit calls.
+ * Reading kernel memory: a failed read yields UNKNOWN or NULL.
  */
 #ifndef OOMTRACE_READ_H
 #define OOMTRACE_READ_H
@@ -27,7 +27,7 @@ DEFINE_READ(read_s16, s16)
 DEFINE_READ(read_u16, u16)
 DEFINE_READ(read_u8, u8)
 
-/* NULL if it cannot be read, as from a NULL base: the helper clears what it could not fill. */
+/* NULL if the read fails, for example from a NULL base: the helper zeroes the destination on failure. */
 inline_always void *read_ptr(const void *base, int off)
 {
 	void *value = 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Describing the sockets that the walk over the descriptors has found.
+ * Describing the sockets that the walk over the file descriptors has found.
  */
 #ifndef OOMTRACE_SOCKETS_H
 #define OOMTRACE_SOCKETS_H
@@ -8,7 +8,7 @@
 #include "fd_walk.h"
 #include "victim_context.h"
 
-#define SUN_PATH 109 /* sizeof(sockaddr_un.sun_path), and the zero that the kernel puts behind it */
+#define SUN_PATH 109 /* sizeof(sockaddr_un.sun_path), plus the NUL that the kernel appends */
 
 inline_always void fill_inet(struct context *c, struct socket *s, void *sk)
 {
@@ -29,7 +29,7 @@ inline_always void fill_inet(struct context *c, struct socket *s, void *sk)
 	}
 }
 
-/* The name that a Unix domain socket is bound to; behind the sun_family of its struct unix_address. */
+/* The name that a Unix domain socket is bound to; it follows sun_family in its struct unix_address. */
 inline_always s64 append_unix_name(struct context *c, void *sk)
 {
 	char *address = read_ptr(sk, OFF_UNIX_ADDR);
@@ -50,28 +50,28 @@ inline_always void fill_unix(struct context *c, struct socket *s, void *sk)
 	s->remote = append_unix_name(c, read_ptr(sk, OFF_UNIX_PEER));
 }
 
-inline_always void fill_sockets(struct context *c, struct walk *w)
+inline_always void fill_sockets(struct context *c, struct fd_walk *w)
 {
 	u32 i;
 
 	c->sockets = 0;
-	for (i = 0; i < SOCKETS && i < w->inet; i++) {
+	for (i = 0; i < MAX_INET_SOCKETS && i < w->inet; i++) {
 		c->socket[i].fd = w->inet_sockets[i].fd;
 		fill_inet(c, &c->socket[i], w->inet_sockets[i].sk);
 		c->sockets = i + 1;
 	}
-	for (i = 0; i < UNIX_WALKED && i < w->unix_domain; i++) {
-		u64 place = c->sockets;
+	for (i = 0; i < MAX_UNIX_WALKED && i < w->unix_domain; i++) {
+		u64 index = c->sockets;
 		struct socket *s;
 
-		asm volatile("" : "+r"(place));
-		if (place >= SOCKETS + UNIX_SOCKETS || place >= w->inet + UNIX_SOCKETS)
+		asm volatile("" : "+r"(index));
+		if (index >= MAX_INET_SOCKETS + MAX_UNIX_SOCKETS || index >= w->inet + MAX_UNIX_SOCKETS)
 			break;
-		s = &c->socket[place];
+		s = &c->socket[index];
 		s->fd = w->unix_sockets[i].fd;
 		fill_unix(c, s, w->unix_sockets[i].sk);
 		if (s->local != UNKNOWN || s->remote != UNKNOWN)
-			c->sockets = place + 1;
+			c->sockets = index + 1;
 	}
 }
 

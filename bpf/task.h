@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Reading a task: who it is, its memory, its namespaces.
+ * Reading a task: its ids, memory counters and namespaces.
  */
 #ifndef OOMTRACE_TASK_H
 #define OOMTRACE_TASK_H
@@ -16,7 +16,7 @@ inline_always void fill_task(struct task *to, void *task)
 	read_str(to->comm, task, OFF_TASK_COMM);
 }
 
-/* percpu_counter_sum(): the shared count and what each CPU has not yet added to it. */
+/* As percpu_counter_sum() does: the shared count plus the delta of every CPU. */
 inline_always s64 counter_sum(void *counter)
 {
 	s64 sum = read_s64(counter, OFF_PERCPU_COUNT);
@@ -29,7 +29,7 @@ inline_always s64 counter_sum(void *counter)
 		char *offset = read_ptr((void *)PER_CPU_OFFSET, cpu * 8);
 		s32 part = 0;
 
-		/* Every possible CPU has its part; a question here would multiply the verifier's work. */
+		/* Every possible CPU has a delta. A check here would multiply the number of paths to verify. */
 		bpf_probe_read_kernel(&part, sizeof(part), parts + (u64)offset);
 		sum += part;
 	}

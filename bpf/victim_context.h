@@ -1,28 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * Reading a process in its own context: its memory and the paths of its files.
+ * Reading a process in its own context: arguments, environment, executable and working directory.
  */
 #ifndef OOMTRACE_VICTIM_CONTEXT_H
 #define OOMTRACE_VICTIM_CONTEXT_H
 
 #include "kernel.h"
 
-#define PAGE 4096		      /* or a part of a page, where those are larger */
-#define ROOM (CONTEXT_STRINGS - PAGE) /* one more piece of a page fits from here */
+#define PAGE	    4096		 /* or part of a page, where pages are larger */
+#define LAST_OFFSET (CONTEXT_LEN - PAGE) /* up to here another PAGE bytes fit */
 
-/* Appends `size` bytes of kernel memory, of which `length` count; returns `length`, or UNKNOWN. */
+/* Appends `length` bytes of kernel memory by reading `size` bytes; returns `length`, or UNKNOWN. */
 inline_always s64 append_bytes(struct context *c, void *from, u32 size, s64 length)
 {
 	u64 at = c->used;
 
 	asm volatile("" : "+r"(at));
-	if (length <= 0 || length > size || at > ROOM || bpf_probe_read_kernel(&c->strings[at], size, from))
+	if (length <= 0 || length > size || at > LAST_OFFSET || bpf_probe_read_kernel(&c->strings[at], size, from))
 		return UNKNOWN;
 	c->used += length;
 	return length;
 }
 
-/* Appends memory of the process itself, page by page, for one that is not resident ends it; returns the bytes. */
+/* Appends user memory of the current process, page by page up to the first not resident; returns the bytes. */
 inline_always s64 append_user(struct context *c, u64 from, u64 to, int pages)
 {
 	s64 start = c->used;
@@ -35,7 +35,7 @@ inline_always s64 append_user(struct context *c, u64 from, u64 to, int pages)
 		if (n > to - from)
 			n = to - from;
 		asm volatile("" : "+r"(at), "+r"(n));
-		if (at > ROOM || n > PAGE || bpf_probe_read_user(&c->strings[at], n, (void *)from))
+		if (at > LAST_OFFSET || n > PAGE || bpf_probe_read_user(&c->strings[at], n, (void *)from))
 			break;
 		c->used += n;
 		from += n;
@@ -60,18 +60,18 @@ inline_always void fill_arguments(struct context *c, void *mm)
 	c->arguments_size = end - start;
 	if (!bpf_probe_read_user(&last, sizeof(last), (void *)end - 1))
 		c->arguments_end = last;
-	/* A title may run on into the environment (get_mm_cmdline(), fs/proc/base.c). */
+	/* A title may extend into the environment (get_mm_cmdline(), fs/proc/base.c). */
 	stop = env_start == end && env_end > end ? env_end : end;
-	if (stop > start + ARGUMENTS)
-		stop = start + ARGUMENTS;
-	c->arguments = append_user(c, start, stop, ARGUMENTS / PAGE + 1);
+	if (stop > start + ARGUMENTS_LEN)
+		stop = start + ARGUMENTS_LEN;
+	c->arguments = append_user(c, start, stop, ARGUMENTS_LEN / PAGE + 1);
 #ifdef ENVIRONMENT
 	c->environment_size = env_end - env_start;
 	c->environment = append_user(c, env_start, env_end, 6);
 #endif
 }
 
-/* As d_path() does: up to the root of the process, across mounts; names leaf first. */
+/* As d_path() does: up to the root of the process, across mounts. Names are leaf first. */
 inline_always s64 append_file_path(struct context *c, void *dentry, void *mnt, void *root_dentry, void *root_mnt)
 {
 	s64 start = c->used;
@@ -79,7 +79,7 @@ inline_always s64 append_file_path(struct context *c, void *dentry, void *mnt, v
 
 	if (!dentry || !mnt || !root_dentry)
 		return UNKNOWN;
-	for (i = 0; i < DEPTH; i++) {
+	for (i = 0; i < MAX_DEPTH; i++) {
 		void *parent;
 		u64 at;
 		s64 n;
@@ -90,7 +90,7 @@ inline_always s64 append_file_path(struct context *c, void *dentry, void *mnt, v
 			char *mount = (char *)mnt - OFF_MOUNT_MNT;
 
 			parent = read_ptr(mount, OFF_MOUNT_PARENT);
-			if (parent == mount || !parent) /* outside the root: a path from the top of all mounts */
+			if (parent == mount || !parent) /* outside the process's root: a path from the topmost mount */
 				return c->used - start;
 			dentry = read_ptr(mount, OFF_MOUNT_MOUNTPOINT);
 			mnt = (char *)parent + OFF_MOUNT_MNT;
@@ -98,7 +98,7 @@ inline_always s64 append_file_path(struct context *c, void *dentry, void *mnt, v
 		}
 		at = c->used;
 		asm volatile("" : "+r"(at));
-		if (at > ROOM)
+		if (at > LAST_OFFSET)
 			break;
 		n = bpf_probe_read_kernel_str(&c->strings[at], NAME_LEN, read_ptr(dentry, OFF_DENTRY_NAME));
 		if (n <= 0)

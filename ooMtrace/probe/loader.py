@@ -96,10 +96,10 @@ class Probe:
             self._bpf = bcc.BPF(text=text, cflags=[f"-I{folder}", "-w", *flags])
         for place, name in enumerate(self._plan.tail_calls):
             program = self._bpf.load_func(name.encode(), bcc.BPF.RAW_TRACEPOINT)
-            self._bpf["stages"][ctypes.c_int(place)] = ctypes.c_int(program.fd)
+            self._bpf["tail_calls"][ctypes.c_int(place)] = ctypes.c_int(program.fd)
         self._lib = bcc.lib
         # Before the first hook: what is counted must find a buffer.
-        self._bpf["sightings"].open_perf_buffer(self._receive, page_cnt=buffer_pages(), lost_cb=self._lose)
+        self._bpf["events"].open_perf_buffer(self._receive, page_cnt=buffer_pages(), lost_cb=self._lose)
         for hook in self._plan.hooks:
             self._attach(hook)
 
@@ -144,14 +144,14 @@ class Probe:
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached, whether delivered or lost."""
-        return int(self._bpf["tally"][0].kills)
+        return int(self._bpf["kill_counter"][0].kills)
 
     def _renew(self, cpu: int) -> None:
         """Open the buffer of a CPU that has come: it was not there at start, or has been away and its buffer is dead.
 
         BCC's open_perf_buffer() opens those of all CPUs. What dies there before we get here is lost, but counted.
         """
-        table, buffers = self._bpf["sightings"], self._bpf.perf_buffers
+        table, buffers = self._bpf["events"], self._bpf.perf_buffers
         old = buffers.pop((id(table), cpu), None)
         wakeup = (1,) if "wakeup_events" in table._open_perf_buffer.__code__.co_varnames else ()  # since BCC 0.21
         try:
