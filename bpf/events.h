@@ -1,55 +1,57 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * The wire record: what the kernel side hands to user space through the perf buffer.
+ * The wire format: events that the BPF programs send to user space through the perf buffer.
  *
- * ooMtrace/probe/wire.py mirrors these structures; a test compiles this file and compares every offset and size.
- * Every number is an s64 in the kernel's own unit (pages, bytes, nanoseconds); a number that could not be read is
- * UNKNOWN, never 0. A string that could not be read is empty.
+ * ooMtrace/probe/wire.py mirrors these structures; a test compiles this file and compares every constant, offset and
+ * size. Every number is an s64 in the kernel's own unit (pages, bytes, nanoseconds). A number that could not be read
+ * is UNKNOWN, never 0. A string that could not be read is empty.
  */
 #ifndef OOMTRACE_EVENTS_H
 #define OOMTRACE_EVENTS_H
 
-#define UNKNOWN	     ((s64)1 << 63)
-#define COMM_LEN     16
-#define NODENAME_LEN 65 /* __NEW_UTS_LEN + 1 */
-#define MESSAGE_LEN  48
-#define LEVELS	     16	  /* memory cgroups described, from the victim's own towards the root */
-#define DEPTH	     32	  /* names in a path */
-#define BEST	     10	  /* candidates told of */
-#define FRAMES	     12	  /* mem_cgroup_out_of_memory() is the seventh, callers of out_of_memory() come before it */
-#define NAME_LEN     256  /* NAME_MAX + 1: the longest cgroup name */
-#define STRINGS	     4096 /* room for all paths of one record */
-#define EXEC_LEN     256  /* of the arguments at exec */
-#define DESCRIPTORS  1024 /* walked at most */
-#define KINDS	     16	  /* what S_IFMT can tell apart */
-#define SOCKETS	     32	  /* TCP and UDP sockets told of */
-#define UNIX_SOCKETS 16	  /* Unix domain sockets told of */
-#define ARGUMENTS    4096
+#define UNKNOWN		 ((s64)1 << 63)
+#define COMM_LEN	 16
+#define NODENAME_LEN	 65 /* __NEW_UTS_LEN + 1 */
+#define MESSAGE_LEN	 48
+#define NAME_LEN	 256  /* NAME_MAX + 1: the longest cgroup name */
+#define EXEC_LEN	 256  /* bytes kept of the arguments at exec */
+#define ARGUMENTS_LEN	 4096 /* bytes sent of the arguments at the time of the kill */
+#define PATHS_LEN	 4096 /* bytes for all paths of one event */
+#define MAX_DEPTH	 32   /* names in a path */
+#define MAX_LEVELS	 16   /* memory cgroups described, from the victim's own towards the root */
+#define MAX_CANDIDATES	 10
+#define MAX_FRAMES	 12   /* mem_cgroup_out_of_memory() is the seventh; the callers of out_of_memory() precede it */
+#define MAX_DESCRIPTORS	 1024 /* file descriptors walked */
+#define MAX_FILE_TYPES	 16   /* values of i_mode >> 12 */
+#define MAX_INET_SOCKETS 32
+#define MAX_UNIX_SOCKETS 16 /* Unix domain sockets described: those with a name */
+#define MAX_UNIX_WALKED	 64 /* Unix domain sockets searched for a name */
 #ifdef ENVIRONMENT
-#define CONTEXT_STRINGS 28672 /* with the rest of struct context below 32 KiB, the most that a per-CPU map can hold */
+#define CONTEXT_LEN 28672 /* with the rest of struct context below 32 KiB, the largest value of a per-CPU map */
 #else
-#define CONTEXT_STRINGS 16384
+#define CONTEXT_LEN 16384
 #endif
 
+/* The first member of every event. DYING, KILLED and SHARER are kinds of struct victim_event. */
 enum kind {
-	KIND_DYING = 1,	  /* marked, but SIGKILL was not sent by the OOM killer: it was already dying */
-	KIND_KILLED = 2,  /* SIGKILL sent by the OOM killer, then marked */
-	KIND_SHARER = 3,  /* SIGKILL sent because it shares the memory of the process marked just before */
-	KIND_RANKING = 4, /* a struct ranking follows, not a struct sighting */
-	KIND_CONTEXT = 5, /* a struct context */
-	KIND_EXIT = 6,	  /* a struct exit */
-	KIND_AGAIN = 7,	  /* a struct again */
+	KIND_DYING = 1,	      /* marked without a SIGKILL from the OOM killer: it was already dying */
+	KIND_KILLED = 2,      /* SIGKILL sent by the OOM killer, then marked */
+	KIND_SHARER = 3,      /* SIGKILL sent because it shares the mm of the process marked just before */
+	KIND_RANKING = 4,     /* a struct ranking */
+	KIND_CONTEXT = 5,     /* a struct context */
+	KIND_EXIT = 6,	      /* a struct exit */
+	KIND_REPEAT_KILL = 7, /* a struct repeat_kill */
 };
 
-/* One process or thread, as far as it is worth knowing about a bystander. */
+/* The identity of a process or thread. */
 struct task {
 	s64 pid;  /* process (tgid), initial pid namespace */
 	s64 tid;  /* thread, initial pid namespace */
-	s64 vpid; /* process, as it sees itself: innermost pid namespace */
+	s64 vpid; /* process, in its innermost pid namespace */
 	char comm[COMM_LEN];
 };
 
-/* What only the victim has. */
+/* Facts recorded of the victim only. */
 struct victim {
 	struct task task;
 	struct task parent;
@@ -57,8 +59,8 @@ struct victim {
 	s64 start_boottime; /* ns */
 	s64 oom_score_adj;
 	s64 threads;
-	s64 rss[4];	/* pages: file, anon, swap entries, shmem, as the kernel's cheap counters say */
-	s64 rss_sum[4]; /* pages: the same with every CPU's part added; UNKNOWN where that cannot be read */
+	s64 rss[4];	/* pages: file, anon, swap entries, shmem; the approximate counters */
+	s64 rss_sum[4]; /* pages: the same, with the deltas of all CPUs; UNKNOWN if they cannot be read */
 	s64 pgtables_bytes;
 	s64 total_vm;	 /* pages */
 	s64 hiwater_rss; /* pages */
@@ -69,7 +71,7 @@ struct victim {
 	char pad[7];
 };
 
-/* One memory cgroup on the way from the victim's own to the root. */
+/* One memory cgroup between the victim's own and the root, both included. */
 struct memcg_level {
 	s64 id;	   /* kernfs id: the inode number of its directory */
 	s64 usage; /* pages */
@@ -87,71 +89,71 @@ struct memcg_level {
 	s64 oom_group;
 };
 
-/* struct oom_control when oom_kill_process() was entered. */
+/* struct oom_control on entry of oom_kill_process(). */
 struct decision {
-	s64 ktime;	/* ns, CLOCK_MONOTONIC; UNKNOWN: no decision was seen */
+	s64 ktime;	/* ns, CLOCK_MONOTONIC; UNKNOWN: no decision was recorded */
 	s64 constraint; /* enum oom_constraint */
 	s64 gfp_mask;
 	s64 order;
 	s64 totalpages;
 	s64 chosen_points;
 	s64 chosen_pid; /* process */
-	s64 memcg_id;	/* kernfs id of the memory cgroup out of memory; UNKNOWN: none */
+	s64 memcg_id;	/* kernfs id of the memory cgroup that is out of memory; UNKNOWN: none */
 	char message[MESSAGE_LEN];
 };
 
 /*
- * Lengths of the paths in sighting.strings, in the order they lie there. A path is a row of names, leaf first; one that
- * is longer than what can be carried is UNKNOWN, and nothing of it lies there.
+ * Lengths of the paths in victim_event.strings, in their order there. A path is a sequence of NUL-terminated names,
+ * leaf first. A path that does not fit is UNKNOWN and has no bytes in `strings`.
  */
 struct paths {
 	s64 memcg;   /* the victim's memory cgroup */
 	s64 unified; /* the victim's cgroup in the v2 hierarchy */
 	s64 trigger_memcg;
-	s64 used; /* all of them together */
+	s64 used; /* sum of the above */
 };
 
-struct sighting {
+struct victim_event {
 	s64 kind;
 	s64 ktime;	   /* ns, CLOCK_MONOTONIC */
 	s64 memcg_version; /* 1 or 2 */
 	s64 unified_id;
-	s64 signalled_at; /* ns, CLOCK_MONOTONIC: when SIGKILL was sent; UNKNOWN: it was not */
-	s64 counted; /* the how-manieth kill since the probes were attached; UNKNOWN: the kernel has not counted it */
+	s64 signalled_at; /* ns, CLOCK_MONOTONIC: when the OOM killer sent SIGKILL; UNKNOWN: it did not */
+	s64 ordinal;	  /* of this kill since the probes were attached; UNKNOWN: the kernel did not count it */
 	struct victim victim;
 	struct task trigger;
 	struct decision decision;
-	struct memcg_level memcg[LEVELS];
-	s64 trigger_memcg_ids[LEVELS];
-	s64 stack[FRAMES]; /* return addresses of the path that led here, where no decision was seen */
-	s64 exec_size;	   /* bytes of exec_args; UNKNOWN: no exec was seen */
+	struct memcg_level memcg[MAX_LEVELS];
+	s64 trigger_memcg_ids[MAX_LEVELS];
+	s64 stack[MAX_FRAMES]; /* return addresses, innermost first; only if there is no decision */
+	s64 exec_size;	       /* bytes of all arguments at exec; UNKNOWN: exec was not seen */
 	char exec_args[EXEC_LEN];
 	struct paths paths;
-	char strings[2 * STRINGS]; /* only the used part is sent; the last name may begin just below STRINGS */
+	char strings[2 * PATHS_LEN]; /* only the used part is sent; the last name may begin just below PATHS_LEN */
 };
 
-/* A process that the kernel weighed. */
+/* A process that the kernel weighed: oom_badness() was called for it. */
 struct candidate {
 	s64 pid;
 	s64 points;
 	s64 oom_score_adj;
-	s64 order; /* the how-manieth it was: of two that weigh the same the kernel takes the later */
-	s64 path;  /* bytes of its memory cgroup's path in ranking.strings; UNKNOWN: not known */
+	s64 order; /* ordinal in the kernel's scan: of two with equal points the kernel takes the later */
+	s64 path;  /* bytes of its memory cgroup's path in ranking.strings; UNKNOWN: not read */
 	char comm[COMM_LEN];
 };
 
-/* The kernel's ranking, sent before the sighting whose decision has the same ktime. */
+/* The kernel's ranking, sent before the victim event whose decision has the same ktime. */
 struct ranking {
 	s64 kind; /* KIND_RANKING */
 	s64 ktime;
-	s64 weighed; /* how many processes were eligible */
-	s64 told;    /* how many of `best` there are */
-	s64 used;    /* bytes of all paths together */
-	struct candidate best[BEST];
-	char strings[2 * STRINGS]; /* as in struct sighting */
+	s64 weighed; /* number of eligible processes */
+	s64 count;   /* entries of `best` in use */
+	s64 used;    /* bytes of all paths */
+	struct candidate best[MAX_CANDIDATES];
+	char strings[2 * PATHS_LEN]; /* as in struct victim_event */
 };
 
-/* One open socket. Addresses lie in context.strings: 4 or 16 bytes, or the name of a Unix domain socket. */
+/* One open socket. Its addresses are in context.strings: 4 or 16 bytes, or the name of a Unix domain socket. */
 struct socket {
 	s64 fd;
 	s64 family;
@@ -164,31 +166,31 @@ struct socket {
 };
 
 /*
- * What a victim was doing, read in its own context when SIGKILL was delivered to it. In `strings` lie one after the
- * other: executable, working directory, the sockets' addresses, arguments, environment.
+ * What a victim was doing, read in its own context when SIGKILL was delivered to it. `strings` holds, in this order:
+ * executable, working directory, the sockets' addresses, arguments, environment.
  */
 struct context {
 	s64 kind; /* KIND_CONTEXT */
 	s64 ktime;
 	s64 pid;
-	s64 signalled_at;   /* as in the sighting that it belongs to */
+	s64 signalled_at;   /* as in the victim event of this kill */
 	s64 arguments_size; /* mm->arg_end - mm->arg_start */
-	s64 arguments_end;  /* the last byte of them */
+	s64 arguments_end;  /* their last byte */
 	s64 environment_size;
-	s64 executable; /* bytes in `strings`; UNKNOWN: not known */
+	s64 executable; /* bytes in `strings`, as are the next three; UNKNOWN: not read */
 	s64 working_directory;
 	s64 arguments;
 	s64 environment;
-	s64 walked;	  /* descriptors looked at; UNKNOWN: the table could not be read */
-	s64 slots;	  /* descriptors that the table has room for */
-	s64 kinds[KINDS]; /* open ones by i_mode >> 12; 0: anonymous inodes */
+	s64 walked;			/* descriptors walked; UNKNOWN: the table could not be read */
+	s64 slots;			/* size of the descriptor table (fdtable.max_fds) */
+	s64 file_types[MAX_FILE_TYPES]; /* open descriptors by i_mode >> 12; 0: anonymous inodes */
 	s64 tcp;
 	s64 udp;
 	s64 unix_domain;
-	s64 sockets; /* how many of `socket` there are */
-	s64 used;    /* bytes of all in `strings` */
-	struct socket socket[SOCKETS + UNIX_SOCKETS];
-	char strings[CONTEXT_STRINGS]; /* only the used part is sent */
+	s64 sockets; /* entries of `socket` in use */
+	s64 used;    /* bytes used of `strings` */
+	struct socket socket[MAX_INET_SOCKETS + MAX_UNIX_SOCKETS];
+	char strings[CONTEXT_LEN]; /* only the used part is sent */
 };
 
 /* The last thread of a victim has exited. */
@@ -200,12 +202,12 @@ struct exit {
 	s64 maxrss; /* pages */
 };
 
-/* The kernel has killed and counted once more who was marked before: a group kill comes to its first victim twice. */
-struct again {
-	s64 kind; /* KIND_AGAIN */
+/* The kernel killed and counted a marked victim a second time, as a group kill does with its first victim. */
+struct repeat_kill {
+	s64 kind; /* KIND_REPEAT_KILL */
 	s64 ktime;
 	s64 tid;
-	s64 counted; /* as in a sighting */
+	s64 ordinal; /* as in struct victim_event */
 };
 
 #endif

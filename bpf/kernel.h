@@ -2,52 +2,16 @@
 /*
  * Reading kernel structures without kernel headers.
  *
- * Every OFF_* macro is the offset of one member, looked up in the running kernel's BTF by ooMtrace/kernel/layout.py
- * and given on the compiler's command line; -1 says that this kernel has no such member. The value is a constant, so
- * a read of an absent member costs nothing and yields UNKNOWN.
+ * Every OFF_* macro is the offset of one member, looked up in the running kernel's BTF by ooMtrace/kernel/offsets.py
+ * and given on the compiler's command line; -1 means that this kernel has no such member. The value is a
+ * constant, so a read of an absent member compiles to UNKNOWN.
  */
 #ifndef OOMTRACE_KERNEL_H
 #define OOMTRACE_KERNEL_H
 
-#include "events.h"
+#include "read.h"
 
-#define inline_always static __attribute__((always_inline)) inline
-
-#define DEFINE_READ(name, type)                                                             \
-	inline_always s64 name(const void *base, int off)                                   \
-	{                                                                                   \
-		type value;                                                                 \
-		if (off < 0)                                                                \
-			return UNKNOWN;                                                     \
-		if (bpf_probe_read_kernel(&value, sizeof(value), (const char *)base + off)) \
-			return UNKNOWN;                                                     \
-		return value;                                                               \
-	}
-
-DEFINE_READ(read_s64, s64)
-DEFINE_READ(read_s32, s32)
-DEFINE_READ(read_u32, u32)
-DEFINE_READ(read_s16, s16)
-DEFINE_READ(read_u16, u16)
-DEFINE_READ(read_u8, u8)
-
-/* NULL if it cannot be read, as from a NULL base: the helper clears what it could not fill. */
-inline_always void *read_ptr(const void *base, int off)
-{
-	void *value = 0;
-
-	if (off >= 0)
-		bpf_probe_read_kernel(&value, sizeof(value), (const char *)base + off);
-	return value;
-}
-
-#define read_str(dst, base, off)                                                                   \
-	do {                                                                                       \
-		if ((off) >= 0 && (base))                                                          \
-			bpf_probe_read_kernel_str(dst, sizeof(dst), (const char *)(base) + (off)); \
-	} while (0)
-
-/* The memory of a process, also when its first thread has already exited: that one's mm is NULL then. */
+/* The mm of a process, even if its leader has already exited and has no mm: then that of another thread. */
 inline_always void *process_mm(void *task)
 {
 	void *mm = read_ptr(task, OFF_TASK_MM);
@@ -74,7 +38,7 @@ inline_always void *css_kernfs(void *css)
 	return read_ptr(read_ptr(css, OFF_CSS_CGROUP), OFF_CGROUP_KN);
 }
 
-/* The innermost struct upid of a process: its pid and pid namespace as it sees them itself. */
+/* The innermost struct upid of a process: its pid in its own pid namespace, and that namespace. */
 inline_always void *innermost_upid(void *task)
 {
 	void *pid = read_ptr(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_THREAD_PID);

@@ -1,58 +1,47 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /*
- * The probes of the level `record`: a kernel without type information. All that is known is what the tracepoints'
- * own records say, at the offsets that their format files give (MARK_VICTIM_*, SIGNAL_GENERATE_*; -1: not there).
+ * The probes of the level `minimal`: a kernel without type information. The only source is the tracepoints' own fields,
+ * at the offsets from their format files (MARK_VICTIM_*, SIGNAL_GENERATE_*; -1: no such field).
  */
-#define OFF_TASK_MM		  -1
-#define OFF_TASK_SIGNAL		  -1
-#define OFF_TASK_CGROUPS	  -1
-#define OFF_TASK_GROUP_LEADER	  -1
-#define OFF_TASK_THREAD_PID	  -1
-#define OFF_TASK_THREAD_NODE	  -1
-#define OFF_SIGNAL_THREAD_HEAD	  -1
-#define OFF_CSS_SET_SUBSYS_MEMORY -1
-#define OFF_CSS_CGROUP		  -1
-#define OFF_CGROUP_KN		  -1
-#define OFF_PID_LEVEL		  -1
-#define OFF_PID_NUMBERS		  -1
-#define SIZE_UPID		  0
 #include "count.h"
 
 #define SIGKILL	  9
 #define SI_KERNEL 0x80
 
-BPF_PERF_OUTPUT(sightings);
-struct target {
+BPF_PERF_OUTPUT(events);
+
+struct signalled_thread {
 	u32 tid;
 	char comm[COMM_LEN];
-	u64 site;
-	s64 counted;
+	u64 call_site;
+	s64 ordinal;
 };
 
-BPF_TABLE("lru_hash", u32, struct target, signalled, 256); /* trigger's thread -> thread that got SIGKILL from it */
-BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
-BPF_ARRAY(tally, struct tally, 1);
+/* Trigger's thread -> the thread that it sent SIGKILL to. */
+BPF_TABLE("lru_hash", u32, struct signalled_thread, signalled_threads, 256);
+BPF_PERCPU_ARRAY(event_scratch, struct victim_event, 1);
+BPF_ARRAY(kill_counter, struct kill_counter, 1);
 
-inline_always struct tally *the_tally(void)
+inline_always struct kill_counter *get_kill_counter(void)
 {
 	u32 zero = 0;
 
-	return tally.lookup(&zero); /* here, for BCC looks for such calls in this file only */
+	return kill_counter.lookup(&zero); /* BCC rewrites map calls in this file only */
 }
 
 int on_signal_generate(void *ctx)
 {
 	u32 trigger = bpf_get_current_pid_tgid();
-	struct target target = {};
+	struct signalled_thread target = {};
 
 	if (read_s32(ctx, SIGNAL_GENERATE_SIG) != SIGKILL || read_s32(ctx, SIGNAL_GENERATE_CODE) != SI_KERNEL)
 		return 0;
 	target.tid = read_s32(ctx, SIGNAL_GENERATE_PID);
-	if (SIGNAL_GENERATE_COMM >= 0) /* an array of its own, not a __data_loc */
+	if (SIGNAL_GENERATE_COMM >= 0) /* a plain array, not a __data_loc */
 		bpf_probe_read_kernel(target.comm, COMM_LEN, (char *)ctx + SIGNAL_GENERATE_COMM);
-	target.site = signal_sender(ctx).site;
-	target.counted = count_signal(the_tally(), target.site);
-	signalled.update(&trigger, &target);
+	target.call_site = signal_sender(ctx).call_site;
+	target.ordinal = count_signal(get_kill_counter(), target.call_site);
+	signalled_threads.update(&trigger, &target);
 	return 0;
 }
 
@@ -67,7 +56,7 @@ inline_always void fill_victim(struct victim *to, void *ctx, u32 tid)
 	s64 pgtables = read_s64(ctx, MARK_VICTIM_PGTABLES);
 
 	to->task.tid = tid;
-	/* __data_loc: the low half is where the string begins in the record */
+	/* __data_loc: the low half is the offset of the string from the start of the fields */
 	if (comm != UNKNOWN)
 		read_str(to->task.comm, ctx, comm & 0xffff);
 	to->uid = read_u32(ctx, MARK_VICTIM_UID);
@@ -79,47 +68,47 @@ inline_always void fill_victim(struct victim *to, void *ctx, u32 tid)
 	to->pgtables_bytes = pgtables == UNKNOWN ? UNKNOWN : pgtables * 1024;
 }
 
-inline_always void clear(struct sighting *s)
+inline_always void init_event(struct victim_event *e)
 {
-	s64 *word = (s64 *)s;
+	s64 *word = (s64 *)e;
 	int i;
 
-	for (i = 0; i < offsetof(struct sighting, strings) / 8; i++)
+	for (i = 0; i < offsetof(struct victim_event, strings) / 8; i++)
 		word[i] = UNKNOWN;
-	__builtin_memset(s->victim.task.comm, 0, COMM_LEN);
-	__builtin_memset(s->victim.parent.comm, 0, COMM_LEN);
-	__builtin_memset(s->victim.nodename, 0, NODENAME_LEN);
-	__builtin_memset(s->trigger.comm, 0, COMM_LEN);
-	__builtin_memset(s->decision.message, 0, MESSAGE_LEN);
-	__builtin_memset(&s->paths, 0, sizeof(s->paths));
-	__builtin_memset(s->stack, 0, sizeof(s->stack));
+	__builtin_memset(e->victim.task.comm, 0, COMM_LEN);
+	__builtin_memset(e->victim.parent.comm, 0, COMM_LEN);
+	__builtin_memset(e->victim.nodename, 0, NODENAME_LEN);
+	__builtin_memset(e->trigger.comm, 0, COMM_LEN);
+	__builtin_memset(e->decision.message, 0, MESSAGE_LEN);
+	__builtin_memset(&e->paths, 0, sizeof(e->paths));
+	__builtin_memset(e->stack, 0, sizeof(e->stack));
 }
 
 int on_mark_victim(void *ctx)
 {
 	u64 current = bpf_get_current_pid_tgid();
 	u32 trigger = current, tid = read_s32(ctx, MARK_VICTIM_PID), zero = 0;
-	struct target *killed = signalled.lookup(&trigger);
-	struct sighting *s = scratch.lookup(&zero);
+	struct signalled_thread *killed = signalled_threads.lookup(&trigger);
+	struct victim_event *e = event_scratch.lookup(&zero);
 
-	if (!s)
+	if (!e)
 		return 0;
-	clear(s);
-	s->kind = KIND_DYING;
-	s->ktime = bpf_ktime_get_ns();
-	fill_victim(&s->victim, ctx, tid);
+	init_event(e);
+	e->kind = KIND_DYING;
+	e->ktime = bpf_ktime_get_ns();
+	fill_victim(&e->victim, ctx, tid);
 	if (killed && killed->tid == tid) {
-		s->kind = KIND_KILLED;
-		s->counted = count_mark(the_tally(), killed->site, killed->counted);
-		/* Before 72ba14deb40a (6.9, and in stable series) the mark had a number and no name. */
+		e->kind = KIND_KILLED;
+		e->ordinal = count_mark(get_kill_counter(), killed->call_site, killed->ordinal);
+		/* Before 72ba14deb40a (6.9, and in stable series) mark_victim had a pid and no comm. */
 		if (MARK_VICTIM_COMM < 0)
-			__builtin_memcpy(s->victim.task.comm, killed->comm, COMM_LEN);
+			__builtin_memcpy(e->victim.task.comm, killed->comm, COMM_LEN);
 	}
-	s->trigger.pid = current >> 32;
-	s->trigger.tid = trigger;
-	bpf_get_current_comm(s->trigger.comm, COMM_LEN);
-	bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
-	signalled.delete(&trigger);
-	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings));
+	e->trigger.pid = current >> 32;
+	e->trigger.tid = trigger;
+	bpf_get_current_comm(e->trigger.comm, COMM_LEN);
+	bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
+	signalled_threads.delete(&trigger);
+	events.perf_submit(ctx, e, offsetof(struct victim_event, strings));
 	return 0;
 }

@@ -1,48 +1,37 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /*
- * The probes of the levels `full` and `victim`.
+ * The probes of the levels `full` and `reduced`: maps and entry points.
  *
  * __oom_kill_process() sends SIGKILL (signal_generate), marks the victim (mark_victim), then sends SIGKILL to every
- * other process that shares its memory, all in one thread: the trigger, `current`. `rounds` keeps what that thread
- * has done so far. The kernel's oom_lock lets one OOM kill run at a time, so the scratch of one CPU is never shared.
+ * other process that shares its mm, all in one thread: the trigger, `current`. `oom_rounds` keeps what that thread
+ * has done so far. The kernel's oom_lock serializes OOM kills, so a CPU's scratch event is never shared.
+ *
+ * Everything that uses a map is in this file: BCC rewrites map calls in the main file only.
  */
 #include <linux/ptrace.h>
-#include "kernel.h"
-#include "context.h"
 #include "count.h"
+#include "decision.h"
+#include "oom_round.h"
+#include "ranking.h"
+#include "sockets.h"
+#include "task.h"
 
-#define SIGKILL	       9
-#define SEND_SIG_PRIV  1 /* "from the kernel", include/linux/sched/signal.h */
-#define SHARERS_WITHIN 10000000000ULL
+BPF_PERF_OUTPUT(events);
+BPF_TABLE("lru_hash", u32, struct oom_round, oom_rounds, 256);
+BPF_PERCPU_ARRAY(event_scratch, struct victim_event, 1);
+BPF_ARRAY(kill_counter, struct kill_counter, 1);
 
-struct round {
-	s64 signalled_pid; /* process that got SIGKILL and is not marked yet */
-	s64 signalled_at;
-	void *signalled_task;
-	u64 site;    /* where that was sent from */
-	s64 counted; /* the kill's number; 0: that was no kill, or is not known to be one yet */
-	s64 marked_pid;
-	void *marked_mm;
-	u64 marked_at;
-	struct decision decision;
-};
-
-BPF_PERF_OUTPUT(sightings);
-BPF_TABLE("lru_hash", u32, struct round, rounds, 256);
-BPF_PERCPU_ARRAY(scratch, struct sighting, 1);
-BPF_ARRAY(tally, struct tally, 1);
-
-/* Processes that got SIGKILL from the OOM killer and have not noticed yet: when it was sent. */
-BPF_TABLE("lru_hash", u32, s64, condemned, 8192);
+/* Processes that were sent SIGKILL by the OOM killer, until it is delivered: when it was sent. */
+BPF_TABLE("lru_hash", u32, s64, pending_context, 8192);
 #ifdef WITH_EXIT
-BPF_TABLE("lru_hash", u32, s64, leaving, 8192); /* the same until they are gone */
+BPF_TABLE("lru_hash", u32, s64, pending_exit, 8192); /* the same, until they exit */
 #endif
-BPF_PERCPU_ARRAY(contexts, struct context, 1);
-BPF_PERCPU_ARRAY(walks, struct walk, 1);
+BPF_PERCPU_ARRAY(context_scratch, struct context, 1);
+BPF_PERCPU_ARRAY(fd_walks, struct fd_walk, 1);
 
 /*
- * Arguments as they were at exec, for victims that cannot be read later. A child that has not called exec itself still
- * has the program and the place of the arguments of the process that did.
+ * Arguments as they were at exec, for victims whose memory cannot be read later. A child that has not called exec
+ * itself still has the executable and the arg_start of the process that did.
  */
 struct exec_key {
 	s64 arg_start;
@@ -52,189 +41,26 @@ struct exec_args {
 	s64 size;
 	char args[EXEC_LEN];
 };
-BPF_TABLE("lru_hash", struct exec_key, struct exec_args, execs, 4096);
+BPF_TABLE("lru_hash", struct exec_key, struct exec_args, exec_cache, 4096);
 
-inline_always struct tally *the_tally(void)
+inline_always struct kill_counter *get_kill_counter(void)
 {
 	u32 zero = 0;
 
-	return tally.lookup(&zero); /* here, for BCC looks for such calls in this file only */
+	return kill_counter.lookup(&zero);
 }
 
-inline_always struct round *current_round(void)
+inline_always struct oom_round *current_oom_round(void)
 {
 	u32 tid = bpf_get_current_pid_tgid();
-	struct round *round = rounds.lookup(&tid);
-	struct round fresh = {};
+	struct oom_round *round = oom_rounds.lookup(&tid);
+	struct oom_round fresh = {};
 
 	if (round)
 		return round;
 	fresh.decision.ktime = UNKNOWN;
-	rounds.update(&tid, &fresh);
-	return rounds.lookup(&tid);
-}
-
-inline_always void fill_task(struct task *to, void *task)
-{
-	to->pid = read_s32(task, OFF_TASK_TGID);
-	to->tid = read_s32(task, OFF_TASK_PID);
-	to->vpid = read_s32(innermost_upid(task), OFF_UPID_NR);
-	__builtin_memset(to->comm, 0, sizeof(to->comm));
-	read_str(to->comm, task, OFF_TASK_COMM);
-}
-
-/* percpu_counter_sum(): the shared count and what each CPU has not yet added to it. */
-inline_always s64 counter_sum(void *counter)
-{
-	s64 sum = read_s64(counter, OFF_PERCPU_COUNT);
-	char *parts = read_ptr(counter, OFF_PERCPU_COUNTERS);
-	int cpu;
-
-	if (!PER_CPU_OFFSET || sum == UNKNOWN || !parts)
-		return UNKNOWN;
-	for (cpu = 0; cpu < NR_CPUS; cpu++) {
-		char *offset = read_ptr((void *)PER_CPU_OFFSET, cpu * 8);
-		s32 part = 0;
-
-		/* Every possible CPU has its part; a question here would multiply the verifier's work. */
-		bpf_probe_read_kernel(&part, sizeof(part), parts + (u64)offset);
-		sum += part;
-	}
-	return sum;
-}
-
-inline_always void fill_memory(struct victim *to, void *mm)
-{
-	int i;
-
-	for (i = 0; i < 4; i++) {
-		int off = OFF_MM_RSS_STAT + i * SIZE_RSS_COUNTER;
-
-		to->rss[i] = read_s64(mm, off + OFF_RSS_COUNT);
-		to->rss_sum[i] = UNKNOWN;
-		if (OFF_PERCPU_COUNTERS >= 0 && mm)
-			to->rss_sum[i] = counter_sum((char *)mm + off);
-	}
-	to->pgtables_bytes = read_s64(mm, OFF_MM_PGTABLES_BYTES);
-	to->total_vm = read_s64(mm, OFF_MM_TOTAL_VM);
-	to->hiwater_rss = read_s64(mm, OFF_MM_HIWATER_RSS);
-}
-
-inline_always void fill_namespaces(struct victim *to, void *task)
-{
-	void *nsproxy = read_ptr(task, OFF_TASK_NSPROXY);
-	void *uts = read_ptr(nsproxy, OFF_NSPROXY_UTS_NS);
-
-	to->pid_ns = read_u32(read_ptr(innermost_upid(task), OFF_UPID_NS), OFF_PID_NS_INUM);
-	to->net_ns = read_u32(read_ptr(nsproxy, OFF_NSPROXY_NET_NS), OFF_NET_INUM);
-	to->uts_ns = read_u32(uts, OFF_UTS_INUM);
-	__builtin_memset(to->nodename, 0, sizeof(to->nodename));
-	read_str(to->nodename, uts, OFF_UTS_NODENAME);
-}
-
-inline_always void fill_victim(struct victim *to, void *task, void *mm)
-{
-	void *signal = read_ptr(task, OFF_TASK_SIGNAL);
-
-	fill_task(&to->task, task);
-	fill_task(&to->parent, read_ptr(read_ptr(task, OFF_TASK_REAL_PARENT), OFF_TASK_GROUP_LEADER));
-	to->uid = read_u32(read_ptr(task, OFF_TASK_REAL_CRED), OFF_CRED_UID);
-	to->start_boottime = read_s64(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_START_BOOTTIME);
-	to->oom_score_adj = read_s16(signal, OFF_SIGNAL_OOM_SCORE_ADJ);
-	to->threads = read_s32(signal, OFF_SIGNAL_NR_THREADS);
-	fill_memory(to, mm);
-	fill_namespaces(to, task);
-}
-
-/*
- * Reads straight into the record, without asking whether it worked: sixteen levels of questions would take the verifier
- * a quarter of a second. A level without an id is not there.
- */
-#define fill(dst, base, off)                                                                      \
-	do {                                                                                      \
-		(dst) = UNKNOWN;                                                                  \
-		if ((off) >= 0)                                                                   \
-			bpf_probe_read_kernel(&(dst), sizeof(dst), (const char *)(base) + (off)); \
-	} while (0)
-#define OFF_EVENT(index) ((index) < 0 ? -1 : OFF_MEMCG_EVENTS + (index) * 8)
-
-inline_always void fill_level(struct memcg_level *to, void *memcg)
-{
-	to->id = read_s64(css_kernfs(memcg), OFF_KN_ID);
-	fill(to->usage, memcg, OFF_MEMCG_MEMORY_USAGE);
-	fill(to->max, memcg, OFF_MEMCG_MEMORY_MAX);
-	fill(to->high, memcg, OFF_MEMCG_MEMORY_HIGH);
-	fill(to->watermark, memcg, OFF_MEMCG_MEMORY_WATERMARK);
-	fill(to->swap_usage, memcg, OFF_MEMCG_SWAP_USAGE);
-	fill(to->swap_max, memcg, OFF_MEMCG_SWAP_MAX);
-	fill(to->events_high, memcg, OFF_EVENT(MEMCG_HIGH));
-	fill(to->events_max, memcg, OFF_EVENT(MEMCG_MAX));
-	fill(to->events_oom, memcg, OFF_EVENT(MEMCG_OOM));
-	fill(to->events_oom_kill, memcg, OFF_EVENT(MEMCG_OOM_KILL));
-	fill(to->events_oom_group_kill, memcg, OFF_EVENT(MEMCG_OOM_GROUP_KILL));
-	to->swappiness = read_s32(memcg, OFF_MEMCG_SWAPPINESS);
-	to->oom_group = read_u8(memcg, OFF_MEMCG_OOM_GROUP);
-}
-
-/*
- * Appends the names from a cgroup up to, but without, the root; returns the bytes added, or UNKNOWN if there was no
- * room for all. The length so far is kept in the record and not in a register: the verifier forgets it there, and need
- * not follow every length through the rest.
- */
-inline_always s64 append_path(char *strings, s64 *used, void *kn)
-{
-	s64 start = *used;
-	int i;
-
-	for (i = 0; i < DEPTH; i++) {
-		void *parent = read_ptr(kn, OFF_KN_PARENT);
-		u32 at = *used;
-		s64 n;
-
-		if (!parent || at >= STRINGS)
-			break;
-		/* Else the compiler drops the mask, and checks a copy that the verifier does not connect with it. */
-		asm volatile("" : "+r"(at));
-		n = bpf_probe_read_kernel_str(&strings[at & (STRINGS - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
-		if (n <= 0)
-			break;
-		*used += n;
-		kn = parent;
-	}
-	if (!read_ptr(kn, OFF_KN_PARENT))
-		return *used - start;
-	*used = start;
-	return UNKNOWN;
-}
-
-inline_always void fill_cgroups(struct sighting *s, void *task, void *current)
-{
-	void *memcg = task_css_memory(task);
-	void *trigger_memcg = task_css_memory(current);
-	void *unified = read_ptr(read_ptr(task, OFF_TASK_CGROUPS), OFF_CSS_SET_DFL_CGRP);
-	s64 hierarchy = read_s32(read_ptr(read_ptr(memcg, OFF_CSS_CGROUP), OFF_CGROUP_ROOT), OFF_ROOT_HIERARCHY_ID);
-	void *unified_kn = read_ptr(unified, OFF_CGROUP_KN);
-	int i;
-
-	s->paths.used = 0;
-	s->paths.memcg = append_path(s->strings, &s->paths.used, css_kernfs(memcg));
-	s->paths.unified = append_path(s->strings, &s->paths.used, unified_kn);
-	s->paths.trigger_memcg = append_path(s->strings, &s->paths.used, css_kernfs(trigger_memcg));
-	s->unified_id = read_s64(unified_kn, OFF_KN_ID);
-	/* The v2 hierarchy is always number 0: cgroup_init() sets it up first. */
-	s->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
-	for (i = 0; i < LEVELS; i++) {
-		s->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
-		if (trigger_memcg)
-			trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
-	}
-	for (i = 0; i < LEVELS; i++) {
-		s->memcg[i].id = UNKNOWN;
-		if (!memcg)
-			break;
-		fill_level(&s->memcg[i], memcg);
-		memcg = read_ptr(memcg, OFF_CSS_PARENT);
-	}
+	oom_rounds.update(&tid, &fresh);
+	return oom_rounds.lookup(&tid);
 }
 
 inline_always struct exec_key exec_key(void *mm)
@@ -244,119 +70,107 @@ inline_always struct exec_key exec_key(void *mm)
 	return key;
 }
 
-inline_always void fill_exec(struct sighting *s, void *mm)
+inline_always void fill_exec(struct victim_event *e, void *mm)
 {
 	struct exec_key key = exec_key(mm);
-	struct exec_args *exec = execs.lookup(&key);
+	struct exec_args *exec = exec_cache.lookup(&key);
 
-	s->exec_size = UNKNOWN;
+	e->exec_size = UNKNOWN;
 	if (!exec)
 		return;
-	s->exec_size = exec->size;
-	__builtin_memcpy(s->exec_args, exec->args, EXEC_LEN);
+	e->exec_size = exec->size;
+	__builtin_memcpy(e->exec_args, exec->args, EXEC_LEN);
 }
 
-inline_always void report(void *ctx, enum kind kind, void *task, void *mm, struct round *round)
+inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, struct oom_round *round)
 {
 	void *current = (void *)bpf_get_current_task();
 	u32 zero = 0;
-	struct sighting *s = scratch.lookup(&zero);
+	struct victim_event *e = event_scratch.lookup(&zero);
 
-	if (!s)
+	if (!e)
 		return;
-	s->kind = kind;
-	s->ktime = bpf_ktime_get_ns();
-	s->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
-	s->counted = round && kind == KIND_KILLED ? round->counted : UNKNOWN;
-	fill_victim(&s->victim, task, mm);
-	fill_exec(s, mm);
-	fill_task(&s->trigger, current);
-	fill_cgroups(s, task, current);
-	s->decision.ktime = UNKNOWN;
-	/* Whoever was already dying may have been marked without any decision: that of an earlier OOM is not its own.
-	 */
+	e->kind = kind;
+	e->ktime = bpf_ktime_get_ns();
+	e->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
+	e->ordinal = round && kind == KIND_KILLED ? round->ordinal : UNKNOWN;
+	fill_victim(&e->victim, task, mm);
+	fill_exec(e, mm);
+	fill_task(&e->trigger, current);
+	fill_cgroups(e, task, current);
+	e->decision.ktime = UNKNOWN;
+	/* A process that was already dying is marked without a decision: the round's belongs to an earlier kill. */
 	if (round && kind != KIND_DYING)
-		s->decision = round->decision;
-	__builtin_memset(s->stack, 0, sizeof(s->stack));
-	if (s->decision.ktime == UNKNOWN) /* a third of the whole cost */
-		bpf_get_stack(ctx, s->stack, sizeof(s->stack), 0);
-	/* It fits anyway; the mask is what the verifier understands. */
-	sightings.perf_submit(ctx, s, offsetof(struct sighting, strings) + (s->paths.used & (2 * STRINGS - 1)));
+		e->decision = round->decision;
+	__builtin_memset(e->stack, 0, sizeof(e->stack));
+	if (e->decision.ktime == UNKNOWN) /* a third of the whole cost */
+		bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
+	/* `used` is always in range; the mask proves it to the verifier. */
+	events.perf_submit(ctx, e, offsetof(struct victim_event, strings) + (e->paths.used & (2 * PATHS_LEN - 1)));
 }
 
-#include "ranking.h"
+BPF_ARRAY(ranking_states, struct ranking_state, 1);
 
-BPF_ARRAY(weighings, struct weighing, 1);
-
-inline_always struct weighing *current_weighing(void)
+inline_always struct ranking_state *current_ranking(void)
 {
 	u32 zero = 0;
-	struct weighing *w = weighings.lookup(&zero);
+	struct ranking_state *state = ranking_states.lookup(&zero);
 
-	return w && w->tid == (u32)bpf_get_current_pid_tgid() ? w : 0;
+	return state && state->tid == (u32)bpf_get_current_pid_tgid() ? state : 0;
 }
 
 inline_always int begin_ranking(void)
 {
 	u32 zero = 0;
-	struct weighing *w = weighings.lookup(&zero);
+	struct ranking_state *state = ranking_states.lookup(&zero);
 
-	if (!w)
+	if (!state)
 		return 0;
-	w->tid = bpf_get_current_pid_tgid();
-	w->task = 0;
-	w->ranking.weighed = 0;
-	w->ranking.told = 0;
+	state->tid = bpf_get_current_pid_tgid();
+	state->task = 0;
+	state->ranking.weighed = 0;
+	state->ranking.count = 0;
 	return 0;
 }
 
-inline_always int weigh(void *task)
+inline_always int badness_enter(void *task)
 {
-	struct weighing *w = current_weighing();
+	struct ranking_state *state = current_ranking();
 
-	if (w)
-		w->task = task;
+	if (state)
+		state->task = task;
 	return 0;
 }
 
-inline_always int weighed(s64 points)
+inline_always int badness_exit(s64 points)
 {
-	struct weighing *w = current_weighing();
+	struct ranking_state *state = current_ranking();
 
-	return w ? keep_candidate(w, points) : 0;
+	return state ? keep_candidate(state, points) : 0;
 }
 
-inline_always void tell_ranking(void *ctx, s64 ktime)
+inline_always void emit_ranking(void *ctx, s64 ktime)
 {
-	struct weighing *w = current_weighing();
+	struct ranking_state *state = current_ranking();
 
-	if (!w || !w->ranking.weighed)
+	if (!state || !state->ranking.weighed)
 		return;
-	finish_ranking(w, ktime);
-	w->tid = 0;
-	sightings.perf_submit(ctx, &w->ranking,
-			      offsetof(struct ranking, strings) + (w->ranking.used & (2 * STRINGS - 1)));
+	finish_ranking(state, ktime);
+	state->tid = 0;
+	events.perf_submit(ctx, &state->ranking,
+			   offsetof(struct ranking, strings) + (state->ranking.used & (2 * PATHS_LEN - 1)));
 }
 
-inline_always int decided(void *ctx, void *oc, const void *message)
+inline_always int on_decision(void *ctx, void *oc, const void *message)
 {
-	struct round *round = current_round();
+	struct oom_round *round = current_oom_round();
 	struct decision *d;
 
 	if (!round)
 		return 0;
 	d = &round->decision;
-	d->ktime = bpf_ktime_get_ns();
-	d->constraint = read_u32(oc, OFF_OC_CONSTRAINT);
-	d->gfp_mask = read_u32(oc, OFF_OC_GFP_MASK);
-	d->order = read_s32(oc, OFF_OC_ORDER);
-	d->totalpages = read_s64(oc, OFF_OC_TOTALPAGES);
-	d->chosen_points = read_s64(oc, OFF_OC_CHOSEN_POINTS);
-	d->chosen_pid = read_s32(read_ptr(oc, OFF_OC_CHOSEN), OFF_TASK_TGID);
-	d->memcg_id = read_s64(css_kernfs(read_ptr(oc, OFF_OC_MEMCG)), OFF_KN_ID);
-	__builtin_memset(d->message, 0, sizeof(d->message));
-	read_str(d->message, message, 0);
-	tell_ranking(ctx, d->ktime);
+	fill_decision(d, oc, message);
+	emit_ranking(ctx, d->ktime);
 	return 0;
 }
 
@@ -368,17 +182,17 @@ int on_out_of_memory(struct pt_regs *ctx)
 
 int on_oom_badness(struct pt_regs *ctx)
 {
-	return weigh((void *)PT_REGS_PARM1(ctx));
+	return badness_enter((void *)PT_REGS_PARM1(ctx));
 }
 
 int on_oom_badness_return(struct pt_regs *ctx)
 {
-	return weighed(PT_REGS_RC(ctx));
+	return badness_exit(PT_REGS_RC(ctx));
 }
 
 int on_oom_kill_process(struct pt_regs *ctx)
 {
-	return decided(ctx, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+	return on_decision(ctx, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
 }
 #endif
 
@@ -390,96 +204,79 @@ KFUNC_PROBE(out_of_memory, void *oc)
 
 KRETFUNC_PROBE(oom_badness, void *task, unsigned long totalpages, long points)
 {
-	weigh(task);
-	return weighed(points);
+	badness_enter(task);
+	return badness_exit(points);
 }
 
 KFUNC_PROBE(oom_kill_process, void *oc, void *message)
 {
-	return decided(ctx, oc, message);
+	return on_decision(ctx, oc, message);
 }
 #endif
 
-/* The first member of a group kill gets the signal twice: the first time counts. */
-inline_always void condemn(s64 pid, s64 when)
+/* The first victim of a group kill is sent the signal twice: the first one counts. */
+inline_always void mark_pending(s64 pid, s64 when)
 {
 	u32 key = pid;
-	s64 *before = condemned.lookup(&key);
+	s64 *before = pending_context.lookup(&key);
 
-	if (!before || when - *before > SHARERS_WITHIN)
-		condemned.update(&key, &when);
+	if (!before || when - *before > SHARER_WINDOW_NS)
+		pending_context.update(&key, &when);
 #ifdef WITH_EXIT
-	before = leaving.lookup(&key);
-	if (!before || when - *before > SHARERS_WITHIN)
-		leaving.update(&key, &when);
+	before = pending_exit.lookup(&key);
+	if (!before || when - *before > SHARER_WINDOW_NS)
+		pending_exit.update(&key, &when);
 #endif
 }
 
-inline_always void tell_again(void *ctx, void *task, struct round *round)
+inline_always void emit_repeat_kill(void *ctx, void *task, struct oom_round *round)
 {
-	struct again again = {KIND_AGAIN, round->signalled_at, read_s32(task, OFF_TASK_PID), round->counted};
+	struct repeat_kill event = {KIND_REPEAT_KILL, round->signalled_at, read_s32(task, OFF_TASK_PID),
+				    round->ordinal};
 
-	sightings.perf_submit(ctx, &again, sizeof(again));
+	events.perf_submit(ctx, &event, sizeof(event));
 }
 
 int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[2];
 	struct sender sender;
-	struct round *round;
+	struct oom_round *round;
 	s64 pid;
 
 	if ((int)ctx->args[0] != SIGKILL || ctx->args[1] != SEND_SIG_PRIV)
 		return 0;
-	round = current_round();
+	round = current_oom_round();
 	if (!round)
 		return 0;
 	pid = read_s32(task, OFF_TASK_TGID);
 	round->signalled_at = bpf_ktime_get_ns();
 	sender = signal_sender(ctx);
 	/*
-	 * To be known now, for when the process is marked it may have noticed already; it cannot before we return, its
-	 * siglock is held.
+	 * Here and not at the mark, by which time the signal may have been delivered. It cannot be before we return:
+	 * the process's siglock is held.
 	 */
 	if (sender.oom_killer)
-		condemn(pid, round->signalled_at);
-	round->site = sender.site;
-	round->counted = count_signal(the_tally(), sender.site);
-	if (round->counted && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
-		tell_again(ctx, task, round);
+		mark_pending(pid, round->signalled_at);
+	round->call_site = sender.call_site;
+	round->ordinal = count_signal(get_kill_counter(), sender.call_site);
+	if (round->ordinal && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
+		emit_repeat_kill(ctx, task, round);
 	/*
-	 * A thread that has marked a victim may later send such signals of its own, as the first process of a pid
-	 * namespace does when it exits, and the victim's mm may by then be the address of somebody else's.
+	 * A thread that has marked a victim may later send such signals for another reason, as the init process of a
+	 * pid namespace does when it exits, and by then the victim's mm may have been freed and its address reused.
 	 */
-	if (!round->counted && round->marked_mm && pid != round->marked_pid &&
-	    round->signalled_at - round->marked_at < SHARERS_WITHIN && process_mm(task) == round->marked_mm)
-		report(ctx, KIND_SHARER, task, round->marked_mm, round);
+	if (!round->ordinal && round->marked_mm && pid != round->marked_pid &&
+	    round->signalled_at - round->marked_at < SHARER_WINDOW_NS && process_mm(task) == round->marked_mm)
+		emit_victim(ctx, KIND_SHARER, task, round->marked_mm, round);
 	round->signalled_pid = pid;
 	round->signalled_task = task;
 	return 0;
 }
 
-/*
- * The marked task. Up to 6.8, and in stable series before the backport of 72ba14deb40a, the tracepoint gives only the
- * thread's id; the task is then the one just signalled, or the trigger itself.
- */
-inline_always void *marked_task(struct bpf_raw_tracepoint_args *ctx, struct round *round)
-{
-#ifdef MARK_VICTIM_TASK
-	return (void *)ctx->args[0];
-#else
-	int tid = ctx->args[0];
-	void *current = (void *)bpf_get_current_task();
-
-	if (round && round->signalled_task && read_s32(round->signalled_task, OFF_TASK_PID) == tid)
-		return round->signalled_task;
-	return read_s32(current, OFF_TASK_PID) == tid ? current : 0;
-#endif
-}
-
 int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 {
-	struct round *round = current_round();
+	struct oom_round *round = current_oom_round();
 	void *task = marked_task(ctx, round);
 	void *mm = process_mm(task);
 	s64 pid = read_s32(task, OFF_TASK_TGID);
@@ -489,66 +286,69 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	if (round->signalled_pid == pid) {
 		kind = KIND_KILLED;
-		round->counted = count_mark(the_tally(), round->site, round->counted);
+		round->ordinal = count_mark(get_kill_counter(), round->call_site, round->ordinal);
 		round->marked_pid = pid;
 		round->marked_mm = mm;
 		round->marked_at = bpf_ktime_get_ns();
-		if (!OOM_KILL_PROCESS) /* better late than never */
-			condemn(pid, round->signalled_at);
+		if (!OOM_KILL_PROCESS) /* signal_sender() cannot recognize the OOM killer */
+			mark_pending(pid, round->signalled_at);
 	}
 	round->signalled_pid = 0;
-	report(ctx, kind, task, mm, round);
+	emit_victim(ctx, kind, task, mm, round);
 	return 0;
 }
 
-enum stage { WALK, DESCRIBE };
-BPF_PROG_ARRAY(stages, 2);
+enum tail_call { WALK_FDS, EMIT_CONTEXT };
+BPF_PROG_ARRAY(tail_calls, 2);
 
-/* Every thread of a process gets here, also those that only hear that the process is to end: the first one counts. */
+/* Runs in every thread of a victim, also for the SIGKILL that only announces the group exit: the first one counts. */
 int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32, zero = 0;
 	struct context *c;
-	struct walk *w;
+	struct fd_walk *w;
+	void *task;
 	s64 *when;
 
 	if ((int)ctx->args[0] != SIGKILL)
 		return 0;
-	when = condemned.lookup(&pid);
+	when = pending_context.lookup(&pid);
 	if (!when)
 		return 0;
-	c = contexts.lookup(&zero);
-	w = walks.lookup(&zero);
+	c = context_scratch.lookup(&zero);
+	w = fd_walks.lookup(&zero);
 	if (!c || !w)
 		return 0;
 	c->pid = pid;
 	c->signalled_at = *when;
-	if (condemned.delete(&pid))
+	if (pending_context.delete(&pid))
 		return 0;
-	begin_context(c, w, (void *)bpf_get_current_task());
-	stages.call(ctx, WALK);
+	task = (void *)bpf_get_current_task();
+	begin_context(c, task);
+	begin_walk(c, w, task);
+	tail_calls.call(ctx, WALK_FDS);
 	return 0;
 }
 
-int stage_walk(struct bpf_raw_tracepoint_args *ctx)
+int walk_fds(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
-	struct context *c = contexts.lookup(&zero);
-	struct walk *w = walks.lookup(&zero);
+	struct context *c = context_scratch.lookup(&zero);
+	struct fd_walk *w = fd_walks.lookup(&zero);
 
 	if (!c || !w)
 		return 0;
 	if (walk_chunk(c, w))
-		stages.call(ctx, WALK);
-	stages.call(ctx, DESCRIBE);
+		tail_calls.call(ctx, WALK_FDS);
+	tail_calls.call(ctx, EMIT_CONTEXT);
 	return 0;
 }
 
-int stage_describe(struct bpf_raw_tracepoint_args *ctx)
+int emit_context(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
-	struct context *c = contexts.lookup(&zero);
-	struct walk *w = walks.lookup(&zero);
+	struct context *c = context_scratch.lookup(&zero);
+	struct fd_walk *w = fd_walks.lookup(&zero);
 	u64 used;
 
 	if (!c || !w)
@@ -557,8 +357,8 @@ int stage_describe(struct bpf_raw_tracepoint_args *ctx)
 	fill_arguments(c, read_ptr((void *)bpf_get_current_task(), OFF_TASK_MM));
 	used = c->used;
 	asm volatile("" : "+r"(used));
-	if (used <= CONTEXT_STRINGS)
-		sightings.perf_submit(ctx, c, offsetof(struct context, strings) + used);
+	if (used <= CONTEXT_LEN)
+		events.perf_submit(ctx, c, offsetof(struct context, strings) + used);
 	return 0;
 }
 
@@ -577,7 +377,7 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 		size = EXEC_LEN;
 	asm volatile("" : "+r"(size));
 	if (size <= EXEC_LEN && !bpf_probe_read_user(exec.args, size, (void *)key.arg_start))
-		execs.update(&key, &exec);
+		exec_cache.update(&key, &exec);
 	return 0;
 }
 
@@ -585,19 +385,19 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
-	s64 *when = leaving.lookup(&pid);
+	s64 *when = pending_exit.lookup(&pid);
 	void *signal;
-	struct exit gone = {KIND_EXIT, bpf_ktime_get_ns(), pid};
+	struct exit exited = {KIND_EXIT, bpf_ktime_get_ns(), pid};
 
 	if (!when)
 		return 0;
 	signal = read_ptr((void *)bpf_get_current_task(), OFF_TASK_SIGNAL);
-	gone.signalled_at = *when;
-	gone.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
+	exited.signalled_at = *when;
+	exited.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
 	if (read_s32(signal, OFF_SIGNAL_LIVE) != 0 ||
-	    leaving.delete(&pid)) /* not the last thread, or not the first of two */
+	    pending_exit.delete(&pid)) /* not the last thread, or another CPU was first */
 		return 0;
-	sightings.perf_submit(ctx, &gone, sizeof(gone));
+	events.perf_submit(ctx, &exited, sizeof(exited));
 	return 0;
 }
 #endif

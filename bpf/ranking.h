@@ -1,73 +1,74 @@
 /* SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only */
 /*
- * The kernel's ranking: what oom_badness() said of every process that it weighed, the best of them kept. Part of
- * oomtrace.bpf.c, where all that touches a map must stand: BCC translates that in no other file.
+ * The kernel's ranking: the candidates to which oom_badness() gave the most points.
  *
- * out_of_memory() may run several times before it kills, so each run starts afresh. Whoever reads /proc/PID/oom_score
- * has oom_badness() called, too: only the thread that is in out_of_memory() counts. The kernel's oom_lock lets one be.
+ * out_of_memory() may run several times before it kills, so each run starts a new ranking. Reading /proc/PID/oom_score
+ * calls oom_badness(), too: only calls by the thread in out_of_memory() count. The kernel's oom_lock admits one thread.
  */
 #ifndef OOMTRACE_RANKING_H
 #define OOMTRACE_RANKING_H
 
-#define SLOTS	   16	   /* BEST, rounded up to what a mask can say */
-#define INELIGIBLE UNKNOWN /* LONG_MIN: oom_badness() of a process that must not be killed */
+#include "cgroup.h"
 
-struct weighing {
-	u32 tid;    /* the thread in out_of_memory() */
-	void *task; /* what it is weighing */
-	u32 worst;  /* the place of the worst of `best`, once that is full */
-	s64 enough; /* its points: who has fewer is not among the best */
+#define CANDIDATE_SLOTS 16	/* MAX_CANDIDATES, rounded up to a power of two for the mask */
+#define INELIGIBLE	UNKNOWN /* LONG_MIN: oom_badness() of a process that must not be killed */
+
+struct ranking_state {
+	u32 tid;	  /* the thread in out_of_memory() */
+	void *task;	  /* the task that oom_badness() is running for */
+	u32 worst;	  /* index of the worst entry of `best`, once that is full */
+	s64 worst_points; /* its points: a candidate with fewer is not kept */
 	struct ranking ranking;
-	void *tasks[SLOTS];
+	void *tasks[CANDIDATE_SLOTS];
 };
 
-/* Of two that weigh the same the earlier is the worse: the kernel would take the later. */
-inline_always void find_worst(struct weighing *w)
+/* Of two with equal points the earlier is worse: the kernel would choose the later. */
+inline_always void find_worst(struct ranking_state *state)
 {
-	struct candidate *worst = &w->ranking.best[0];
+	struct candidate *worst = &state->ranking.best[0];
 	u32 i;
 
-	w->worst = 0;
-	for (i = 1; i < BEST; i++) {
-		struct candidate *c = &w->ranking.best[i];
+	state->worst = 0;
+	for (i = 1; i < MAX_CANDIDATES; i++) {
+		struct candidate *c = &state->ranking.best[i];
 
 		if (c->points < worst->points || (c->points == worst->points && c->order < worst->order)) {
 			worst = c;
-			w->worst = i;
+			state->worst = i;
 		}
 	}
-	w->enough = worst->points;
+	state->worst_points = worst->points;
 }
 
-/* Runs for every process on the machine while that is out of memory: most must leave here at once. */
-inline_always int keep_candidate(struct weighing *w, s64 points)
+/* Runs for every process of the machine while it is out of memory: return early for most of them. */
+inline_always int keep_candidate(struct ranking_state *state, s64 points)
 {
 	struct candidate *c;
-	u32 place;
+	u32 index;
 
-	if (!w->task || points == INELIGIBLE)
+	if (!state->task || points == INELIGIBLE)
 		return 0;
-	w->ranking.weighed++;
-	if (w->ranking.told == BEST) {
-		if (points < w->enough)
+	state->ranking.weighed++;
+	if (state->ranking.count == MAX_CANDIDATES) {
+		if (points < state->worst_points)
 			return 0;
-		place = w->worst;
+		index = state->worst;
 	} else {
-		place = w->ranking.told++;
+		index = state->ranking.count++;
 	}
-	asm volatile("" : "+r"(place)); /* as in append_path(): keep the mask */
-	place &= SLOTS - 1;
-	c = &w->ranking.best[place];
-	c->pid = read_s32(w->task, OFF_TASK_TGID);
+	asm volatile("" : "+r"(index)); /* as in append_path(): keep the mask */
+	index &= CANDIDATE_SLOTS - 1;
+	c = &state->ranking.best[index];
+	c->pid = read_s32(state->task, OFF_TASK_TGID);
 	c->points = points;
-	c->order = w->ranking.weighed;
-	w->tasks[place] = w->task;
-	if (w->ranking.told == BEST)
-		find_worst(w);
+	c->order = state->ranking.weighed;
+	state->tasks[index] = state->task;
+	if (state->ranking.count == MAX_CANDIDATES)
+		find_worst(state);
 	return 0;
 }
 
-/* Fills in what only the few need that are told of. One that has exited since is known by its pid and points alone. */
+/* Adds what is read only of candidates that are sent. Of one that has exited since, only pid and points are known. */
 inline_always void finish_candidate(struct ranking *r, struct candidate *c, void *task)
 {
 	void *kn = css_kernfs(task_css_memory(task));
@@ -83,18 +84,18 @@ inline_always void finish_candidate(struct ranking *r, struct candidate *c, void
 		c->path = append_path(r->strings, &r->used, kn);
 }
 
-inline_always void finish_ranking(struct weighing *w, s64 ktime)
+inline_always void finish_ranking(struct ranking_state *state, s64 ktime)
 {
-	struct ranking *r = &w->ranking;
+	struct ranking *r = &state->ranking;
 	int i;
 
 	r->kind = KIND_RANKING;
 	r->ktime = ktime;
 	r->used = 0;
-	for (i = 0; i < BEST; i++) {
-		if (i >= r->told)
+	for (i = 0; i < MAX_CANDIDATES; i++) {
+		if (i >= r->count)
 			break;
-		finish_candidate(r, &r->best[i], w->tasks[i]);
+		finish_candidate(r, &r->best[i], state->tasks[i]);
 	}
 }
 

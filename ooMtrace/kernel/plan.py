@@ -57,7 +57,7 @@ MINIMAL_HOOKS = (
 
 LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
 
-TAIL_CALLS = ("stage_walk", "stage_describe")
+TAIL_CALLS = ("walk_fds", "emit_context")
 
 
 Reason = tuple[str, str]
@@ -82,7 +82,7 @@ class Plan:
         program: The file in bpf/ to compile; "" at level `log`, which needs neither BPF nor BCC.
         macros: For the compiler's command line.
         hooks: What is attached, in this order.
-        tail_calls: Programs that others call, in the order of `enum stage` in the program.
+        tail_calls: Programs that others call, in the order of `enum tail_call` in the program.
         obstacles: What kept it from each higher level.
     """
 

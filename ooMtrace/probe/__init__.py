@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel side: compiled, attached, read and decoded."""
+"""The BPF programs: compiled, attached, read and decoded."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Give back the memory of BCC's compiler, which is not needed once the programs are loaded."""
+"""Release the memory of BCC's compiler, which is not needed once the programs are loaded."""
 
 from __future__ import annotations
 
@@ -17,32 +17,32 @@ LIBRARIES = re.compile(
 COMPILER = ("LLVM", "clang")
 
 
-def give_back_compiler(maps: Path = MAPS) -> None:
-    """Return free heap to the kernel, and drop the pages of the compiler's libraries; they come back when touched.
+def release_compiler_memory(maps: Path = MAPS) -> None:
+    """Return free heap to the kernel and evict the pages of the compiler's libraries; an access faults them in again.
 
-    LLVM makes up most of BCC's resident memory, which is the last thing a host short of memory can spare.
-    A kernel or C library that cannot do it leaves everything as it was.
+    LLVM is most of BCC's resident memory, which a host that is short of memory needs for other things.
+    A kernel or C library without support for this changes nothing.
     """
     libc = ctypes.CDLL(None, use_errno=True)
     if hasattr(libc, "malloc_trim"):
         libc.malloc_trim(0)
-    for start, size, found in _libraries(maps):
+    for start, size, match in _libraries(maps):
         libc.madvise(start, size, MADV_PAGEOUT)
-        if found["mode"].startswith("r-x"):
-            # The former leaves what somebody else has mapped, too, such as another oomtrace. Code is never written to,
-            # so it may be forgotten: what is touched again comes from the file.
+        if match["mode"].startswith("r-x"):
+            # MADV_PAGEOUT skips pages that another process maps, too, such as another oomtrace. Code is never modified,
+            # so it can be discarded and read from the file again.
             libc.madvise(start, size, MADV_DONTNEED)
 
 
 def unlock_compiler(maps: Path = MAPS) -> None:
-    """Let its pages go if all memory is locked: those that another process maps, too, are still there."""
+    """Unlock the compiler's pages after mlockall(2): those that another process maps are still resident."""
     libc = ctypes.CDLL(None, use_errno=True)
-    for start, size, found in _libraries(maps):
-        if found["name"] in COMPILER:
+    for start, size, match in _libraries(maps):
+        if match["name"] in COMPILER:
             libc.munlock(start, size)
 
 
 def _libraries(maps: Path) -> Iterator[tuple[ctypes.c_void_p, ctypes.c_size_t, re.Match[str]]]:
-    for found in LIBRARIES.finditer(maps.read_text(errors="replace")):
-        start, end = int(found["start"], 16), int(found["end"], 16)
-        yield ctypes.c_void_p(start), ctypes.c_size_t(end - start), found
+    for match in LIBRARIES.finditer(maps.read_text(errors="replace")):
+        start, end = int(match["start"], 16), int(match["end"], 16)
+        yield ctypes.c_void_p(start), ctypes.c_size_t(end - start), match

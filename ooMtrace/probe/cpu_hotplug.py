@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""CPUs that come while we run: the kernel says so over netlink (NETLINK_KOBJECT_UEVENT)."""
+"""CPUs that come online while we run, as the kernel announces them over netlink (NETLINK_KOBJECT_UEVENT)."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FILTER = b"".join(
         (RETURN, 0, 0, 0),
     )
 )
-"""Network devices come and go with every container; we are woken up for what comes online only."""
+"""Passes `online` events only: containers create and remove network devices all the time, which must not wake us."""
 
 
-class Hotplug:
-    """Hears of CPUs that come online; of none where this namespace is not told."""
+class CpuHotplug:
+    """Listens for CPUs that come online; reports none where the kernel does not allow it."""
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
@@ -41,20 +41,20 @@ class Hotplug:
             self._socket.bind((0, FROM_KERNEL))
 
     def fds(self) -> list[int]:
-        """Return what becomes readable when one comes."""
+        """Return the file descriptors that become readable when a CPU comes online; none if there is no socket."""
         return [] if self._socket is None else [self._socket.fileno()]
 
-    def came(self) -> list[int]:
-        """Return the CPUs that have come since the last call, without waiting."""
+    def new_cpus(self) -> list[int]:
+        """Return the CPUs that have come online since the last call, without blocking."""
         cpus = []
-        with suppress(OSError):  # nothing more, or more than could be kept
+        with suppress(OSError):  # no more messages, or the socket's buffer overflowed
             while self._socket:
-                found = ONLINE.match(self._socket.recv(8192))
-                if found:
-                    cpus.append(int(found[1]))
+                match = ONLINE.match(self._socket.recv(8192))
+                if match:
+                    cpus.append(int(match[1]))
         return cpus
 
     def close(self) -> None:
-        """Listen no more."""
+        """Stop listening; a second call does nothing."""
         if self._socket:
             self._socket.close()

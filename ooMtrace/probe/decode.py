@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the bytes of the perf buffer to a VictimEvent. Pure."""
+"""Decode the records of the perf buffer into probe events (events.py). Pure."""
 
 from __future__ import annotations
 
@@ -29,41 +29,42 @@ from ooMtrace.events import (
 )
 from ooMtrace.probe import wire
 
-Form = TypeVar("Form", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.Again)
-FIXED = ctypes.sizeof(wire.VictimEvent)
-FIXED_RANKING = ctypes.sizeof(wire.Ranking)
-FIXED_CONTEXT = ctypes.sizeof(wire.Context)
+Structure = TypeVar("Structure", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.RepeatKill)
 
 
-def decode(record: bytes) -> ProbeEvent:
-    """Decode one record.
+def decode(data: bytes) -> ProbeEvent:
+    """Decode one perf record: a structure of bpf/events.h, without the unused end of its strings.
+
+    The perf buffer pads a record: bytes after the last string are ignored.
 
     Raises:
-        DecodeError: The record is too short, or its parts do not fit together.
+        DecodeError: The record is too short, of an unknown kind, or its lengths are inconsistent.
     """
-    kind = int.from_bytes(record[:8], sys.byteorder, signed=True)
+    kind = int.from_bytes(data[:8], sys.byteorder, signed=True)
     if kind == wire.KIND_RANKING:
-        return _ranking(_fixed(wire.Ranking, record), record[FIXED_RANKING:])
+        return _ranking(*_split(wire.Ranking, data))
     if kind == wire.KIND_CONTEXT:
-        return _context(_fixed(wire.Context, record), record[FIXED_CONTEXT:])
+        return _context(*_split(wire.Context, data))
     if kind == wire.KIND_EXIT:
-        gone = _fixed(wire.Exit, record)
-        return Exit(gone.pid, gone.ktime, gone.signalled_at, _known(gone.maxrss))
-    if kind == wire.KIND_AGAIN:
-        again = _fixed(wire.Again, record)
-        return RepeatKill(again.ktime, _known(again.tid), again.counted)
+        exit_, _ = _split(wire.Exit, data)
+        return Exit(exit_.pid, exit_.ktime, exit_.signalled_at, _known(exit_.maxrss))
+    if kind == wire.KIND_REPEAT_KILL:
+        repeat_kill, _ = _split(wire.RepeatKill, data)
+        return RepeatKill(repeat_kill.ktime, _known(repeat_kill.tid), repeat_kill.ordinal)
     if kind not in {kind.value for kind in Kind}:
-        raise DecodeError(f"a record of the unknown kind {kind} came from the kernel")
-    return _sighting(_fixed(wire.VictimEvent, record), record[FIXED:])
+        raise DecodeError(f"probe event of unknown kind {kind}")
+    return _victim_event(*_split(wire.VictimEvent, data))
 
 
-def _fixed(form: type[Form], record: bytes) -> Form:
-    if len(record) < ctypes.sizeof(form):
-        raise DecodeError(f"a record of {len(record)} bytes came from the kernel, {ctypes.sizeof(form)} are the least")
-    return form.from_buffer_copy(record)
+def _split(structure: type[Structure], data: bytes) -> tuple[Structure, bytes]:
+    """Return the structure that the record begins with, and the strings after it."""
+    size = ctypes.sizeof(structure)
+    if len(data) < size:
+        raise DecodeError(f"probe event of {len(data)} bytes: at least {size} expected")
+    return structure.from_buffer_copy(data), data[size:]
 
 
-def _sighting(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
+def _victim_event(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
     levels = tuple(_levels(raw.memcg))
     lengths = (raw.paths.memcg, raw.paths.unified, raw.paths.trigger_memcg)
     memcg_path, unified_path, trigger_path = _paths(lengths, strings)
@@ -83,25 +84,27 @@ def _sighting(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
         stack=tuple(address & 0xFFFFFFFFFFFFFFFF for address in raw.stack if address),
         signalled_at=_known(raw.signalled_at),
         exec_args=_exec_args(raw),
-        ordinal=_known(raw.counted),
+        ordinal=_known(raw.ordinal),
     )
 
 
 def _exec_args(raw: wire.VictimEvent) -> tuple[bytes, int] | None:
     if _known(raw.exec_size) is None:
         return None
-    # ctypes would end a character array at its first zero.
-    whole = ctypes.string_at(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, wire.VictimEvent.exec_args.size)
-    return whole[: raw.exec_size], raw.exec_size
+    # Reading the field would end at the first NUL, as ctypes does with character arrays.
+    arguments = ctypes.string_at(
+        ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, wire.VictimEvent.exec_args.size
+    )
+    return arguments[: raw.exec_size], raw.exec_size
 
 
 def _context(raw: wire.Context, strings: bytes) -> Context:
     if not 0 <= raw.sockets <= len(raw.socket):
-        raise DecodeError(f"a record from the kernel tells of {raw.sockets} sockets")
+        raise DecodeError(f"probe event with {raw.sockets} sockets: at most {len(raw.socket)} expected")
     sockets = raw.socket[: raw.sockets]
-    ends = [length for one in sockets for length in (one.local, one.remote)]
-    lengths = [raw.executable, raw.working_directory, *ends, raw.arguments, raw.environment]
-    executable, directory, *addresses, arguments, environment = _pieces(lengths, strings)
+    address_lengths = [length for socket in sockets for length in (socket.local, socket.remote)]
+    lengths = [raw.executable, raw.working_directory, *address_lengths, raw.arguments, raw.environment]
+    executable, directory, *addresses, arguments, environment = _cut(lengths, strings)
     return Context(
         pid=raw.pid,
         ktime=raw.ktime,
@@ -118,43 +121,46 @@ def _context(raw: wire.Context, strings: bytes) -> Context:
 
 
 def _descriptors(raw: wire.Context, sockets: list[wire.Socket], addresses: list[bytes | None]) -> Descriptors:
+    pairs = zip(addresses[::2], addresses[1::2], strict=True)
     return Descriptors(
-        kinds=tuple(raw.kinds),
+        kinds=tuple(raw.file_types),
         tcp=raw.tcp,
         udp=raw.udp,
         unix=raw.unix_domain,
         all=raw.walked >= raw.slots,
-        sockets=tuple(
-            Socket(
-                fd=one.fd,
-                family=one.family,
-                protocol=_known(one.protocol),
-                state=_known(one.state),
-                local=addresses[2 * i],
-                remote=addresses[2 * i + 1],
-                local_port=_known(one.local_port),
-                remote_port=_known(one.remote_port),
-            )
-            for i, one in enumerate(sockets)
-        ),
+        sockets=tuple(_socket(socket, *pair) for socket, pair in zip(sockets, pairs, strict=True)),
+    )
+
+
+def _socket(raw: wire.Socket, local: bytes | None, remote: bytes | None) -> Socket:
+    return Socket(
+        fd=raw.fd,
+        family=raw.family,
+        protocol=_known(raw.protocol),
+        state=_known(raw.state),
+        local=local,
+        remote=remote,
+        local_port=_known(raw.local_port),
+        remote_port=_known(raw.remote_port),
     )
 
 
 def _ranking(raw: wire.Ranking, strings: bytes) -> Ranking:
-    if not 0 <= raw.told <= wire.BEST:
-        raise DecodeError(f"a record from the kernel tells of {raw.told} candidates")
-    best = list(zip(raw.best[: raw.told], _paths([one.path for one in raw.best[: raw.told]], strings), strict=True))
-    # As select_bad_process() does: the highest points, and of equals the last one weighed.
-    best.sort(key=lambda pair: (pair[0].points, pair[0].order), reverse=True)
-    candidates = (
-        Candidate(_known(one.pid), one.points, _known(one.oom_score_adj), text(one.comm) or None, path)
-        for one, path in best
-    )
-    return Ranking(ktime=raw.ktime, weighed=raw.weighed, best=tuple(candidates))
+    if not 0 <= raw.count <= wire.MAX_CANDIDATES:
+        raise DecodeError(f"probe event with {raw.count} candidates: at most {wire.MAX_CANDIDATES} expected")
+    candidates = raw.best[: raw.count]
+    paths = _paths([candidate.path for candidate in candidates], strings)
+    # As select_bad_process() does: the highest points first, and of equal points the last one weighed.
+    ranked = sorted(zip(candidates, paths, strict=True), key=lambda pair: (pair[0].points, pair[0].order), reverse=True)
+    return Ranking(raw.ktime, raw.weighed, tuple(_candidate(candidate, path) for candidate, path in ranked))
+
+
+def _candidate(raw: wire.Candidate, path: tuple[str, ...] | None) -> Candidate:
+    return Candidate(_known(raw.pid), raw.points, _known(raw.oom_score_adj), text(raw.comm) or None, path)
 
 
 def text(raw: bytes) -> str:
-    """Turn a kernel string, which may hold any bytes, into text that loses nothing."""
+    """Decode a kernel string, which may hold any bytes, without loss: invalid UTF-8 is escaped with backslashes."""
     return raw.decode("utf-8", "backslashreplace")
 
 
@@ -167,7 +173,7 @@ def _task(raw: wire.Task) -> Task:
 
 
 def _rss(raw: Iterable[int]) -> Rss:
-    # A per-CPU counter read without the CPUs' parts can fall below zero; the kernel takes that for zero, too.
+    # A per-CPU counter without the CPUs' deltas can be negative; the kernel treats that as zero, too.
     return Rss(*(None if _known(pages) is None else max(pages, 0) for pages in raw))
 
 
@@ -194,7 +200,7 @@ def _levels(raw: Iterable[wire.MemcgLevel]) -> Iterable[MemcgLevel]:
     for level in raw:
         if _known(level.id) is None:
             return
-        yield MemcgLevel(*(_known(getattr(level, one.name)) for one in fields(MemcgLevel)))  # type: ignore[arg-type]
+        yield MemcgLevel(*(_known(getattr(level, field.name)) for field in fields(MemcgLevel)))  # type: ignore[arg-type]
 
 
 def _decision(raw: wire.Decision) -> Decision | None:
@@ -214,23 +220,23 @@ def _decision(raw: wire.Decision) -> Decision | None:
 
 
 def _paths(lengths: Iterable[int], strings: bytes) -> list[tuple[str, ...] | None]:
-    return [_names(piece) for piece in _pieces(lengths, strings)]
+    return [_names(part) for part in _cut(lengths, strings)]
 
 
-def _names(piece: bytes | None) -> tuple[str, ...] | None:
-    return None if piece is None else tuple(text(name) for name in piece.split(b"\0")[:-1])
+def _names(part: bytes | None) -> tuple[str, ...] | None:
+    return None if part is None else tuple(text(name) for name in part.split(b"\0")[:-1])
 
 
-def _pieces(lengths: Iterable[int], strings: bytes) -> list[bytes | None]:
-    """Cut into pieces what lies in a record one after the other; None where a length is not known."""
-    pieces: list[bytes | None] = []
-    at = 0
+def _cut(lengths: Iterable[int], strings: bytes) -> list[bytes | None]:
+    """Cut `strings` into consecutive parts of these lengths; None for an unknown length."""
+    parts: list[bytes | None] = []
+    start = 0
     for length in lengths:
         if _known(length) is None:
-            pieces.append(None)
+            parts.append(None)
             continue
-        if not 0 <= length <= len(strings) - at:
-            raise DecodeError("a record from the kernel ends too early")
-        pieces.append(strings[at : at + length])
-        at += length
-    return pieces
+        if not 0 <= length <= len(strings) - start:
+            raise DecodeError("probe event with strings that exceed its size")
+        parts.append(strings[start : start + length])
+        start += length
+    return parts

@@ -1,28 +1,28 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The Python mirror of bpf/events.h; a test compiles that file and proves the two equal."""
+"""The Python mirror of bpf/events.h; a test compiles that file and compares the two."""
 
 from __future__ import annotations
 
 import ctypes
 
 UNKNOWN = -(1 << 63)
-LEVELS, FRAMES, BEST = 16, 12, 10
+COMM_LEN, NODENAME_LEN, MESSAGE_LEN, EXEC_LEN, ARGUMENTS_LEN = 16, 65, 48, 256, 4096
+MAX_LEVELS, MAX_CANDIDATES, MAX_FRAMES, MAX_FILE_TYPES = 16, 10, 12, 16
+MAX_INET_SOCKETS, MAX_UNIX_SOCKETS, MAX_UNIX_WALKED = 32, 16, 64
 
-KINDS, SOCKETS, UNIX_SOCKETS = 16, 32, 16
-
-KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT, KIND_AGAIN = 1, 2, 3, 4, 5, 6, 7
+KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT, KIND_REPEAT_KILL = 1, 2, 3, 4, 5, 6, 7
 
 S64 = ctypes.c_int64
 
 
 class Task(ctypes.Structure):
-    """`struct task`: one process or thread."""
+    """`struct task`: the identity of a process or thread."""
 
-    _fields_ = (("pid", S64), ("tid", S64), ("vpid", S64), ("comm", ctypes.c_char * 16))
+    _fields_ = (("pid", S64), ("tid", S64), ("vpid", S64), ("comm", ctypes.c_char * COMM_LEN))
 
 
 class Victim(ctypes.Structure):
-    """`struct victim`: what only the victim has."""
+    """`struct victim`: facts recorded of the victim only."""
 
     _fields_ = (
         ("task", Task),
@@ -39,13 +39,13 @@ class Victim(ctypes.Structure):
         ("pid_ns", S64),
         ("net_ns", S64),
         ("uts_ns", S64),
-        ("nodename", ctypes.c_char * 65),
+        ("nodename", ctypes.c_char * NODENAME_LEN),
         ("pad", ctypes.c_char * 7),
     )
 
 
 class MemcgLevel(ctypes.Structure):
-    """`struct memcg_level`: one memory cgroup on the way to the root."""
+    """`struct memcg_level`: one memory cgroup between the victim's own and the root."""
 
     _fields_ = (
         ("id", S64),
@@ -66,7 +66,7 @@ class MemcgLevel(ctypes.Structure):
 
 
 class Decision(ctypes.Structure):
-    """`struct decision`: the kernel's oom_control."""
+    """`struct decision`: struct oom_control on entry of oom_kill_process()."""
 
     _fields_ = (
         ("ktime", S64),
@@ -77,18 +77,18 @@ class Decision(ctypes.Structure):
         ("chosen_points", S64),
         ("chosen_pid", S64),
         ("memcg_id", S64),
-        ("message", ctypes.c_char * 48),
+        ("message", ctypes.c_char * MESSAGE_LEN),
     )
 
 
 class Paths(ctypes.Structure):
-    """`struct paths`: the lengths of what lies in `strings`."""
+    """`struct paths`: the lengths of the paths in `strings`."""
 
     _fields_ = (("memcg", S64), ("unified", S64), ("trigger_memcg", S64), ("used", S64))
 
 
 class VictimEvent(ctypes.Structure):
-    """`struct sighting` without its strings, which have no fixed length."""
+    """`struct victim_event` without its strings, whose length varies."""
 
     _fields_ = (
         ("kind", S64),
@@ -96,15 +96,15 @@ class VictimEvent(ctypes.Structure):
         ("memcg_version", S64),
         ("unified_id", S64),
         ("signalled_at", S64),
-        ("counted", S64),
+        ("ordinal", S64),
         ("victim", Victim),
         ("trigger", Task),
         ("decision", Decision),
-        ("memcg", MemcgLevel * LEVELS),
-        ("trigger_memcg_ids", S64 * LEVELS),
-        ("stack", S64 * FRAMES),
+        ("memcg", MemcgLevel * MAX_LEVELS),
+        ("trigger_memcg_ids", S64 * MAX_LEVELS),
+        ("stack", S64 * MAX_FRAMES),
         ("exec_size", S64),
-        ("exec_args", ctypes.c_char * 256),
+        ("exec_args", ctypes.c_char * EXEC_LEN),
         ("paths", Paths),
     )
 
@@ -118,7 +118,7 @@ class Candidate(ctypes.Structure):
         ("oom_score_adj", S64),
         ("order", S64),
         ("path", S64),
-        ("comm", ctypes.c_char * 16),
+        ("comm", ctypes.c_char * COMM_LEN),
     )
 
 
@@ -129,9 +129,9 @@ class Ranking(ctypes.Structure):
         ("kind", S64),
         ("ktime", S64),
         ("weighed", S64),
-        ("told", S64),
+        ("count", S64),
         ("used", S64),
-        ("best", Candidate * BEST),
+        ("best", Candidate * MAX_CANDIDATES),
     )
 
 
@@ -167,23 +167,23 @@ class Context(ctypes.Structure):
         ("environment", S64),
         ("walked", S64),
         ("slots", S64),
-        ("kinds", S64 * KINDS),
+        ("file_types", S64 * MAX_FILE_TYPES),
         ("tcp", S64),
         ("udp", S64),
         ("unix_domain", S64),
         ("sockets", S64),
         ("used", S64),
-        ("socket", Socket * (SOCKETS + UNIX_SOCKETS)),
+        ("socket", Socket * (MAX_INET_SOCKETS + MAX_UNIX_SOCKETS)),
     )
 
 
 class Exit(ctypes.Structure):
-    """`struct exit`: a victim's last thread has exited."""
+    """`struct exit`: the last thread of a victim has exited."""
 
     _fields_ = (("kind", S64), ("ktime", S64), ("pid", S64), ("signalled_at", S64), ("maxrss", S64))
 
 
-class Again(ctypes.Structure):
-    """`struct again`: a victim has been killed and counted once more."""
+class RepeatKill(ctypes.Structure):
+    """`struct repeat_kill`: the kernel killed and counted a marked victim a second time."""
 
-    _fields_ = (("kind", S64), ("ktime", S64), ("tid", S64), ("counted", S64))
+    _fields_ = (("kind", S64), ("ktime", S64), ("tid", S64), ("ordinal", S64))

@@ -129,7 +129,7 @@ def test_the_plan_of_a_full_kernel_is_this():
             Hook("raw_tracepoint", "sched_process_exec", "on_sched_process_exec"),
         ),
         obstacles=(),
-        tail_calls=("stage_walk", "stage_describe"),
+        tail_calls=("walk_fds", "emit_context"),
     )
 
 
@@ -389,20 +389,20 @@ def test_only_what_is_wished_for_is_compiled_and_attached(name, settings, hooks,
     assert chosen.tail_calls == plain.tail_calls == TAIL_CALLS
 
 
-def test_the_level_without_type_information_grants_no_wishes_and_has_no_stages():
+def test_level_minimal_ignores_env_and_lifecycle_and_has_no_tail_calls():
     asked, plain = plan(features("no-btf"), Settings(env=("A",), lifecycle=True)), plan(features("no-btf"))
 
     assert asked == plain
     assert plain.tail_calls == ()
 
 
-def test_the_stages_stand_in_the_order_in_which_the_program_numbers_them():
+def test_tail_calls_are_in_the_order_of_the_enum_in_the_program():
     text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
-    assert "enum stage { WALK, DESCRIBE };" in text
-    assert TAIL_CALLS == ("stage_walk", "stage_describe")
-    for stage in TAIL_CALLS:
-        assert f"\nint {stage}(" in text
+    assert "enum tail_call { WALK_FDS, EMIT_CONTEXT };" in text
+    assert TAIL_CALLS == ("walk_fds", "emit_context")
+    for program in TAIL_CALLS:
+        assert f"\nint {program}(" in text
 
 
 @pytest.mark.parametrize("symbols", [{}, {"oom_kill_process": (0, 0)}])

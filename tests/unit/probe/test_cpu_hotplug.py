@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A CPU that comes is heard of, and nothing else that the kernel tells over netlink wakes us."""
+"""CPU hotplug: a CPU that comes online is reported, and other uevents of the kernel do not wake us."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ooMtrace.probe import cpu_hotplug
         (b"add@/devices/virtual/net/veth1\0ACTION=add\0", None),
     ],
 )
-def test_the_filter_lets_through_what_comes_online_and_the_rest_looks_for_cpus(message, cpu):
+def test_the_filter_passes_online_events_and_only_cpus_are_reported(message, cpu):
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
     code = create_string_buffer(cpu_hotplug.FILTER, len(cpu_hotplug.FILTER))
     program = struct.pack("HP", len(cpu_hotplug.FILTER) // 8, addressof(code))
@@ -33,31 +33,31 @@ def test_the_filter_lets_through_what_comes_online_and_the_rest_looks_for_cpus(m
     readable = bool(select.select([ours], [], [], 0)[0])
 
     assert readable == message.startswith(b"onli")
-    watch = cpu_hotplug.Hotplug()
-    watch.close()
-    watch._socket = ours
-    assert watch.came() == ([] if cpu is None else [cpu])
+    hotplug = cpu_hotplug.CpuHotplug()
+    hotplug.close()
+    hotplug._socket = ours
+    assert hotplug.new_cpus() == ([] if cpu is None else [cpu])
     theirs.close()
-    watch.close()
+    hotplug.close()
 
 
-def test_where_nothing_can_be_heard_nothing_fails(monkeypatch):
+def test_without_a_netlink_socket_no_cpu_is_reported(monkeypatch):
     def refuse(*_: object) -> socket.socket:
         raise PermissionError
 
     monkeypatch.setattr(cpu_hotplug.socket, "socket", refuse)
-    watch = cpu_hotplug.Hotplug()
+    hotplug = cpu_hotplug.CpuHotplug()
 
-    assert watch.fds() == []
-    assert watch.came() == []
-    watch.close()
+    assert hotplug.fds() == []
+    assert hotplug.new_cpus() == []
+    hotplug.close()
 
 
-def test_it_listens_until_it_is_closed():
-    watch = cpu_hotplug.Hotplug()
-    (fd,) = watch.fds()
+def test_the_socket_is_open_until_close():
+    hotplug = cpu_hotplug.CpuHotplug()
+    (fd,) = hotplug.fds()
     assert os.fstat(fd)
-    assert watch.came() == []
-    watch.close()
+    assert hotplug.new_cpus() == []
+    hotplug.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)

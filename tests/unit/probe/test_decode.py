@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From bytes to what has been seen: nothing is invented, nothing is lost, and nonsense is refused."""
+"""Decoding perf records: every field reaches its place, unknown stays unknown, invalid records raise DecodeError."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from ooMtrace.events import (
     Kind,
     MemcgLevel,
     Ranking,
+    RepeatKill,
     Rss,
     Socket,
     Task,
@@ -37,7 +38,7 @@ FIXED_CONTEXT = ctypes.sizeof(wire.Context)
 
 
 def unknown(kind: int = wire.KIND_KILLED) -> wire.VictimEvent:
-    """A record in which nothing but its kind and time could be read, as the kernel side leaves it."""
+    """A victim event of which only kind and time could be read, as the BPF program sends it."""
     raw = wire.VictimEvent.from_buffer_copy(wire.UNKNOWN.to_bytes(8, "little", signed=True) * (FIXED // 8))
     raw.kind, raw.ktime = kind, 1
     for task in (raw.victim.task, raw.victim.parent, raw.trigger):
@@ -49,7 +50,7 @@ def unknown(kind: int = wire.KIND_KILLED) -> wire.VictimEvent:
     return raw
 
 
-def test_what_could_not_be_read_is_none_everywhere():
+def test_unknown_values_of_a_victim_event_become_none():
     nobody = Task(None, None, None, None)
     no_rss = Rss(None, None, None, None)
 
@@ -72,7 +73,7 @@ def test_what_could_not_be_read_is_none_everywhere():
     )
 
 
-def test_every_number_and_string_arrives_where_it_belongs():
+def test_every_field_of_a_victim_event_is_decoded():
     raw = unknown(wire.KIND_SHARER)
     raw.ktime, raw.memcg_version, raw.unified_id, raw.signalled_at = 10, 1, 11, 9
     raw.exec_size = 6
@@ -128,13 +129,13 @@ def test_every_number_and_string_arrives_where_it_belongs():
 
 
 @pytest.mark.parametrize("kind", Kind)
-def test_every_kind_is_known(kind):
+def test_every_kind_of_victim_event_is_decoded(kind):
     assert decode(bytes(unknown(kind.value))).kind is kind
 
 
 @pytest.mark.parametrize("kind", [0, 8, -1, wire.UNKNOWN])
-def test_another_kind_is_refused(kind):
-    with pytest.raises(DecodeError, match=f"^a record of the unknown kind {kind} came from the kernel$"):
+def test_an_unknown_kind_is_rejected(kind):
+    with pytest.raises(DecodeError, match=f"^probe event of unknown kind {kind}$"):
         decode(bytes(unknown(kind)))
 
 
@@ -143,12 +144,12 @@ def test_zero_is_a_value_and_not_unknown():
     raw.victim.uid = raw.victim.oom_score_adj = raw.victim.task.pid = 0
     raw.victim.rss[2] = 0
 
-    seen = decode(bytes(raw)).victim
+    event = decode(bytes(raw)).victim
 
-    assert (seen.uid, seen.oom_score_adj, seen.task.pid, seen.rss.swap) == (0, 0, 0, 0)
+    assert (event.uid, event.oom_score_adj, event.task.pid, event.rss.swap) == (0, 0, 0, 0)
 
 
-def test_a_counter_below_zero_is_zero_as_the_kernel_takes_it():
+def test_a_negative_rss_counter_becomes_zero():
     raw = unknown()
     raw.victim.rss[:] = (-5, 7, -1, 0)
 
@@ -165,36 +166,36 @@ def test_the_root_cgroup_has_an_empty_path_and_an_unreadable_one_has_none():
     assert (unreadable.memcg_path, unreadable.unified_path, unreadable.trigger_memcg_path) == (None, None, None)
 
 
-def test_levels_end_at_the_first_that_could_not_be_read():
+def test_memcg_levels_end_at_the_first_unreadable_one():
     raw = unknown()
     raw.memcg[0].id, raw.memcg[2].id = 5, 6
 
     assert [level.id for level in decode(bytes(raw)).memcg] == [5]
 
 
-def test_all_sixteen_levels_are_taken():
+def test_all_16_memcg_levels_are_decoded():
     raw = unknown()
     for i in range(16):
         raw.memcg[i].id = raw.trigger_memcg_ids[i] = 100 + i
 
-    seen = decode(bytes(raw))
+    event = decode(bytes(raw))
 
-    assert [level.id for level in seen.memcg] == list(range(100, 116))
-    assert seen.trigger_memcg_ids == tuple(range(100, 116))
+    assert [level.id for level in event.memcg] == list(range(100, 116))
+    assert event.trigger_memcg_ids == tuple(range(100, 116))
 
 
 @pytest.mark.parametrize("longest", range(3))
-def test_a_path_that_is_too_long_is_not_known_and_takes_no_room(longest):
+def test_a_path_that_is_too_long_is_none_and_has_no_bytes(longest):
     raw = unknown()
     raw.memcg[0].id = raw.unified_id = raw.trigger_memcg_ids[0] = 5
     lengths, names, paths = [4, 2, 6], [b"a\0b\0", b"c\0", b"d\0e\0f\0"], [("a", "b"), ("c",), ("d", "e", "f")]
     lengths[longest], names[longest], paths[longest] = wire.UNKNOWN, b"", None
     raw.paths = wire.Paths(*lengths, len(b"".join(names)))
 
-    seen = decode(bytes(raw) + b"".join(names))
+    event = decode(bytes(raw) + b"".join(names))
 
-    assert [seen.memcg_path, seen.unified_path, seen.trigger_memcg_path] == paths
-    assert (seen.memcg[0].id, seen.unified_id, seen.trigger_memcg_ids) == (5, 5, (5,))
+    assert [event.memcg_path, event.unified_path, event.trigger_memcg_path] == paths
+    assert (event.memcg[0].id, event.unified_id, event.trigger_memcg_ids) == (5, 5, (5,))
 
 
 def test_padding_of_the_perf_buffer_is_ignored():
@@ -205,30 +206,28 @@ def test_padding_of_the_perf_buffer_is_ignored():
     assert decode(bytes(raw) + b"a\0" + b"\xaa" * 6).memcg_path == ("a",)
 
 
-def test_every_shorter_record_is_refused():
+def test_a_truncated_victim_event_is_rejected():
     whole = bytes(unknown())
     for length in range(1, FIXED):
-        with pytest.raises(
-            DecodeError, match=f"^a record of {length} bytes came from the kernel, {FIXED} are the least$"
-        ):
+        with pytest.raises(DecodeError, match=f"^probe event of {length} bytes: at least {FIXED} expected$"):
             decode(whole[:length])
 
 
-def test_an_empty_record_is_of_no_kind():
-    with pytest.raises(DecodeError, match=r"^a record of the unknown kind 0 came from the kernel$"):
+def test_an_empty_record_is_rejected():
+    with pytest.raises(DecodeError, match=r"^probe event of unknown kind 0$"):
         decode(b"")
 
 
 @pytest.mark.parametrize("lengths", [(5, 0, 0), (2, 3, 0), (2, 2, 1), (-1, 0, 0), (4, -1, 0), (1 << 62, 0, 0)])
-def test_paths_that_do_not_fit_are_refused(lengths):
+def test_paths_that_exceed_the_record_are_rejected(lengths):
     raw = unknown()
     raw.paths = wire.Paths(*lengths, 4)
 
-    with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
+    with pytest.raises(DecodeError, match=r"^probe event with strings that exceed its size$"):
         decode(bytes(raw) + b"a\0b\0")
 
 
-def test_every_cut_within_a_path_is_refused():
+def test_a_record_truncated_within_a_path_is_rejected():
     raw = unknown()
     raw.memcg[0].id = 5
     raw.paths.memcg = 8
@@ -254,29 +253,29 @@ def test_every_cut_within_a_path_is_refused():
         ("\u2028\u202e".encode(), "\u2028\u202e"),
     ],
 )
-def test_hostile_strings_lose_nothing(raw, expected):
-    record = unknown()
-    record.victim.task.comm = raw
-    record.memcg[0].id = 5
-    record.paths.memcg = len(raw) + 1
+def test_hostile_strings_are_decoded_without_loss(raw, expected):
+    raw_event = unknown()
+    raw_event.victim.task.comm = raw
+    raw_event.memcg[0].id = 5
+    raw_event.paths.memcg = len(raw) + 1
 
-    seen = decode(bytes(record) + raw + b"\0")
+    event = decode(bytes(raw_event) + raw + b"\0")
 
     assert text(raw) == expected
-    assert seen.victim.task.comm == (expected or None)
-    assert seen.memcg_path == (expected,)
+    assert event.victim.task.comm == (expected or None)
+    assert event.memcg_path == (expected,)
 
 
 @given(st.binary(max_size=64))
-def test_any_bytes_become_text_that_utf_8_can_carry(raw):
+def test_text_of_any_bytes_can_be_encoded_as_utf_8(raw):
     text(raw).encode("utf-8")
 
 
 def numbers_and_texts(part: Any) -> list[object]:
     if is_dataclass(part):
-        return [value for one in fields(part) for value in numbers_and_texts(getattr(part, one.name))]
+        return [value for field in fields(part) for value in numbers_and_texts(getattr(part, field.name))]
     if isinstance(part, tuple):
-        return [value for one in part for value in numbers_and_texts(one)]
+        return [value for item in part for value in numbers_and_texts(item)]
     return [part]
 
 
@@ -288,24 +287,24 @@ def numbers_and_texts(part: Any) -> list[object]:
     short=st.integers(0, 16),
 )
 @example(kind=2, noise=b"\xff" * 64, lengths=(4, 4, 4), strings=b"\xff" * 32, short=0)
-def test_any_bytes_are_a_sighting_or_refused(kind, noise, lengths, strings, short):
+def test_any_bytes_are_decoded_as_a_victim_event_or_rejected(kind, noise, lengths, strings, short):
     raw = wire.VictimEvent.from_buffer_copy((noise * (FIXED // 64 + 1))[:FIXED])
     raw.kind = kind
     raw.paths = wire.Paths(*lengths, 0)
 
     with suppress(DecodeError):
-        seen = decode((bytes(raw) + strings)[: FIXED + len(strings) - short])
-        assert wire.UNKNOWN not in numbers_and_texts((seen.victim, seen.trigger, seen.decision, seen.memcg))
-        assert "" not in numbers_and_texts((seen.victim, seen.trigger, seen.decision))
+        event = decode((bytes(raw) + strings)[: FIXED + len(strings) - short])
+        assert wire.UNKNOWN not in numbers_and_texts((event.victim, event.trigger, event.decision, event.memcg))
+        assert "" not in numbers_and_texts((event.victim, event.trigger, event.decision))
 
 
-def ranking(*best: tuple[wire.Candidate, bytes], told: int | None = None, weighed: int = 7) -> bytes:
-    """A ranking as the kernel side sends it: what lies beyond those told of is left from another OOM."""
-    raw = wire.Ranking(kind=wire.KIND_RANKING, ktime=9, weighed=weighed, told=len(best) if told is None else told)
-    for place, (one, _) in enumerate(best):
-        raw.best[place] = one
-    for place in range(len(best), wire.BEST):
-        raw.best[place] = wire.Candidate(999, 999, 0, 999, 999, b"stale")
+def ranking(*best: tuple[wire.Candidate, bytes], count: int | None = None, weighed: int = 7) -> bytes:
+    """A ranking as the BPF program sends it: unused entries are stale, from an earlier kill."""
+    raw = wire.Ranking(kind=wire.KIND_RANKING, ktime=9, weighed=weighed, count=len(best) if count is None else count)
+    for index, (entry, _) in enumerate(best):
+        raw.best[index] = entry
+    for index in range(len(best), wire.MAX_CANDIDATES):
+        raw.best[index] = wire.Candidate(999, 999, 0, 999, 999, b"stale")
     strings = b"".join(names for _, names in best)
     raw.used = len(strings)
     return bytes(raw) + strings
@@ -315,7 +314,7 @@ def candidate(pid: int, points: int, order: int, names: bytes = b"") -> tuple[wi
     return wire.Candidate(pid, points, 0, order, len(names), b"worker"), names
 
 
-def test_every_fact_of_a_ranking_arrives_where_it_belongs():
+def test_every_field_of_a_ranking_is_decoded():
     first = wire.Candidate(20, 21, 22, 1, 4, b"sixteen-letters-")
     second = wire.Candidate(30, 31, -1000, 2, 2, b"boss")
 
@@ -329,94 +328,99 @@ def test_every_fact_of_a_ranking_arrives_where_it_belongs():
     )
 
 
-def test_a_ranking_is_in_the_kernels_order_and_of_equals_the_later_comes_first():
-    places = [(1, 500, 4), (2, -30, 1), (3, 900, 2), (4, 500, 6), (5, 500, 5), (6, 0, 3)]
-    found = decode(ranking(*(candidate(*place, f"cgroup-{place[0]}\0".encode()) for place in places)))
+def test_candidates_are_in_the_kernels_order_the_later_of_equals_first():
+    scanned = [(1, 500, 4), (2, -30, 1), (3, 900, 2), (4, 500, 6), (5, 500, 5), (6, 0, 3)]
+    found = decode(ranking(*(candidate(*numbers, f"cgroup-{numbers[0]}\0".encode()) for numbers in scanned)))
 
-    assert [(one.pid, one.points) for one in found.best] == [(3, 900), (4, 500), (5, 500), (1, 500), (6, 0), (2, -30)]
-    assert [one.memcg_path for one in found.best] == [(f"cgroup-{one.pid}",) for one in found.best]
+    assert [(best.pid, best.points) for best in found.best] == [
+        (3, 900),
+        (4, 500),
+        (5, 500),
+        (1, 500),
+        (6, 0),
+        (2, -30),
+    ]
+    assert [best.memcg_path for best in found.best] == [(f"cgroup-{best.pid}",) for best in found.best]
 
 
-def test_all_ten_candidates_are_taken_and_none_is_an_answer_too():
+def test_a_ranking_has_up_to_10_candidates():
     whole = decode(ranking(*(candidate(100 + i, i, i) for i in range(10)), weighed=4000))
 
-    assert (whole.weighed, [one.pid for one in whole.best]) == (4000, list(range(109, 99, -1)))
+    assert (whole.weighed, [best.pid for best in whole.best]) == (4000, list(range(109, 99, -1)))
     assert decode(ranking(weighed=0)) == Ranking(ktime=9, weighed=0, best=())
 
 
-def test_what_could_not_be_read_of_a_candidate_is_none():
+def test_unknown_values_of_a_candidate_become_none():
     unread = wire.Candidate(wire.UNKNOWN, 5, wire.UNKNOWN, 1, wire.UNKNOWN, b"")
 
     assert decode(ranking((unread, b""))).best == (Candidate(None, 5, None, None, None),)
 
 
-def test_a_candidates_path_that_is_not_known_takes_no_room():
+def test_an_unknown_path_of_a_candidate_has_no_bytes():
     long = wire.Candidate(2, 20, 0, 2, wire.UNKNOWN, b"worker")
 
     found = decode(
         ranking(candidate(1, 30, 1, b"a\0"), (long, b""), candidate(3, 10, 3, b"b\0c\0"), candidate(4, 5, 4))
     )
 
-    assert [one.memcg_path for one in found.best] == [("a",), None, ("b", "c"), ()]
+    assert [best.memcg_path for best in found.best] == [("a",), None, ("b", "c"), ()]
 
 
-@pytest.mark.parametrize("told", [-1, 11, 1 << 62, wire.UNKNOWN])
-def test_a_ranking_of_more_candidates_than_there_are_is_refused(told):
-    with pytest.raises(DecodeError, match=f"^a record from the kernel tells of {told} candidates$"):
-        decode(ranking(told=told))
+@pytest.mark.parametrize("count", [-1, 11, 1 << 62, wire.UNKNOWN])
+def test_a_ranking_with_an_impossible_count_is_rejected(count):
+    with pytest.raises(DecodeError, match=f"^probe event with {count} candidates: at most 10 expected$"):
+        decode(ranking(count=count))
 
 
-def test_every_shorter_ranking_is_refused():
+def test_a_truncated_ranking_is_rejected():
     whole = ranking()
     for length in range(1, FIXED_RANKING):
-        with pytest.raises(
-            DecodeError, match=f"^a record of {length} bytes came from the kernel, {FIXED_RANKING} are the least$"
-        ):
+        with pytest.raises(DecodeError, match=f"^probe event of {length} bytes: at least {FIXED_RANKING} expected$"):
             decode(whole[:length])
 
 
 @pytest.mark.parametrize("length", [-1, 5, 1 << 62])
-def test_a_candidates_path_that_does_not_fit_is_refused(length):
+def test_a_path_of_a_candidate_that_exceeds_the_record_is_rejected(length):
     wrong = wire.Candidate(1, 5, 0, 1, length, b"worker")
 
-    with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
+    with pytest.raises(DecodeError, match=r"^probe event with strings that exceed its size$"):
         decode(ranking((wrong, b"a\0b\0")))
 
 
-def test_every_cut_within_a_candidates_path_is_refused():
+def test_a_ranking_truncated_within_a_path_is_rejected():
     whole = ranking(candidate(1, 5, 1, b"abc\0"), candidate(2, 6, 2, b"def\0"))
     for length in range(FIXED_RANKING, FIXED_RANKING + 8):
-        with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
+        with pytest.raises(DecodeError, match=r"^probe event with strings that exceed its size$"):
             decode(whole[:length])
     assert decode(whole + b"\xaa" * 6) == decode(whole)
 
 
 @given(
     noise=st.binary(min_size=88, max_size=88),
-    told=st.integers(-2, 12),
+    count=st.integers(-2, 12),
     lengths=st.lists(st.integers(-2, 12), min_size=10, max_size=10),
     strings=st.binary(max_size=64),
 )
-@example(noise=b"\xff" * 88, told=10, lengths=[4] * 10, strings=b"\xff" * 64)
-def test_any_bytes_are_a_ranking_or_refused(noise, told, lengths, strings):
+@example(noise=b"\xff" * 88, count=10, lengths=[4] * 10, strings=b"\xff" * 64)
+def test_any_bytes_are_decoded_as_a_ranking_or_rejected(noise, count, lengths, strings):
     raw = wire.Ranking.from_buffer_copy((noise * (FIXED_RANKING // 88 + 1))[:FIXED_RANKING])
-    raw.kind, raw.told = wire.KIND_RANKING, told
-    for one, length in zip(raw.best, lengths, strict=True):
-        one.path = length
+    raw.kind, raw.count = wire.KIND_RANKING, count
+    for entry, length in zip(raw.best, lengths, strict=True):
+        entry.path = length
 
     with suppress(DecodeError):
         found = decode(bytes(raw) + strings)
-        assert len(found.best) == told
-        assert [one.points for one in found.best] == sorted((one.points for one in found.best), reverse=True)
-        assert "" not in [one.comm for one in found.best]
-        assert wire.UNKNOWN not in numbers_and_texts(tuple((one.pid, one.oom_score_adj) for one in found.best))
+        assert len(found.best) == count
+        assert [best.points for best in found.best] == sorted((best.points for best in found.best), reverse=True)
+        assert "" not in [best.comm for best in found.best]
+        assert wire.UNKNOWN not in numbers_and_texts(tuple((best.pid, best.oom_score_adj) for best in found.best))
 
 
 @pytest.mark.parametrize(
     ("size", "expected"),
     [(wire.UNKNOWN, None), (0, (b"", 0)), (3, (b"a\0b", 3)), (256, (b"a\0b" + b"x" * 253, 256))],
 )
-def test_arguments_at_exec_are_as_many_as_there_were(size, expected):
+def test_arguments_at_exec_have_their_size(size, expected):
     raw = unknown()
     ctypes.memmove(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, b"a\0b" + b"x" * 253, 256)
     raw.exec_size = size
@@ -424,7 +428,7 @@ def test_arguments_at_exec_are_as_many_as_there_were(size, expected):
     assert decode(bytes(raw)).exec_args == expected
 
 
-def test_longer_arguments_at_exec_are_cut_and_their_size_is_known():
+def test_longer_arguments_at_exec_are_cut_and_keep_their_full_size():
     raw = unknown()
     ctypes.memmove(ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, b"x" * 255 + b"y", 256)
     raw.exec_size = 300
@@ -433,17 +437,17 @@ def test_longer_arguments_at_exec_are_cut_and_their_size_is_known():
 
 
 def unknown_context() -> wire.Context:
-    """A context of which nothing could be read; what lies beyond the sockets told of is left from another victim."""
+    """A context of which nothing could be read; unused sockets are stale, from an earlier victim."""
     raw = wire.Context.from_buffer_copy(wire.UNKNOWN.to_bytes(8, "little", signed=True) * (FIXED_CONTEXT // 8))
     raw.kind, raw.ktime, raw.pid, raw.signalled_at = wire.KIND_CONTEXT, 10, 11, 9
     raw.tcp = raw.udp = raw.unix_domain = raw.sockets = raw.used = raw.slots = 0
-    raw.kinds[:] = (0,) * 16
-    for one in raw.socket:
-        one.fd, one.local, one.remote = 999, 999, 999
+    raw.file_types[:] = (0,) * 16
+    for socket in raw.socket:
+        socket.fd, socket.local, socket.remote = 999, 999, 999
     return raw
 
 
-def test_a_context_of_which_nothing_could_be_read_is_none_everywhere():
+def test_unknown_values_of_a_context_become_none():
     assert decode(bytes(unknown_context())) == Context(
         pid=11,
         ktime=10,
@@ -464,7 +468,7 @@ def whole_context() -> bytes:
     raw.arguments_size, raw.arguments_end, raw.environment_size = 20, 21, 22
     raw.executable, raw.working_directory, raw.arguments, raw.environment = 10, 4, 7, 8
     raw.walked, raw.slots = 64, 64
-    raw.kinds[:] = range(30, 46)
+    raw.file_types[:] = range(30, 46)
     raw.tcp, raw.udp, raw.unix_domain, raw.sockets = 50, 51, 52, 3
     raw.socket[0] = wire.Socket(60, 61, 62, 63, 64, 65, 4, 4)
     raw.socket[1] = wire.Socket(70, 71, 72, 73, 74, 75, 16, wire.UNKNOWN)
@@ -474,7 +478,7 @@ def whole_context() -> bytes:
     return bytes(raw) + strings + b"A=1\0B=2\0"
 
 
-def test_every_fact_of_a_context_arrives_where_it_belongs():
+def test_every_field_of_a_context_is_decoded():
     assert decode(whole_context()) == Context(
         pid=11,
         ktime=10,
@@ -504,14 +508,14 @@ def test_every_fact_of_a_context_arrives_where_it_belongs():
 @pytest.mark.parametrize(
     ("walked", "slots", "all_"), [(64, 64, True), (64, 128, False), (1024, 256, True), (0, 64, False)]
 )
-def test_a_table_is_known_to_the_end_only_if_it_was_walked_to_there(walked, slots, all_):
+def test_descriptors_are_complete_only_if_the_whole_table_was_walked(walked, slots, all_):
     raw = unknown_context()
     raw.walked, raw.slots = walked, slots
 
     assert decode(bytes(raw)).descriptors == Descriptors((0,) * 16, 0, 0, 0, all_, ())
 
 
-def test_the_root_is_a_path_without_names():
+def test_the_root_directory_is_a_path_without_names():
     raw = unknown_context()
     raw.executable = raw.working_directory = 0
 
@@ -520,36 +524,36 @@ def test_the_root_is_a_path_without_names():
     assert (found.executable, found.working_directory) == ((), ())
 
 
-def test_all_48_sockets_are_taken():
+def test_all_48_sockets_are_decoded():
     raw = unknown_context()
     raw.walked, raw.sockets = 64, 48
-    for place, one in enumerate(raw.socket):
-        raw.socket[place] = wire.Socket(place, 1, 2, 3, 4, 5, 1, 1)
-        assert one.fd == place
+    for index, socket in enumerate(raw.socket):
+        raw.socket[index] = wire.Socket(index, 1, 2, 3, 4, 5, 1, 1)
+        assert socket.fd == index
 
     found = decode(bytes(raw) + bytes(range(96))).descriptors
 
-    assert [(one.fd, one.local, one.remote) for one in found.sockets] == [
-        (place, bytes([2 * place]), bytes([2 * place + 1])) for place in range(48)
+    assert [(socket.fd, socket.local, socket.remote) for socket in found.sockets] == [
+        (index, bytes([2 * index]), bytes([2 * index + 1])) for index in range(48)
     ]
 
 
 @pytest.mark.parametrize("sockets", [-1, 49, 1 << 62, wire.UNKNOWN])
-def test_a_context_of_more_sockets_than_there_are_is_refused(sockets):
+def test_a_context_with_an_impossible_number_of_sockets_is_rejected(sockets):
     raw = unknown_context()
     raw.sockets = sockets
 
-    with pytest.raises(DecodeError, match=f"^a record from the kernel tells of {sockets} sockets$"):
+    with pytest.raises(DecodeError, match=f"^probe event with {sockets} sockets: at most 48 expected$"):
         decode(bytes(raw))
 
 
-def test_every_cut_of_a_context_is_refused():
+def test_a_truncated_context_is_rejected():
     whole = whole_context()
     for length in range(8, len(whole)):
         reason = (
-            "a record from the kernel ends too early"
+            "probe event with strings that exceed its size"
             if length >= FIXED_CONTEXT
-            else f"a record of {length} bytes came from the kernel, {FIXED_CONTEXT} are the least"
+            else f"probe event of {length} bytes: at least {FIXED_CONTEXT} expected"
         )
         with pytest.raises(DecodeError, match=f"^{reason}$"):
             decode(whole[:length])
@@ -558,11 +562,11 @@ def test_every_cut_of_a_context_is_refused():
 
 @pytest.mark.parametrize("name", ["executable", "working_directory", "arguments", "environment"])
 @pytest.mark.parametrize("length", [-1, 5, 1 << 62])
-def test_a_piece_that_does_not_fit_is_refused(name, length):
+def test_a_string_of_a_context_that_exceeds_the_record_is_rejected(name, length):
     raw = unknown_context()
     setattr(raw, name, length)
 
-    with pytest.raises(DecodeError, match=r"^a record from the kernel ends too early$"):
+    with pytest.raises(DecodeError, match=r"^probe event with strings that exceed its size$"):
         decode(bytes(raw) + b"a\0b\0")
 
 
@@ -574,12 +578,12 @@ def test_a_piece_that_does_not_fit_is_refused(name, length):
     short=st.integers(0, 16),
 )
 @example(noise=b"\xff" * 64, sockets=48, lengths=[1] * 100, strings=b"\xff" * 100, short=0)
-def test_any_bytes_are_a_context_or_refused(noise, sockets, lengths, strings, short):
+def test_any_bytes_are_decoded_as_a_context_or_rejected(noise, sockets, lengths, strings, short):
     raw = wire.Context.from_buffer_copy((noise * (FIXED_CONTEXT // 64 + 1))[:FIXED_CONTEXT])
     raw.kind, raw.sockets = wire.KIND_CONTEXT, sockets
     raw.executable, raw.working_directory, raw.arguments, raw.environment = lengths[:4]
-    for one, local, remote in zip(raw.socket, lengths[4:52], lengths[52:], strict=True):
-        one.local, one.remote = local, remote
+    for socket, local, remote in zip(raw.socket, lengths[4:52], lengths[52:], strict=True):
+        socket.local, socket.remote = local, remote
 
     with suppress(DecodeError):
         found = decode((bytes(raw) + strings)[: FIXED_CONTEXT + len(strings) - short])
@@ -587,25 +591,39 @@ def test_any_bytes_are_a_context_or_refused(noise, sockets, lengths, strings, sh
         if found.descriptors:
             assert len(found.descriptors.sockets) == sockets
             assert wire.UNKNOWN not in numbers_and_texts(
-                tuple((one.state, one.protocol) for one in found.descriptors.sockets)
+                tuple((socket.state, socket.protocol) for socket in found.descriptors.sockets)
             )
 
 
 @pytest.mark.parametrize(("maxrss", "expected"), [(4, 4), (0, 0), (wire.UNKNOWN, None)])
-def test_an_exit_arrives(maxrss, expected):
+def test_an_exit_is_decoded(maxrss, expected):
     raw = bytes(wire.Exit(wire.KIND_EXIT, 1, 2, 3, maxrss))
 
     assert decode(raw) == decode(raw + b"\xaa" * 4) == Exit(pid=2, ktime=1, signalled_at=3, maxrss=expected)
 
 
-def test_every_shorter_exit_is_refused():
+def test_a_truncated_exit_is_rejected():
     raw = bytes(wire.Exit(wire.KIND_EXIT, 1, 2, 3, 4))
     for length in range(8, 40):
-        with pytest.raises(DecodeError, match=f"^a record of {length} bytes came from the kernel, 40 are the least$"):
+        with pytest.raises(DecodeError, match=f"^probe event of {length} bytes: at least 40 expected$"):
+            decode(raw[:length])
+
+
+@pytest.mark.parametrize(("tid", "expected"), [(5, 5), (wire.UNKNOWN, None)])
+def test_a_repeat_kill_is_decoded(tid, expected):
+    raw = bytes(wire.RepeatKill(wire.KIND_REPEAT_KILL, 1, tid, 7))
+
+    assert decode(raw) == decode(raw + b"\xaa" * 4) == RepeatKill(ktime=1, tid=expected, ordinal=7)
+
+
+def test_a_truncated_repeat_kill_is_rejected():
+    raw = bytes(wire.RepeatKill(wire.KIND_REPEAT_KILL, 1, 2, 3))
+    for length in range(8, 32):
+        with pytest.raises(DecodeError, match=f"^probe event of {length} bytes: at least 32 expected$"):
             decode(raw[:length])
 
 
 @given(kind=st.integers(-1, 8), rest=st.binary(max_size=6000))
-def test_any_bytes_at_all_are_decoded_or_refused(kind, rest):
+def test_any_bytes_of_any_kind_are_decoded_or_rejected(kind, rest):
     with suppress(DecodeError):
         decode(kind.to_bytes(8, "little", signed=True) + rest)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the compiler reads as root lies where nobody else can put something else in its place."""
+"""The compiler reads the stub headers as root: they are in a directory where no other user can replace them."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ NOBODY = 65534
 
 @pytest.fixture
 def fallback(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "fallback"
-    folder.mkdir(0o700)
-    monkeypatch.setattr(stub_headers, "TEMPORARY", (str(tmp_path / "not there"), str(folder)))
-    return folder
+    directory = tmp_path / "fallback"
+    directory.mkdir(0o700)
+    monkeypatch.setattr(stub_headers, "FALLBACK_DIRS", (str(tmp_path / "not there"), str(directory)))
+    return directory
 
 
-def chosen(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> Path:
+def directory_of_headers(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> Path:
     monkeypatch.setenv("TMPDIR", str(temporary))
     with header_tree("6.1.0") as tree:
         assert stat.S_IMODE(tree.stat().st_mode) == 0o700
@@ -34,42 +34,42 @@ def chosen(monkeypatch: pytest.MonkeyPatch, temporary: Path) -> Path:
 
 
 @pytest.mark.parametrize("mode", [0o700, 0o755, 0o1777, 0o1770])
-def test_a_folder_where_nobody_can_replace_ours_is_taken(tmp_path, monkeypatch, fallback, mode):
+def test_a_directory_where_no_other_user_can_replace_ours_is_used(tmp_path, monkeypatch, fallback, mode):
     (tmp_path / "t").mkdir()
     (tmp_path / "t").chmod(mode)
 
-    assert chosen(monkeypatch, tmp_path / "t") == tmp_path / "t"
+    assert directory_of_headers(monkeypatch, tmp_path / "t") == tmp_path / "t"
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o775, 0o757])
-def test_a_folder_where_others_could_replace_ours_is_not(tmp_path, monkeypatch, fallback, mode):
+def test_a_directory_where_another_user_could_replace_ours_is_not_used(tmp_path, monkeypatch, fallback, mode):
     (tmp_path / "t").mkdir()
     (tmp_path / "t").chmod(mode)
     (tmp_path / "t/below").mkdir()
     (tmp_path / "link").symlink_to("t/below")
 
     for name in ("t", "t/below", "link"):
-        assert chosen(monkeypatch, tmp_path / name) == fallback
+        assert directory_of_headers(monkeypatch, tmp_path / name) == fallback
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a folder to somebody else")
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the owner of a directory")
 @pytest.mark.parametrize("mode", [0o700, 0o1777])
-def test_a_folder_of_somebody_else_is_not(tmp_path, monkeypatch, fallback, mode):
+def test_a_directory_of_another_user_is_not_used(tmp_path, monkeypatch, fallback, mode):
     (tmp_path / "t").mkdir()
     (tmp_path / "t").chmod(mode)
     os.chown(tmp_path / "t", NOBODY, NOBODY)
 
-    assert chosen(monkeypatch, tmp_path / "t") == fallback
+    assert directory_of_headers(monkeypatch, tmp_path / "t") == fallback
 
 
-def test_a_folder_that_is_not_there_is_not(tmp_path, monkeypatch, fallback):
-    assert chosen(monkeypatch, tmp_path / "nowhere") == fallback
+def test_a_missing_directory_is_not_used(tmp_path, monkeypatch, fallback):
+    assert directory_of_headers(monkeypatch, tmp_path / "nowhere") == fallback
 
 
-def test_without_a_safe_folder_nothing_is_compiled(tmp_path, monkeypatch, fallback):
+def test_without_a_safe_directory_compiling_fails(tmp_path, monkeypatch, fallback):
     fallback.chmod(0o777)
 
     with pytest.raises(ProbeError) as caught:
-        chosen(monkeypatch, tmp_path / "nowhere")
+        directory_of_headers(monkeypatch, tmp_path / "nowhere")
 
-    assert str(caught.value) == "no folder for temporary files is safe; set TMPDIR to one that only you may write to"
+    assert str(caught.value) == "no safe directory for temporary files; set TMPDIR to one that only you can write to"

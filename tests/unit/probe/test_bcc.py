@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: Apache-2.0
+"""BCC: why it cannot be used, its environment, and what it prints from C."""
+
+from __future__ import annotations
+
+import builtins
+import os
+import sys
+from contextlib import suppress
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from ooMtrace.errors import CannotTraceError
+from ooMtrace.kernel.plan import INSTALL_BCC
+from ooMtrace.probe import bcc
+
+
+def break_import(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    def refuse(name: str, *arguments: object, **options: object) -> object:
+        if name == "bcc":
+            raise error
+        return real(name, *arguments, **options)  # type: ignore[arg-type]
+
+    real = builtins.__import__
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    monkeypatch.setattr(builtins, "__import__", refuse)
+
+
+def test_the_version_is_that_of_the_module(fake_bcc):
+    assert (bcc.bcc_version(), bcc.bcc_error()) == ("0.26.0", "")
+
+
+@pytest.mark.parametrize(
+    ("error", "fact"),
+    [
+        (ImportError("No module named 'bcc'"), "BCC's Python module is not installed"),
+        (OSError("libbcc.so.0: not found"), "BCC cannot be loaded (libbcc.so.0: not found)"),
+    ],
+)
+def test_a_failed_import_is_reported_with_a_hint(monkeypatch, error, fact):
+    break_import(monkeypatch, error)
+
+    assert bcc.bcc_error() == fact
+    with pytest.raises(CannotTraceError) as caught:
+        bcc.bcc_version()
+    assert (caught.value.fact, caught.value.hint) == (fact, INSTALL_BCC)
+
+
+def test_another_package_named_bcc_is_reported(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(__file__="/x/bcc.py"))
+
+    assert bcc.bcc_error() == "/x/bcc.py is not BCC"
+
+
+def test_the_environment_is_restored(monkeypatch):
+    monkeypatch.setenv("ARCH", "arm64")
+    monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)
+
+    with suppress(RuntimeError), bcc.environment(ARCH=None, BCC_KERNEL_SOURCE="/tree"):
+        assert "ARCH" not in os.environ
+        assert os.environ["BCC_KERNEL_SOURCE"] == "/tree"
+        raise RuntimeError
+
+    assert os.environ["ARCH"] == "arm64"
+    assert "BCC_KERNEL_SOURCE" not in os.environ
+
+
+def test_output_from_c_is_captured_and_stdout_and_stderr_are_restored(capfd):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with bcc.captured_output() as log:
+        os.write(1, b"verifier \xff\n")
+        os.write(2, b"compiler\n")
+        text = bcc.read_output(log)
+    os.write(1, b"line\n")
+
+    assert text == "verifier \\xff\ncompiler\n"
+    assert capfd.readouterr() == ("line\n", "")
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_output_that_cannot_be_read_is_empty():
+    assert bcc.read_output(-1) == ""
