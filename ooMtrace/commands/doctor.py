@@ -17,7 +17,7 @@ from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.output.encode import dump, plain
 from ooMtrace.output.stream import StreamSink
-from ooMtrace.probe.loader import bcc_error, bcc_version
+from ooMtrace.probe.bcc import bcc_error, bcc_version
 
 WIDTH = 110
 INDENT = 19

@@ -47,7 +47,7 @@ def test_the_sources_are_found():
 @pytest.mark.parametrize(
     ("library", "where"),
     [
-        ("bcc", {"probe/bcc.py", "probe/loader.py"}),
+        ("bcc", {"probe/bcc.py"}),
         ("orjson", {"output/encode.py"}),
         ("pyroute2", {"enrich/netns_addresses.py"}),
         ("json", set()),
