@@ -62,11 +62,11 @@ def parse_boot_log(records: Iterable[bytes], origin: Origin, kill_count: int) ->
     scanner = Scanner(kmsg)
     reports = [report for record in records for report in scanner.scan(record)]
     reports += scanner.drain()
-    before = kill_count - scanner.killed
-    numbered = replace(origin, counted=before)
+    before = kill_count - scanner.kill_count
+    numbered = replace(origin, kill_count_before=before)
     kills = (kill for report in reports for kill in to_records(report, numbered) if kill.oom.number is not None)
     return BootLog(
         before=before,
         kills=tuple(sorted(kills, key=lambda kill: kill.oom.number or 0)),
-        repeat_kills=frozenset(before + nth for report in reports for nth in report.again),
+        repeat_kills=frozenset(before + nth for report in reports for nth in report.repeat_kills),
     )

@@ -47,7 +47,7 @@ class KmsgSource:
 
     def next_due(self) -> int | None:
         """Return when the present report will be over; None if there is none."""
-        waits = self._reports or any(report.kills for report in self._scanner.heard())
+        waits = self._reports or any(report.kills for report in self._scanner.open_reports())
         return self._last + self._quiet if waits else None
 
     def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
@@ -55,8 +55,8 @@ class KmsgSource:
         self._read()
         moment = self._clock()  # not before: nothing is seen before it was
         if self._last + self._quiet <= moment.monotonic:
-            self._reports += self._scanner.settle()
-        for report in self._scanner.heard():  # told later, but not missing until then
+            self._reports += self._scanner.close_completed(self._scanner.kill_count)
+        for report in self._scanner.open_reports():  # told later, but not missing until then
             _note(report, delivery_log)
         yield from self._told(moment, delivery_log)
 
@@ -69,7 +69,7 @@ class KmsgSource:
     def kill_count(self) -> int:
         """Return how many kills the log has told of since it was opened."""
         self._read()
-        return self._scanner.killed
+        return self._scanner.kill_count
 
     def lost_records(self) -> int:
         """Return how often the log was overwritten before it was read."""
@@ -83,8 +83,8 @@ class KmsgSource:
         for record in self._log.records():
             self._reports += self._scanner.scan(record)
         self._reports += self._scanner.flush()
-        if self._scanner.killed != self._killed:
-            self._killed, self._last = self._scanner.killed, time.monotonic_ns()
+        if self._scanner.kill_count != self._killed:
+            self._killed, self._last = self._scanner.kill_count, time.monotonic_ns()
 
     def _told(self, moment: HostSnapshot, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         reports, self._reports = self._reports, []
@@ -92,7 +92,7 @@ class KmsgSource:
             observed=rfc3339(moment.realtime),
             host=self._host,
             booted=moment.realtime - moment.monotonic,
-            counted=delivery_log.base,
+            kill_count_before=delivery_log.base,
         )
         for report in reports:
             _note(report, delivery_log)
@@ -101,8 +101,8 @@ class KmsgSource:
 
 def _note(report: Report, delivery_log: DeliveryLog) -> None:
     """Note the kills of a report that the kernel counts."""
-    for nth in report.again:
+    for nth in report.repeat_kills:
         delivery_log.record_delivery(nth, None)
     for killed in report.kills:
         if killed.line.nth:
-            delivery_log.record_delivery(killed.line.nth, killed.number)
+            delivery_log.record_delivery(killed.line.nth, killed.pid)
