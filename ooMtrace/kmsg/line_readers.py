@@ -107,9 +107,11 @@ def _group(line: LogLine, path: str, report: Report | None) -> Result:
     if report.group is None:
         report.group = path
         return EXTEND
-    first = report.kills.pop()  # not a member of this group, but the first victim of the next one
-    following = Report(first.line, group=path)
-    following.add_kill(first)
+    following = Report(line, group=path)
+    if len(report.kills) > 1 and report.kills[-1].line.nth == report.last_nth:
+        first = report.kills.pop()  # not a member of this group, but the first victim of the next one
+        following = Report(first.line, group=path)
+        following.add_kill(first)
     return Start(following)
 
 

@@ -298,3 +298,20 @@ def test_only_reports_with_kills_up_to_an_ordinal_are_closed():
     assert [report.trigger.header is not None for report in parser.open_reports()] == [True]
     assert pids(parser.drain()) == []
     assert parser.idle
+
+
+@pytest.mark.parametrize(("repeat", "ordinals"), [([], []), ([killed(1)], [2])])
+def test_a_group_whose_first_kill_is_lost_takes_no_kill_of_the_group_before(repeat, ordinals):
+    """Otherwise the repeat kill would remain in a report without kills, which the parser drops."""
+    reports = parse(map(LogLine, (killed(1), GROUP, *repeat, GROUP.replace("/g", "/h"), killed(2))))
+
+    assert pids(reports) == [[1], [2]]
+    assert [report.group for report in reports] == ["/g", "/h"]
+    assert [report.repeat_kills for report in reports] == [ordinals, []]
+
+
+def test_a_member_that_was_killed_before_a_repeat_kill_stays_in_its_group():
+    reports = parse(map(LogLine, (killed(1), GROUP, killed(2), killed(1), GROUP.replace("/g", "/h"), killed(3))))
+
+    assert pids(reports) == [[1, 2], [3]]
+    assert [report.repeat_kills for report in reports] == [[3], []]
