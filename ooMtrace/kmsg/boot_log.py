@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel log of this boot, joined with the kernel's own count: one record for each kill that it counts."""
+"""The kernel log of this boot, aligned with the kernel's own count: one record for each kill that it counts."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from ooMtrace.kernel.clock import Clock
 from ooMtrace.kernel.kill_counter import read_kill_count
 from ooMtrace.kernel.snapshot import rfc3339, take_snapshot
 from ooMtrace.kmsg.device import KMSG, KernelLog
@@ -17,7 +19,10 @@ from ooMtrace.kmsg.to_record import Origin, to_records
 from ooMtrace.record import Host, OomKill
 
 ATTEMPTS = 50
-"""Kills go on while the log is read: count and log belong together only if neither changed meanwhile."""
+"""Kills may go on while the log is read: count and log match only if neither changed meanwhile."""
+
+PRINT_DELAY_S = 0.001
+"""The kernel counts a kill a few microseconds before it prints it: __oom_kill_process()."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +30,9 @@ class BootLog:
     """What the log still has.
 
     Attributes:
-        before: How many kills were counted before the first one here.
+        before: How many kills the kernel had counted before the first one here.
         kills: Those that the kernel counts, each with its ordinal.
-        repeat_kills: Ordinals of kills of a process that was killed before.
+        repeat_kills: Ordinals of kills of a process that had been killed before.
     """
 
     before: int
@@ -35,26 +40,30 @@ class BootLog:
     repeat_kills: frozenset[int]
 
 
-def read_boot_log(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG) -> BootLog | None:
+def read_boot_log(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG, *, clock: Clock = time) -> BootLog | None:
     """Read the kernel log and number its kills.
 
     Returns:
-        None if the kernel does not count, or the log cannot be read, or both have changed during every attempt.
+        None if the kernel does not count kills, the log cannot be read, or one of them changed during every attempt.
     """
-    snapshot = take_snapshot()
-    origin = Origin(rfc3339(snapshot.realtime), host, snapshot.realtime - snapshot.monotonic)
     for _ in range(ATTEMPTS):
         kill_count = read_kill_count(proc)
         if kill_count is None:
             return None
+        clock.sleep(PRINT_DELAY_S)
         try:
             with closing(KernelLog(kmsg)) as log:
                 records = list(log.records())
         except OSError:
             return None
         if kill_count == read_kill_count(proc) and not log.gaps:
-            return parse_boot_log(records, origin, kill_count)
+            return parse_boot_log(records, _origin(host), kill_count)
     return None
+
+
+def _origin(host: Host) -> Origin:
+    snapshot = take_snapshot()  # after the log was read: `observed` is never before `time`
+    return Origin(rfc3339(snapshot.realtime), host, snapshot.realtime - snapshot.monotonic)
 
 
 def parse_boot_log(records: Iterable[bytes], origin: Origin, kill_count: int) -> BootLog:
@@ -62,11 +71,11 @@ def parse_boot_log(records: Iterable[bytes], origin: Origin, kill_count: int) ->
     scanner = Scanner(kmsg)
     reports = [report for record in records for report in scanner.scan(record)]
     reports += scanner.drain()
-    before = kill_count - scanner.killed
-    numbered = replace(origin, counted=before)
+    before = kill_count - scanner.kill_count
+    numbered = replace(origin, kill_count_before=before)
     kills = (kill for report in reports for kill in to_records(report, numbered) if kill.oom.number is not None)
     return BootLog(
         before=before,
         kills=tuple(sorted(kills, key=lambda kill: kill.oom.number or 0)),
-        repeat_kills=frozenset(before + nth for report in reports for nth in report.again),
+        repeat_kills=frozenset(before + nth for report in reports for nth in report.repeat_kills),
     )

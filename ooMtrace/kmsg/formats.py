@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""From a line of some log to the kernel's text, its time and who printed it; the format is found by looking. Pure.
+r"""From a line of a log to the kernel's text, its time and its caller; the format is detected. Pure.
 
-A format is a function from one line to a `Line`, or to None if the line is not the kernel's: in /dev/kmsg and the
-journal anybody may write, and their lines are marked (facility, _TRANSPORT).
+A format is a function from one line to a `LogLine`, or to None if the line is not the kernel's: other programs can
+write to /dev/kmsg and the journal, and their lines are marked (facility, _TRANSPORT).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta, timezone
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 KERNEL_FACILITY = 8
-"""syslog(3): below it (facility 0) the kernel speaks; the kernel gives no writer of /dev/kmsg that one."""
+"""syslog(3): priorities below it are of facility 0, the kernel; a writer of /dev/kmsg cannot get that facility."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +25,10 @@ class LogLine:
     Attributes:
         ktime: The kernel's clock, nanoseconds since boot.
         wall: Nanoseconds since the epoch.
-        guessed: The wall time lacks its year or zone, or was reckoned by dmesg.
+        guessed: The log's wall time lacks its year or zone, or dmesg computed it.
         caller: Who printed it: `T` and a thread id, or `C` and a CPU (CONFIG_PRINTK_CALLER).
-        number: Which line it is of those looked at.
-        nth: The how-manieth kill of the log it tells of; 0: it tells of none.
+        number: Its number among the lines parsed, where it has no time.
+        nth: The ordinal, in this log, of the kill that it reports; 0: it reports none.
     """
 
     text: str
@@ -49,7 +49,7 @@ LEVEL = r"(?:(?P<facility>[a-z]+\d?) *:(?P<level>[a-z]+) *: ?)?(?:<(?P<priority>
 OLD = r"(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9}))?"
 ISO = r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<isopart>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
 NAME = r"\S{1,255}"
-"""Of a host: NI_MAXHOST, and more than the kernel's own 64."""
+"""A host's: NI_MAXHOST, more than the kernel's own 64."""
 
 KMSG = re.compile(r"^(?P<priority>\d{1,10}),\d+,(?P<us>\d{1,18}),(?P<flags>[^;]*);(?P<text>.*)\Z", re.DOTALL)
 DMESG = re.compile(rf"^{LEVEL}{STAMP} ?(?P<text>.*)\Z", re.DOTALL)
@@ -64,38 +64,38 @@ SYSLOG = re.compile(
     rf"(?P<host>{NAME}) kernel: ?(?:{STAMP} ?)?(?P<text>.*)\Z",
     re.DOTALL,
 )
-ANYBODY = re.compile(
+ANY_SYSLOG = re.compile(
     rf"^(?:<\d{{1,3}}>)?(?:{OLD}|{ISO}|\d{{9,11}}\.\d{{6}}|\[ *\d+\.\d{{6}}\]) \S+ [^\s:]+: ", re.DOTALL
 )
-"""A line of syslog, whoever's."""
+"""A line of syslog by any program."""
 
 ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 PAIR = re.compile(r'(?<!\\)"((?:[^"\\]|\\.)*)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|\[([\d,\s]*)\]|([\d.]+))', re.DOTALL)
-"""A quote after a backslash begins nothing: to try there again and again would take quadratic time."""
+"""A quote after a backslash begins no string: trying at each of them would take quadratic time."""
 
 JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
 JSON_SHORT = {"n": "\n", "t": "\t", "r": "\r", "b": "\b", "f": "\f"}
 
 
 class Json:
-    """`journalctl -o json`, and `dmesg --json`, which spreads a record over lines: its time comes before its text.
+    """`journalctl -o json`, and `dmesg --json`, which prints a record on several lines, its time before its text.
 
     Attributes:
-        spread: Whether such a record was seen: then no line can be passed over.
+        multiline: Whether such a record was seen: then no line can be skipped.
     """
 
     def __init__(self) -> None:
-        self.spread = False
+        self.multiline = False
         self._time: str | None = None
         self._caller: str | None = None
 
     def __call__(self, line: str) -> LogLine | None:
-        """Read the pairs of this line; they are few and flat, and a line cut short still has its first ones."""
+        """Read the pairs of this line: they are few and flat, and a truncated line still has its first ones."""
         pairs = {found[1]: _value(found) for found in PAIR.finditer(line)}
         if "MESSAGE" in pairs:
             return _journal(pairs)
         self._time, self._caller = pairs.get("time", self._time), pairs.get("caller", self._caller)
-        self.spread |= "time" in pairs
+        self.multiline |= "time" in pairs
         if "msg" not in pairs:
             return None
         time, caller = self._time, self._caller
@@ -105,25 +105,25 @@ class Json:
 
 def _value(found: re.Match[str]) -> str:
     if found[3] is not None:  # not UTF-8: the journal lists the bytes
-        return bytes(int(one) & 0xFF for one in re.findall(r"\d{1,3}", found[3])).decode("utf-8", "backslashreplace")
+        return bytes(int(byte) & 0xFF for byte in re.findall(r"\d{1,3}", found[3])).decode("utf-8", "backslashreplace")
     return _unescaped(found[2]) if found[2] is not None else found[4]
 
 
 def _unescaped(text: str) -> str:
-    def one(found: re.Match[str]) -> str:
+    def character(found: re.Match[str]) -> str:
         return chr(int(found[1], 16)) if found[1] else JSON_SHORT.get(found[2], found[2])
 
-    plain = JSON_ESCAPE.sub(one, text)  # two halves of a character beyond 16 bits may stand side by side now
+    plain = JSON_ESCAPE.sub(character, text)  # a character beyond 16 bits is two surrogates now
     return plain.encode("utf-16", "surrogatepass").decode("utf-16", "backslashreplace")
 
 
 def _journal(pairs: dict[str, str]) -> LogLine | None:
     if pairs.get("_TRANSPORT", "kernel") != "kernel":
         return None
-    received, monotonic = _number(pairs.get("__REALTIME_TIMESTAMP")), _number(pairs.get("__MONOTONIC_TIMESTAMP"))
-    ktime = _number(pairs.get("_SOURCE_MONOTONIC_TIMESTAMP"))
+    received, monotonic = _integer(pairs.get("__REALTIME_TIMESTAMP")), _integer(pairs.get("__MONOTONIC_TIMESTAMP"))
+    ktime = _integer(pairs.get("_SOURCE_MONOTONIC_TIMESTAMP"))
     wall = received
-    if received is not None and monotonic is not None and ktime is not None:  # the journal may have come late to it
+    if received is not None and monotonic is not None and ktime is not None:  # journald may have read it late
         wall = received - max(monotonic - ktime, 0)
     host = re.fullmatch(NAME, pairs.get("_HOSTNAME", ""))
     boot = re.fullmatch(r"(.{8})(.{4})(.{4})(.{4})(.{12})", pairs.get("_BOOT_ID", ""))
@@ -136,7 +136,7 @@ def _journal(pairs: dict[str, str]) -> LogLine | None:
     )
 
 
-def _number(text: str | None) -> int | None:
+def _integer(text: str | None) -> int | None:
     return int(text) if text and re.fullmatch(r"[0-9]{1,18}", text) else None
 
 
@@ -145,7 +145,7 @@ def _caller(text: str | None) -> str | None:
 
 
 def kmsg(line: str) -> LogLine | None:
-    r"""Read a record of /dev/kmsg (Documentation/ABI/testing/dev-kmsg); what is not printable there is `\xNN`."""
+    r"""Read a record of /dev/kmsg (Documentation/ABI/testing/dev-kmsg), where unprintable bytes are `\xNN`."""
     found = KMSG.match(line)
     if not found or int(found["priority"]) >= KERNEL_FACILITY:
         return None
@@ -157,12 +157,12 @@ def kmsg(line: str) -> LogLine | None:
 
 
 def dmesg(line: str) -> LogLine | None:
-    """Read a line of dmesg, with `--decode` or a console's level before it, too."""
+    """Read a line of dmesg, also with `--decode`, or of a console, with the level before it."""
     found = DMESG.match(line)
-    return LogLine(found["text"], ktime=_ktime(found), caller=found["caller"]) if found and _kernels(found) else None
+    return LogLine(found["text"], ktime=_ktime(found), caller=found["caller"]) if found and _is_kernels(found) else None
 
 
-def _kernels(found: re.Match[str]) -> bool:
+def _is_kernels(found: re.Match[str]) -> bool:
     return found["facility"] in (None, "kern") and int(found["priority"] or 0) < KERNEL_FACILITY
 
 
@@ -171,15 +171,15 @@ def _ktime(found: re.Match[str]) -> int | None:
 
 
 def bare(line: str) -> LogLine | None:
-    """Read a line without any time, as of `dmesg -t` or from a bug report."""
-    return None if ANYBODY.match(line) else LogLine(line.removeprefix("kernel: "))
+    """Read a line without a time, as from `dmesg -t` or a bug report."""
+    return None if ANY_SYSLOG.match(line) else LogLine(line.removeprefix("kernel: "))
 
 
 class Dated:
-    """Formats whose dates need to know when they were read, and where.
+    """Formats whose dates lack a year or a zone.
 
     Args:
-        latest: No line is younger, in the zone of the reader: by this a date without a year gets one.
+        latest: No line is later; dates without a year get one from it, and dates without a zone its zone.
     """
 
     def __init__(self, latest: datetime) -> None:
@@ -187,9 +187,9 @@ class Dated:
         self._end = _since_epoch(latest)
 
     def human(self, line: str) -> LogLine | None:
-        """Read a line of `dmesg -T`: dmesg reckons these from the clock of now, so they drift, and lack their zone."""
+        """Read a line of `dmesg -T`; dmesg computes its times from the present clock, so they drift, without a zone."""
         found = HUMAN.match(line)
-        if not found or not _kernels(found):
+        if not found or not _is_kernels(found):
             return None
         wall = self._local(int(found["year"]), found["month"], found["day"], found["clock"])
         return LogLine(found["text"], wall=wall, guessed=True, caller=found["caller"])
@@ -197,12 +197,12 @@ class Dated:
     def iso(self, line: str) -> LogLine | None:
         """Read a line of `dmesg --time-format iso`."""
         found = DMESG_ISO.match(line)
-        if not found or not _kernels(found):
+        if not found or not _is_kernels(found):
             return None
         return LogLine(found["text"], wall=self._iso(found), guessed=found["zone"] is None, caller=found["caller"])
 
     def syslog(self, line: str) -> LogLine | None:
-        """Read a line of syslog, with its old stamp or RFC 3339's, or of `journalctl -o short` and its kin."""
+        """Read a line of syslog, with a traditional or RFC 3339 time stamp, or of a `journalctl -o short*` format."""
         found = SYSLOG.match(line)
         if not found:
             return None
@@ -222,7 +222,7 @@ class Dated:
         return self._yearless(found), True
 
     def _yearless(self, found: re.Match[str]) -> int | None:
-        """Take the latest year with which it is not in the future; 29 February may need a look further back."""
+        """Use the latest year that does not make it a future time; 29 February may be up to eight years back."""
         for year in range(self._latest.year, self._latest.year - 9, -1):
             wall = self._local(year, found["month"], found["day"], found["clock"], found["part"] or "")
             if wall is not None and wall <= self._end:
@@ -259,17 +259,17 @@ def _nanoseconds(seconds: str | None) -> int | None:
 
 
 def formats(latest: datetime) -> tuple[Format, ...]:
-    """Return all formats, the most particular first; `latest` as in Dated."""
+    """Return all formats, the most specific first; `latest` as in Dated."""
     dated = Dated(latest)
     return (Json(), kmsg, dated.syslog, dated.human, dmesg, dated.iso, bare)
 
 
 def detect(sample: Iterable[str], known: Sequence[Format]) -> Format:
-    """Return the format that most lines have, of several the first; the last if nothing speaks for another."""
+    """Return the format that most lines match, the first of equals; the last one if no line matches another."""
     votes = [0] * len(known)
     for line in sample:
-        for i, one in enumerate(known):
-            if one(line) is not None:
+        for i, form in enumerate(known):
+            if form(line) is not None:
                 votes[i] += 1
                 break
     best = max(votes[:-1])

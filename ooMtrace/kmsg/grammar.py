@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-r"""The sentences of the OOM killer, Linux 3.10 to 7.3, and what is in them. Pure.
+r"""The lines that the OOM killer prints, Linux 3.10 to 7.3, and their fields. Pure.
 
-All are anchored at the beginning of the kernel's text and, where something follows a name, at its end: a task's name
-(at most 15 bytes, but any) can then not pose as the kernel's words, nor can a cgroup's (any bytes but a newline).
+All patterns are anchored at the beginning of the kernel's text and, where something follows a name, at its end. So a
+task's name (any bytes, at most 15) cannot imitate the kernel's text, nor can a cgroup's (any bytes but a newline).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ import re
 from dataclasses import dataclass
 
 COMM = r"(?:\\x[0-9a-f]{2}|#\d{3}|.){0,15}"
-"""TASK_COMM_LEN; what is not printable is `\\xNN`, in rsyslog's files `#NNN`."""
+"""TASK_COMM_LEN; unprintable bytes are `\\xNN`, in rsyslog's files `#NNN`."""
 
 PID, KB = r"\d{1,10}", r"\d{1,15}"
-"""No number is longer on any machine; longer ones could not be told in JSON."""
+"""No machine has longer numbers, and JSON could not carry them."""
 
 HEADER = re.compile(
     rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})"
@@ -22,7 +22,7 @@ HEADER = re.compile(
     r"(?: oom_adj=-?\d+,)? oom_sco\w*_adj=-?\d+ *\Z",
     re.DOTALL,
 )
-"""dump_header(); the names of the flags from 4.6 on, nodemask= from 4.6 to 4.20."""
+"""dump_header(); flag names from 4.6 on, nodemask= from 4.6 to 4.20."""
 
 CPUSET = re.compile(rf"^(?P<comm>{COMM}) cpuset=(?P<cpuset>.*) mems_allowed=(?P<mems>[\d,-]*)\Z", re.DOTALL)
 """cpuset_print_current_mems_allowed(), a line of its own until 4.20."""
@@ -32,7 +32,7 @@ RELEASE = re.compile(r"ainted.* (\d\S{0,63}) #\d[^#]*\Z", re.DOTALL)
 """dump_stack_print_info(); `UID:` from 6.13 on."""
 
 USAGE = re.compile(rf"^(memory|swap|memory\+swap): usage ({KB})kB, limit (\d{{1,20}})kB, failcnt \d+\Z")
-"""mem_cgroup_print_oom_meminfo(); `swap:` on version 2 from 5.3 on, before it `memory+swap:` whatever the version."""
+"""mem_cgroup_print_oom_meminfo(); `swap:` on version 2 from 5.3 on, before that `memory+swap:` on either version."""
 
 TASK_IN = re.compile(r"^Task in (.*) killed as a result of limit of (.*)\Z", re.DOTALL)
 LIMIT_OF = " killed as a result of limit of "
@@ -45,15 +45,15 @@ SUMMARY = re.compile(
 )
 """dump_oom_summary(), ef8444ea01d7, from 5.0 on."""
 
-WHY = r"(?P<why>Memory cgroup out of memory|Out of memory(?: \([^)]*\))?)"
+REASON = r"(?P<reason>Memory cgroup out of memory|Out of memory(?: \([^)]*\))?)"
 
 CHOSEN = re.compile(
-    rf"^{WHY}: Kill process (?P<pid>{PID}) \((?P<comm>{COMM})\) score -?\d+ or sacrifice child *\Z", re.DOTALL
+    rf"^{REASON}: Kill process (?P<pid>{PID}) \((?P<comm>{COMM})\) score -?\d+ or sacrifice child *\Z", re.DOTALL
 )
-"""oom_kill_process() until 5.0: what it chose, not what it killed: that may be a child (bbbe48029720)."""
+"""oom_kill_process() until 5.0: the process that it chose; it may kill a child instead (bbbe48029720)."""
 
 KILLED = re.compile(
-    rf"^(?:{WHY}: )?Killed process (?P<pid>{PID})(?:, UID (?P<uid0>{PID}),)? \((?P<comm>{COMM})\)"
+    rf"^(?:{REASON}: )?Killed process (?P<pid>{PID})(?:, UID (?P<uid0>{PID}),)? \((?P<comm>{COMM})\)"
     rf"(?:, UID (?P<uid1>{PID}),)? total-vm:(?P<total_vm>{KB})kB, anon-rss:(?P<anon>{KB})kB, file-rss:(?P<file>{KB})kB"
     rf"(?:, shmem-rss:(?P<shmem>{KB})kB)?"
     rf"(?:,? UID:(?P<uid2>{PID}))?(?:,? pgtables:(?P<page_tables>{KB})kB)?"
@@ -64,7 +64,7 @@ KILLED = re.compile(
 5.4 (8ac3f8fe91a2, 70cb6d267790); the older `UID` is Red Hat's."""
 
 SHARING = re.compile(rf"^Kill process (?P<pid>{PID}) \((?P<comm>{COMM})\) sharing same memory\Z", re.DOTALL)
-"""oom_kill_process() until 4.7; later kernels kill such processes in silence."""
+"""oom_kill_process() until 4.7; later kernels kill such processes without a line."""
 
 GROUP = re.compile(r"^Tasks in (.*) are going to be killed due to memory\.oom\.group set\Z", re.DOTALL)
 """mem_cgroup_print_oom_group(), 3d8b38eb81ca, from 4.19 on."""
@@ -72,17 +72,17 @@ GROUP = re.compile(r"^Tasks in (.*) are going to be killed due to memory\.oom\.g
 NO_VICTIM = ("Out of memory and no killable processes", "OOM request ignored")
 
 MARKS = (b"oom-k", b"Kill", b"f lim", b"j nam")
-"""Whatever begins a report has one of these, however much of it is cut off: `oom-killer` or `oom-kill:`, `Killed` or
-`Kill process`, `a result of limit of`, `oom_score_adj name`. Plain bytes, for they are looked for in logs of gigabytes,
-and no more than five: CPython is several times as fast with these (m < 6 in Objects/stringlib/fastsearch.h)."""
+"""Every line that can begin a report has one of these: `oom-killer` or `oom-kill:`, `Killed` or `Kill process`,
+`a result of limit of`, `oom_score_adj name`. They are plain bytes because logs of gigabytes are searched for them, and
+at most five long: CPython finds these several times as fast (m < 6 in Objects/stringlib/fastsearch.h)."""
 
 JSON_MARKS = (*MARKS, b'E":[', b'E": [', b'" : [')
-"""In the journal's JSON a message that is not UTF-8, as a name may be, is a list of numbers."""
+"""In the journal's JSON a message that is not UTF-8 (a name need not be) is a list of numbers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`oom-kill:...`; a path is None where a name in it made it ambiguous."""
+    """`oom-kill:...`; a path is None where a name in it makes it ambiguous."""
 
     constraint: str
     pid: int
@@ -91,8 +91,16 @@ class Summary:
     task_memcg: str | None
 
 
-def summary(text: str) -> Summary | None:
-    """Understand the line that sums up, if it is whole."""
+@dataclass(frozen=True, slots=True)
+class TaskIn:
+    """`Task in ... killed as a result of limit of ...`."""
+
+    task_memcg: str
+    oom_memcg: str
+
+
+def parse_summary(text: str) -> Summary | None:
+    """Parse the line that begins with `oom-kill:`; None if it is not complete."""
     found = SUMMARY.match(text)
     if not found:
         return None
@@ -101,7 +109,7 @@ def summary(text: str) -> Summary | None:
 
 
 def _paths(text: str) -> tuple[str | None, str | None]:
-    """Find the two paths; names of cgroups and tasks are anything but a newline, so each key must be there once."""
+    """Return oom_memcg and task_memcg; names may contain anything but a newline, so each key must occur only once."""
     domains = text.count(",oom_memcg=") + text.startswith("oom_memcg=")
     whole = text.count("global_oom,") + domains
     if whole != 1 or text.count(",task_memcg=") != 1 or text.count(",task=") != 1:
@@ -111,7 +119,7 @@ def _paths(text: str) -> tuple[str | None, str | None]:
     return oom_memcg, after.rpartition(",task=")[0]
 
 
-def task_in(text: str) -> tuple[str, str] | None:
-    """Return the victim's cgroup and the one at its limit."""
+def parse_task_in(text: str) -> TaskIn | None:
+    """Parse the line that begins with `Task in`; None if a name in it makes it ambiguous."""
     found = TASK_IN.match(text)
-    return (found[1], found[2]) if found and text.count(LIMIT_OF) == 1 else None
+    return TaskIn(found[1], found[2]) if found and text.count(LIMIT_OF) == 1 else None

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a report is made of. Numbers are as the kernel prints them: kilobytes and pages."""
+"""What a report of the OOM killer consists of. Sizes are as the kernel prints them: kilobytes or pages."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from ooMtrace.kmsg.formats import LogLine
-from ooMtrace.kmsg.grammar import Summary
+from ooMtrace.kmsg.grammar import Summary, TaskIn
 from ooMtrace.kmsg.task_table import Table
 
 SYSRQ_ORDER = -1
-"""moom_callback()."""
+"""The order in the header when sysrq f asked for a kill: moom_callback()."""
 
 SIZES = ("total_vm", "anon", "file", "shmem", "page_tables")
 
@@ -28,54 +28,131 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Killed:
-    """One killed process; `size` in kilobytes by the names of SIZES."""
+    """One killed process.
+
+    Attributes:
+        pid: What the kernel prints: the thread id of the first thread that still had memory (find_lock_task_mm()).
+        reason: How the line begins, as `Memory cgroup out of memory`; until 5.0 it stood in the line before.
+        size: Kilobytes by the names of SIZES.
+        sharing: Killed because it shared the victim's memory; the kernel does not count such kills.
+    """
 
     line: LogLine
-    number: int
+    pid: int
     comm: str
-    why: str | None
+    reason: str | None
     size: dict[str, int]
     uid: int | None
     oom_score_adj: int | None
     sharing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The process that was chosen, until 5.0 in a line of its own; a child may be killed instead."""
+
+    pid: int
+    reason: str
+
+
 @dataclass(slots=True)
-class Report:
-    """All that the kernel printed about one OOM, as far as it is there.
+class Trigger:
+    """The task whose allocation failed, and its kernel."""
+
+    header: Header | None = None
+    tid: int | None = None
+    cpuset: str | None = None
+    mems_allowed: str | None = None
+    kernel: str | None = None
+
+
+@dataclass(slots=True)
+class MemoryState:
+    """What the kernel printed about memory.
 
     Attributes:
-        suspect: The report before it had no end: what follows may be its rest.
-        mixed: Two reports ran into each other: nothing but the kills themselves can be believed.
-        whole_host: Whether the memory of the machine was printed (Mem-Info), as not for a memory cgroup.
-        stats_of: The cgroup whose statistics were printed first: the one that is out of memory.
-        again: Which kills of the log came to a victim a second time, as those of a group do to its first.
-        last: The last line that belonged to it; `quiet` and `heard`: lines since then, and the clock of the last one.
-        dead: The numbers of those killed.
-        stats: Whether `Memory cgroup stats` were spread over lines, as from 5.3 on.
+        counters: Usage and limit of a memory cgroup in kilobytes, by the counter's name.
+        stats_memcg: The cgroup whose statistics were printed first: the one that is out of memory.
+        multiline_stats: Whether `Memory cgroup stats` spread over several lines, as from 5.3 on.
+        has_mem_info: Whether the memory of the host was printed (Mem-Info), as it is not for a memory cgroup.
+        pages: Pages of the host by kind.
+        total_swap: Kilobytes.
+    """
+
+    counters: dict[str, tuple[int, int]] = field(default_factory=dict)
+    stats_memcg: str | None = None
+    multiline_stats: bool = False
+    has_mem_info: bool = False
+    pages: dict[str, int] = field(default_factory=dict)
+    total_swap: int | None = None
+
+
+@dataclass(slots=True)
+class Selection:
+    """Who was to die and which memory cgroup was at its limit, in the sentences of the different kernels."""
+
+    task_in: TaskIn | None = None
+    choice: Choice | None = None
+    summary: Summary | None = None
+
+    @property
+    def oom_memcg(self) -> str | None:
+        """The memory cgroup at its limit."""
+        if self.summary and self.summary.oom_memcg:
+            return self.summary.oom_memcg
+        return self.task_in.oom_memcg if self.task_in else None
+
+    @property
+    def of_memcg(self) -> bool | None:
+        """Whether a memory cgroup was out of memory; None without a summary."""
+        return None if self.summary is None else self.summary.constraint == "CONSTRAINT_MEMCG"
+
+
+@dataclass(slots=True)
+class Report:
+    """All that the kernel printed about one OOM, as far as the log has it.
+
+    Attributes:
+        start: The first line.
+        table: The candidates.
+        kills: In the order of the log; the first is the chosen victim.
+        killed_pids: The pids of those killed by the OOM killer itself, not of those that shared memory.
+        group: The cgroup all of whose tasks are killed (memory.oom.group).
+        repeat_kills: Ordinals (LogLine.nth) of kills that hit a victim again, as a group kill does with the first one.
+        last_nth: Ordinal of the latest kill; 0: none is counted.
+        after_incomplete: The report before had no kill: what follows may belong to that one.
+        interleaved: Lines of two reports are mixed: only the kills themselves can be relied on.
     """
 
     start: LogLine
-    header: Header | None = None
-    cpuset: tuple[str, str] | None = None
-    trigger_tid: int | None = None
-    kernel: str | None = None
-    usage: dict[str, tuple[int, int]] = field(default_factory=dict)
-    whole_host: bool = False
-    stats_of: str | None = None
-    stats: bool = False
-    pages: dict[str, int] = field(default_factory=dict)
-    total_swap: int | None = None
-    task_in: tuple[str, str] | None = None
+    trigger: Trigger = field(default_factory=Trigger)
+    memory: MemoryState = field(default_factory=MemoryState)
+    selection: Selection = field(default_factory=Selection)
     table: Table | None = None
-    summary: Summary | None = None
-    chosen: tuple[int, str] | None = None
     kills: list[Killed] = field(default_factory=list)
-    dead: set[int] = field(default_factory=set)
+    killed_pids: set[int] = field(default_factory=set)
     group: str | None = None
-    again: list[int] = field(default_factory=list)
-    suspect: bool = False
-    mixed: bool = False
-    last: LogLine | None = None
-    quiet: int = 0
-    heard: int | None = None
+    repeat_kills: list[int] = field(default_factory=list)
+    last_nth: int = 0
+    after_incomplete: bool = False
+    interleaved: bool = False
+
+    def add_kill(self, killed: Killed) -> None:
+        """Add a kill of the OOM killer; a group's first victim is killed twice."""
+        self.last_nth = killed.line.nth
+        if killed.pid in self.killed_pids:
+            self.repeat_kills.append(killed.line.nth)
+        else:
+            self.kills.append(killed)
+            self.killed_pids.add(killed.pid)
+
+    def contradicts_itself(self) -> bool:
+        """Return whether the parts cannot all be about one OOM."""
+        selection, memory, header = self.selection, self.memory, self.trigger.header
+        if selection.oom_memcg and memory.stats_memcg and selection.oom_memcg != memory.stats_memcg:
+            return True
+        if selection.summary is None:
+            return False
+        if header is not None and header.order == SYSRQ_ORDER and selection.summary.constraint != "CONSTRAINT_NONE":
+            return True
+        return memory.has_mem_info if selection.of_memcg else bool(memory.counters)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From blocks of bytes to kills: most of a log has nothing to say and is passed over, not taken apart. Pure."""
+"""From blocks of bytes to kills: most lines of a log are not about kills and are skipped without parsing. Pure."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from ooMtrace.kmsg.report_parser import ReportParser
 from ooMtrace.kmsg.to_record import Origin, to_records
 from ooMtrace.record import OomKill
 
-LONGEST_LINE = 1 << 20
-"""Bytes; of a longer line the rest is read as a line of its own, in which no sentence begins at its beginning."""
+MAX_LINE = 1 << 20
+"""Bytes; the rest of a longer line is read as a line of its own."""
 
-LONGEST_TEXT = 8192
-"""Characters of one record of the kernel log, and more: what is longer is not the kernel's."""
+MAX_TEXT = 8192
+"""Characters; no record of the kernel log is longer."""
 
 SAMPLE, SAMPLE_LINES = 1 << 16, 400
-"""Bytes and lines that are looked at to find the format."""
+"""Bytes and lines from which the format is detected."""
+
+MARKED_SAMPLE = 1 << 20
+"""Bytes that are searched for lines with a mark, which vote on the format, too."""
 
 
 def kills(blocks: Iterable[bytes], origin: Origin, latest: datetime) -> Iterator[OomKill]:
-    """Yield the kills in a log of any format, in its order; memory does not grow with the log.
+    """Yield the kills in a log of any format, in the order of the log; memory does not grow with it.
 
     Args:
-        blocks: The log, cut anywhere.
-        origin: What is known beside.
-        latest: No line is younger; its zone is that of dates without one.
+        blocks: The log, split anywhere.
+        origin: What is known of the log besides its lines.
+        latest: No line is later; its zone is that of dates without a zone.
     """
     known = formats(latest)
     whole = _whole_lines(blocks)
@@ -47,24 +50,24 @@ def kills(blocks: Iterable[bytes], origin: Origin, latest: datetime) -> Iterator
 
 
 class Scanner:
-    """Takes blocks of whole lines, of which it takes apart as few as it can."""
+    """Takes blocks of whole lines and parses as few of them as it can."""
 
     def __init__(self, form: Format) -> None:
         self._form = form
-        self._everything = isinstance(form, Json) and form.spread
+        self._everything = isinstance(form, Json) and form.multiline
         self._marks = JSON_MARKS if isinstance(form, Json) else MARKS
-        self._reader = ReportParser()
+        self._parser = ReportParser()
         self._held: LogLine | None = None
         self._indent = 0
         self._number = 0
 
     def scan(self, block: bytes) -> Iterator[Report]:
-        """Yield the reports that end here."""
+        """Yield the reports that this block completes."""
         marks = _Marks(block, self._marks)
         start = 0
         while start < len(block):
             marked = True
-            if self._reader.idle and not self._everything:
+            if self._parser.idle and not self._everything:
                 next_mark = marks.after(start)
                 marked = next_mark == start
                 if self._held is None:
@@ -76,55 +79,52 @@ class Scanner:
             start = end + 1
 
     @property
-    def killed(self) -> int:
-        """How many kills there were in the lines so far, but for the last one."""
-        return self._reader.killed
+    def kill_count(self) -> int:
+        """Kills in the lines so far, without the last one until `flush`."""
+        return self._parser.kill_count
 
-    def heard(self) -> Iterator[Report]:
-        """Yield the reports that may go on."""
-        yield from self._reader.heard()
+    def open_reports(self) -> Iterator[Report]:
+        """Yield the reports to which more lines may be added."""
+        return self._parser.open_reports()
 
-    def settle(self) -> Iterator[Report]:
-        """Yield what tells of a kill: nothing has followed for so long that nothing will."""
-        yield from self.flush()
-        yield from self._reader.settle()
+    def close_completed(self, nth: int) -> Iterator[Report]:
+        """Yield the open reports that have kills, none of them later than the log's nth kill."""
+        return self._parser.close_completed(nth)
 
     def drain(self) -> Iterator[Report]:
-        """Yield what is still open."""
+        """Yield what is still open: the log is at its end."""
         yield from self.flush()
-        yield from self._reader.drain()
+        yield from self._parser.drain()
 
     def flush(self) -> Iterator[Report]:
-        """Take the last line for whole; yield the report that it ends."""
+        """Regard the last line as complete; yield the report that it completes."""
         if self._held is not None:
             held, self._held = self._held, None
-            yield from self._reader.feed(held)
+            yield from self._parser.feed(held)
 
     def _take(self, text: str, *, marked: bool) -> Iterator[Report]:
-        """Hold each line until the next shows that it was whole.
+        """Hold each line until the next one shows that it was complete.
 
-        dmesg and journalctl print a newline in a name as one, and what follows it below the text: indented, without
-        any stamp.
+        dmesg and journalctl print a newline in a name as a newline, and the rest below the text: indented, without a
+        stamp.
         """
         self._number += 1
         line = self._form(text)
         if line is None and self._held is not None and self._indent and text.startswith(" " * self._indent):
-            if len(self._held.text) < LONGEST_TEXT:
+            if len(self._held.text) < MAX_TEXT:
                 self._held = replace(self._held, text=f"{self._held.text}\n{text[self._indent :]}")
             return
-        if self._held is not None:
-            held, self._held = self._held, None
-            yield from self._reader.feed(held)
-        if line is not None and len(line.text) <= LONGEST_TEXT and (marked or not self._reader.idle):
+        yield from self.flush()
+        if line is not None and len(line.text) <= MAX_TEXT and (marked or not self._parser.idle):
             timeless = line.ktime is None and line.wall is None
             self._held = replace(line, number=self._number) if timeless else line
             self._indent = len(text) - len(line.text) if text.endswith(line.text) else 0
 
 
 def _detect(block: bytes, known: tuple[Format, ...]) -> Format:
-    """Look at the beginning, and at what a mark stands in: a log may begin with something else."""
+    """Detect the format from the first lines and from those with a mark: a log may begin with something else."""
     lines = block[:SAMPLE].split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]
-    marked = [block[start:end] for start, end in _marked(block[: 1 << 20])][:SAMPLE_LINES]
+    marked = [block[start:end] for start, end in _marked(block[:MARKED_SAMPLE])][:SAMPLE_LINES]
     return detect((_text(line) for line in (*lines, *marked) if line), known)
 
 
@@ -133,7 +133,7 @@ def _text(line: bytes) -> str:
 
 
 def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Cut blocks at the ends of lines."""
+    """Split blocks at the ends of lines."""
     rest = b""
     for block in blocks:
         end = block.rfind(b"\n") + 1
@@ -142,7 +142,7 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
             rest = block[end:]
         else:
             rest += block
-        if len(rest) > LONGEST_LINE:
+        if len(rest) > MAX_LINE:
             yield rest
             rest = b""
     if rest:
@@ -150,7 +150,7 @@ def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _marked(block: bytes) -> Iterator[tuple[int, int]]:
-    """Yield where lines with a mark begin and end."""
+    """Yield the beginnings and ends of lines with a mark."""
     marks = _Marks(block, MARKS)
     start = 0
     while (start := marks.after(start)) < len(block):
@@ -160,7 +160,7 @@ def _marked(block: bytes) -> Iterator[tuple[int, int]]:
 
 
 class _Marks:
-    """Where the next mark is: each is looked for once, however often one asks."""
+    """Finds the next mark; the block is searched only once for each."""
 
     def __init__(self, block: bytes, marks: tuple[bytes, ...]) -> None:
         self._block = block
@@ -176,9 +176,9 @@ class _Marks:
         return at if at == len(self._block) else self._beginning(start, at)
 
     def _beginning(self, start: int, at: int) -> int:
-        """Go back to where the line begins and, of what may be the rest of a name with a newline, the line before."""
+        """Return where the line begins; if it may be the rest of a name with a newline, where the line before does."""
         begin = self._block.rfind(b"\n", start, at) + 1 or start
-        while start < begin and self._block.startswith(b"  ", begin) and at - begin < LONGEST_TEXT:
+        while start < begin and self._block.startswith(b"  ", begin) and at - begin < MAX_TEXT:
             begin = self._block.rfind(b"\n", start, begin - 1) + 1 or start
         return begin
 

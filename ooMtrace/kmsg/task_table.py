@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The table of tasks in a report, dump_tasks() in mm/oom_kill.c: read by the names of its columns. Pure.
+"""The table of tasks in a report, dump_tasks() in mm/oom_kill.c, parsed by its column names. Pure.
 
 The columns changed: nr_ptes from 3.9; nr_pmds beside it from 4.0; pgtables_bytes (bytes, not pages) instead of both
 from 4.15, together with a wider pid from 4.19; rss_anon, rss_file and rss_shmem from 6.8.
@@ -14,16 +14,16 @@ COLUMNS = re.compile(r"^\[ *pid *\]((?: +[a-z_]+)+) +name *\Z")
 NUMBERS = r" +-?\d{1,13}"
 ROW = re.compile(rf"^\[ *(\d{{1,10}})\](?:{NUMBERS}){{5}}", re.DOTALL)
 
-MOST_ROWS = 100_000
-"""More are not kept, so that no log can make us grow without bound."""
+MAX_ROWS = 100_000
+"""Further rows are not kept, so that no log makes memory grow without bound."""
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One process; sizes in pages, but `pgtables_bytes`.
+    """One process; sizes in pages, except `pgtables_bytes`.
 
     Attributes:
-        page_tables: Pages of page tables, where the kernel counted them in pages (before 4.15).
+        page_tables: Pages of page tables, where the kernel counted in pages (before 4.15).
     """
 
     pid: int
@@ -40,34 +40,38 @@ class Row:
 
 @dataclass(slots=True)
 class Table:
-    """What was listed. Rows are kept as they came: only those of victims are ever looked at."""
+    """The rows as text: only those of victims and triggers are ever parsed.
+
+    Attributes:
+        wide: Whether the first column is as wide as from 4.19 on.
+    """
 
     columns: tuple[str, ...]
     wide: bool
     rows: dict[int, str] = field(default_factory=dict)
 
     def add(self, text: str) -> bool:
-        """Keep a line if it is a row; say whether it is."""
+        """Keep a line if it is a row; return whether it is."""
         found = ROW.match(text)
-        if found and len(self.rows) < MOST_ROWS:
+        if found and len(self.rows) < MAX_ROWS:
             self.rows[int(found[1])] = text
         return found is not None
 
     def row(self, pid: int) -> Row | None:
-        """Return the row of the thread or process; None if there is none that can be read."""
+        """Return the row of a thread or process; None if there is none, or it is damaged."""
         text = self.rows.get(pid)
         return None if text is None else _parse(self.columns, text)
 
 
-def table(text: str) -> Table | None:
-    """Begin a table, if this line names its columns."""
+def parse_columns(text: str) -> Table | None:
+    """Return an empty table if this line names the columns of one."""
     found = COLUMNS.match(text)
-    # 4.19 widened the first column ("[  pid  ]", commit c3b78b11efbb), a kernel without the bonus for root of 4.16.
+    # 4.19 widened the first column ("[  pid  ]", commit c3b78b11efbb); 4.16 was the last with a bonus for root.
     return Table(tuple(found[1].split()), text.startswith("[  pid")) if found else None
 
 
 def _parse(columns: tuple[str, ...], text: str) -> Row | None:
-    # The name is anything, numbers and spaces too: it begins after as many numbers as there are columns.
+    # The name may contain numbers and spaces: it begins after as many numbers as there are columns.
     found = re.match(rf"^\[ *(\d{{1,10}})\]((?:{NUMBERS}){{{len(columns)}}})(?: (.*))?\Z", text, re.DOTALL)
     if not found:
         return None

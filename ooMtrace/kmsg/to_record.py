@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """From a report to the records of its kills. Pure.
 
-What the log says is taken as it is; what follows from several of its numbers is named in `derived`; the rest is None.
+What the log states is copied; what is computed from several of its numbers is named in `derived`; the rest is None.
 """
 
 from __future__ import annotations
@@ -16,57 +16,62 @@ from ooMtrace.kmsg.badness import KIB
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.report import Killed, Report
 from ooMtrace.kmsg.task_table import Row
-from ooMtrace.record.message import describe_kill as in_words
+from ooMtrace.record.message import describe_kill
 
 AMBIGUOUS_PAGE_TABLES = 4096
+"""5.4.0 to 5.4.8 print `pgtables` in bytes and call it kB (fixed by 941f762bcb27): a multiple of this may be either."""
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What is known of a log beside its lines.
+    """What is known of a log besides its lines.
 
     Attributes:
         observed: When it is read, RFC 3339.
-        host: The machine, if the log is known to be its own.
+        host: The host, if the log is known to be its own.
         booted: Nanoseconds from the epoch to the zero of the kernel's clock, if the log is of this boot.
-        counted: How many kills the kernel had counted before the log's first, if that is known.
+        kill_count_before: The kernel's count of kills before the first one in the log, if it is known.
     """
 
     observed: str
     host: record.Host | None = None
     booted: int | None = None
-    counted: int | None = None
+    kill_count_before: int | None = None
 
 
 def to_records(report: Report, origin: Origin) -> Iterator[record.OomKill]:
     """Yield the kills of a report, in the order of the log."""
-    if report.mixed:
-        for killed in report.kills:
-            yield _kill(Report(killed.line, kills=[killed]), killed, origin, verdict=None)
-        return
     for killed in report.kills:
-        verdict: record.Verdict | None = "killed" if killed is report.kills[0] else "group_member"
-        if report.start.text.startswith("Tasks in "):  # who was chosen is lost, and among these, too
-            verdict = None
-        yield _kill(report, killed, origin, verdict="shared_mm" if killed.sharing else verdict)
+        if report.interleaved:
+            yield _kill(Report(killed.line, kills=[killed]), killed, origin, verdict=None)
+        else:
+            yield _kill(report, killed, origin, _verdict(report, killed))
+
+
+def _verdict(report: Report, killed: Killed) -> record.Verdict | None:
+    if killed.sharing:
+        return "shared_mm"
+    if report.start.text.startswith("Tasks in "):  # the first kill is lost, and its victim may be among the members
+        return None
+    return "killed" if killed is report.kills[0] else "group_member"
 
 
 def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdict | None) -> record.OomKill:
     host = _host(report, killed.line, origin)
-    row = report.table.row(killed.number) if report.table else None
+    row = report.table.row(killed.pid) if report.table else None
     page = badness.page_size(killed, row)
     process = _process(report, killed, row, page)
     oom, derived = _oom(report, killed, row, page, verdict, _incident(report, host))
-    oom = replace(oom, number=_number(killed, origin))
+    oom = replace(oom, number=_ordinal(killed, origin))
     time = _time(killed.line, origin)
-    worked_out = time is not None and (killed.line.guessed or killed.line.wall is None)
+    time_is_derived = time is not None and (killed.line.guessed or killed.line.wall is None)
     return record.OomKill(
         id=_id(killed, host, oom.number),
         time=time,
         observed=origin.observed,
-        message=in_words(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
+        message=describe_kill(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
         fidelity="log",
-        derived=(*derived, *(("time",) if worked_out else ())),
+        derived=(*derived, *(("time",) if time_is_derived else ())),
         host=host,
         oom=oom,
         process=process,
@@ -74,55 +79,55 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
     )
 
 
-def _number(killed: Killed, origin: Origin) -> int | None:
-    if origin.counted is None or not killed.line.nth:
+def _ordinal(killed: Killed, origin: Origin) -> int | None:
+    if origin.kill_count_before is None or not killed.line.nth:
         return None
-    return origin.counted + killed.line.nth
+    return origin.kill_count_before + killed.line.nth
 
 
-def _id(killed: Killed, host: record.Host, number: int | None) -> str:
-    if number is not None:
-        return record.kill_id(host, number, killed.number)
-    return f"{_unique(killed.line, host)}-{killed.number}"
+def _id(killed: Killed, host: record.Host, ordinal: int | None) -> str:
+    if ordinal is not None:
+        return record.kill_id(host, ordinal, killed.pid)
+    return f"{_instant_id(killed.line, host)}-{killed.pid}"
 
 
 def _time(line: LogLine, origin: Origin) -> str | None:
-    """Tell when it was.
+    """Return when the line was printed, RFC 3339.
 
-    The kernel's own clock is worked out: nobody sets that one right (local_clock()). It may be some milliseconds ahead,
-    but nothing was after it was seen.
+    A time computed from the kernel's own clock is approximate, since nothing corrects that clock (local_clock()). It
+    may be some milliseconds ahead, but no kill happened after it was observed.
     """
     try:
         if line.wall is None and line.ktime is not None and origin.booted is not None:
             return min(rfc3339(origin.booted + line.ktime), origin.observed)
         return None if line.wall is None else rfc3339(line.wall)
-    except OverflowError:  # damaged: no such year
+    except OverflowError:  # damaged: the year does not exist
         return None
 
 
 def _host(report: Report, line: LogLine, origin: Origin) -> record.Host:
     if origin.host is not None:
         return origin.host
-    return record.Host(name=line.host, boot_id=line.boot_id, kernel=report.kernel)
+    return record.Host(name=line.host, boot_id=line.boot_id, kernel=report.trigger.kernel)
 
 
-def _unique(line: LogLine, host: record.Host) -> str:
-    """Name an instant, by the best clock that the log has; without any by the place in the log."""
-    whose = (host.boot_id or host.name or "log")[:8]
+def _instant_id(line: LogLine, host: record.Host) -> str:
+    """Identify an instant by the best clock that the log has, or else by the line's number."""
+    owner = (host.boot_id or host.name or "log")[:8]
     if line.ktime is not None:
-        return f"{whose}-{line.ktime:x}"
-    return f"{whose}-w{line.wall:x}" if line.wall is not None else f"{whose}-n{line.number:x}"
+        return f"{owner}-{line.ktime:x}"
+    return f"{owner}-w{line.wall:x}" if line.wall is not None else f"{owner}-n{line.number:x}"
 
 
 def _incident(report: Report, host: record.Host) -> str:
-    """Name an OOM. A log's stamps may be seconds, in which there may be two: the first victim tells them apart."""
-    name = _unique(report.start, host)
-    return name if report.start.ktime is not None else f"{name}-{report.kills[0].number}"
+    """Identify an OOM; two may share a time stamp in whole seconds, so the first victim's pid is added to these."""
+    instant = _instant_id(report.start, host)
+    return instant if report.start.ktime is not None else f"{instant}-{report.kills[0].pid}"
 
 
 def _process(report: Report, killed: Killed, row: Row | None, page: int | None) -> record.Process:
-    summary = report.summary
-    is_chosen = summary is not None and summary.pid == killed.number
+    summary = report.selection.summary
+    is_chosen = summary is not None and summary.pid == killed.pid
     uid, adj = killed.uid, killed.oom_score_adj
     if uid is None:
         uid = row.uid if row else summary.uid if summary and is_chosen else None
@@ -130,7 +135,7 @@ def _process(report: Report, killed: Killed, row: Row | None, page: int | None) 
         adj = row.oom_score_adj
     return record.Process(
         pid=_pid(killed, row, is_chosen=is_chosen),
-        tid=killed.number,
+        tid=killed.pid,
         comm=killed.comm,
         user=record.User(id=uid),
         oom_score_adj=adj,
@@ -139,15 +144,15 @@ def _process(report: Report, killed: Killed, row: Row | None, page: int | None) 
 
 
 def _pid(killed: Killed, row: Row | None, *, is_chosen: bool) -> int | None:
-    """Tell the process: the kill itself names a thread, the first that still had memory (find_lock_task_mm()).
+    """Return the process id: the kill itself names a thread, the first that still had memory (find_lock_task_mm()).
 
-    The table has both numbers; the summary names the process, unless the victim is just who allocated; and so did the
-    line on who shared memory.
+    The table has both ids; the summary names the process, unless the victim is the allocating task; the line about
+    shared memory named the process, too.
     """
     if row is not None:
         return row.tgid
-    is_process = killed.sharing or (is_chosen and "allocating_task" not in (killed.why or ""))
-    return killed.number if is_process else None
+    is_process = killed.sharing or (is_chosen and "allocating_task" not in (killed.reason or ""))
+    return killed.pid if is_process else None
 
 
 def _memory(killed: Killed, row: Row | None, page: int | None) -> record.Memory:
@@ -158,7 +163,7 @@ def _memory(killed: Killed, row: Row | None, page: int | None) -> record.Memory:
     elif row and row.page_tables is not None:
         tables = None if page is None else row.page_tables * page
     elif tables and killed.size["page_tables"] % AMBIGUOUS_PAGE_TABLES == 0:
-        tables = None  # 5.4.0 to 5.4.8 print bytes and call them kB (fixed by 941f762bcb27): no telling which
+        tables = None
     swap = row.swap * page if row and row.swap is not None and page else None
     return record.Memory(swap=swap, page_tables=tables, **size)
 
@@ -169,12 +174,12 @@ def _oom(
     scope, scope_derived = badness.scope(report, killed)
     limit = badness.limit(report, scope, page)
     points = badness.points(report, killed, row, page, limit)
-    header = report.header
+    header, summary = report.trigger.header, report.selection.summary
     oom = record.Oom(
         incident=incident,
         verdict=verdict,
         scope=scope,
-        constraint=report.summary.constraint if report.summary else None,
+        constraint=summary.constraint if summary else None,
         gfp_mask=_gfp_mask(report),
         order=header.order if header else None,
         points=points,
@@ -188,32 +193,32 @@ def _oom(
         "oom.limit_bytes": limit is not None,
         "oom.points": points is not None and points.total is not None,
     }
-    return oom, tuple(name for name, is_so in derived.items() if is_so)
+    return oom, tuple(name for name, is_derived in derived.items() if is_derived)
 
 
 def _gfp_mask(report: Report) -> record.GfpMask | None:
-    """Tell the mask; its bits moved between kernels, so they have names only where the kernel gives them."""
-    if report.header is None:
-        return None
-    return record.GfpMask(raw=report.header.gfp_mask, flags=report.header.gfp_flags)
+    """Return the mask; its bits differ between kernels, so the flags are named only if the log names them."""
+    header = report.trigger.header
+    return None if header is None else record.GfpMask(raw=header.gfp_mask, flags=header.gfp_flags)
 
 
 def _trigger(report: Report) -> record.Trigger | None:
-    if report.header is None:
+    header, tid = report.trigger.header, report.trigger.tid
+    if header is None:
         return None
-    row = report.table.row(report.trigger_tid) if report.table and report.trigger_tid is not None else None
-    return record.Trigger(pid=row.tgid if row else None, tid=report.trigger_tid, comm=report.header.comm)
+    row = report.table.row(tid) if report.table and tid is not None else None
+    return record.Trigger(pid=row.tgid if row else None, tid=tid, comm=header.comm)
 
 
 def _memcg(report: Report, killed: Killed) -> record.Memcg | None:
-    path = None
-    if report.summary:
-        path = report.summary.oom_memcg
-    elif report.task_in:
-        path = report.task_in[1]
+    selection, path = report.selection, None
+    if selection.summary:
+        path = selection.summary.oom_memcg
+    elif selection.task_in:
+        path = selection.task_in.oom_memcg
     usage, limit = _sizes(report, "memory")
     version, swap, swap_limit = _swap(report, usage, limit)
-    if killed is not report.kills[0]:  # the counters were printed before the first kill: they have fallen since
+    if killed is not report.kills[0]:  # the counters were printed before the first kill
         usage = swap = None
     memcg = record.Memcg(path=path, version=version, usage=usage, limit=limit, swap=swap, swap_limit=swap_limit)
     return None if memcg == record.Memcg() else memcg
@@ -221,42 +226,46 @@ def _memcg(report: Report, killed: Killed) -> record.Memcg | None:
 
 def _swap(report: Report, usage: int | None, limit: int | None) -> tuple[int | None, int | None, int | None]:
     """Return version, swap and its limit; version 1 counts memory and swap together."""
-    if "swap" in report.usage:
+    counters = report.memory.counters
+    if "swap" in counters:
         return 2, *_sizes(report, "swap")
     both, both_limit = _sizes(report, "memory+swap")
-    version = 1 if "memory+swap" in report.usage and report.stats else None
-    return version, _less(both, usage), _less(both_limit, limit)
+    version = 1 if "memory+swap" in counters and report.memory.multiline_stats else None
+    return version, _subtract(both, usage), _subtract(both_limit, limit)
 
 
 def _sizes(report: Report, counter: str) -> tuple[int | None, int | None]:
-    if counter not in report.usage:
+    if counter not in report.memory.counters:
         return None, None
-    usage, limit = report.usage[counter]
-    return usage * KIB, badness.kilobytes(limit)
+    usage, limit = report.memory.counters[counter]
+    return usage * KIB, badness.limit_bytes(limit)
 
 
-def _less(whole: int | None, part: int | None) -> int | None:
-    """Subtract; None if nobody counts the whole (swapaccount=0, or version 2 before 5.3): then it stays 0."""
+def _subtract(whole: int | None, part: int | None) -> int | None:
+    """Subtract; None if the kernel does not count the whole (swapaccount=0, or version 2 before 5.3): it stays 0."""
     return None if not whole or part is None or whole < part else whole - part
 
 
 def _cgroup(report: Report, killed: Killed, oom: record.Oom) -> record.Cgroup | None:
-    """Tell the victim's own cgroup: the log names that of the chosen one only."""
-    chosen, path = None, None
-    if report.summary:
-        chosen, path = report.summary.pid, report.summary.task_memcg
-    elif report.task_in and report.chosen:
-        chosen, path = report.chosen[0], report.task_in[0]
+    """Return the victim's own cgroup: the log names only that of the chosen process."""
+    path = _chosen_cgroup(report, killed) if killed is report.kills[0] else None
     version = oom.memcg.version if oom.memcg else None
-    mine = killed is report.kills[0] and chosen is not None and chosen in (killed.number, _tgid(report, killed))
-    return record.Cgroup(path=path if mine else None, version=version) if (path and mine) or version else None
+    return record.Cgroup(path=path, version=version) if path or version else None
 
 
-def _tgid(report: Report, killed: Killed) -> int | None:
-    row = report.table.row(killed.number) if report.table else None
-    return row.tgid if row else None
+def _chosen_cgroup(report: Report, killed: Killed) -> str | None:
+    """Return the cgroup of the chosen process if this is the one that was killed."""
+    selection = report.selection
+    if selection.summary:
+        chosen_pid, path = selection.summary.pid, selection.summary.task_memcg
+    elif selection.task_in and selection.choice:
+        chosen_pid, path = selection.choice.pid, selection.task_in.task_memcg
+    else:
+        return None
+    row = report.table.row(killed.pid) if report.table else None
+    return path if chosen_pid in (killed.pid, row.tgid if row else None) else None
 
 
 def with_seq(kill: record.OomKill, seq: int) -> record.OomKill:
-    """Give a line its number, and the names of what it lacks."""
+    """Give a record its number in the output, and name the facts that it lacks."""
     return replace(kill, seq=seq, missing=tuple(record.missing_facts(kill)))

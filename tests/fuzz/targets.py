@@ -77,7 +77,7 @@ def kmsg(data: bytes) -> None:
 
 
 def lines(data: bytes) -> None:
-    """Any line, in every format: what is made of it, UTF-8 can carry."""
+    """Any line, in every format: its text can be encoded in UTF-8."""
     for form in formats(LATEST):
         for line in data.split(b"\n"):
             if found := form(line.decode("utf-8", "backslashreplace")):
@@ -180,17 +180,17 @@ def _logs() -> Iterator[bytes]:
         yield {".gz": gzip.decompress, ".xz": lzma.decompress}.get(path.suffix, bytes)(path.read_bytes())
 
 
-TELLING = re.compile(
+RELEVANT = re.compile(
     rb"oom|Kill|Task|Mem-Info|[Cc]omm: |mems_allowed=|usage|stats for|pages (?:RAM|res|High)|Total swap"
     rb"|\[ *(?:pid|\d{1,7})"
 )
 
 
 def _reports() -> Iterator[bytes]:
-    """Logs without what says nothing: the shorter, the more can be tried."""
+    """Logs without irrelevant lines: shorter inputs allow more attempts."""
     for log in _logs():
-        told = [line for line in log.split(b"\n") if TELLING.search(line)]
-        yield b"\n".join((*told[:12], *told[12:][-12:], b""))
+        relevant = [line for line in log.split(b"\n") if RELEVANT.search(line)]
+        yield b"\n".join((*relevant[:12], *relevant[12:][-12:], b""))
 
 
 def _lines() -> Iterator[bytes]:

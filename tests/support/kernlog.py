@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kern.log of any size: real reports with the lines of other days between them, the same each time.
+"""A kern.log of any size: real reports with unrelated lines between them, the same each time.
 
 `python -m support.kernlog BYTES REPORTS > FILE`, in `tests`.
 """
@@ -16,7 +16,7 @@ from ooMtrace.kmsg.formats import dmesg
 
 CORPUS = Path(__file__).parent.parent / "fixtures/kmsg"
 REAL = (("vm-6.18-global", slice(0, 81), "228"), ("format-dmesg", slice(1, 79), "7673"))
-"""Reports, where they stand and who died."""
+"""Reports: the log, the lines in it and the victim's pid."""
 
 FIRST_PID = 100_000
 BEGIN = datetime(2026, 3, 1)
@@ -32,16 +32,18 @@ NOISE = (
 
 
 def blocks(size: int, reports: int) -> Iterator[bytes]:
-    """Yield about so many bytes; the victims are numbered from FIRST_PID on, one in each report."""
+    """Yield about `size` bytes; each report has one victim, with pids from FIRST_PID on."""
     sources = cycle([(_texts(name, part), pid) for name, part, pid in REAL])
-    number, noise = 0, cycle(NOISE)
+    line_number, noise = 0, cycle(NOISE)
     for report, (texts, pid) in zip(range(reports), sources, strict=False):
         block = bytearray()
         while len(block) < size // reports - sum(map(len, texts)):
-            number += 1
-            block += _line(number, next(noise))
+            line_number += 1
+            block += _line(line_number, next(noise))
         for text in texts:
-            block += _line(number, "kernel: [{k}] " + text.replace(pid, str(FIRST_PID + report)).replace("{", "{{"))
+            block += _line(
+                line_number, "kernel: [{k}] " + text.replace(pid, str(FIRST_PID + report)).replace("{", "{{")
+            )
         yield bytes(block)
 
 
@@ -50,15 +52,15 @@ def _texts(name: str, part: slice) -> list[str]:
     return [line.text for line in found if line]
 
 
-def _line(number: int, form: str) -> bytes:
-    """Write a line of syslog; two seconds pass from one to the next."""
-    moment = BEGIN + timedelta(seconds=2 * number)
-    told = form.format(
-        k=f"{2 * number:5}.{number % 1_000_000:06}", u=f"{2 * number}.000", n=number % 32768, o=number % 250
+def _line(line_number: int, template: str) -> bytes:
+    """Format a line of syslog; two seconds pass from one to the next."""
+    moment, seconds = BEGIN + timedelta(seconds=2 * line_number), 2 * line_number
+    text = template.format(
+        k=f"{seconds:5}.{line_number % 1_000_000:06}", u=f"{seconds}.000", n=line_number % 32768, o=line_number % 250
     )
-    return f"{moment:%b %e %H:%M:%S} node-17 {told}\n".encode()
+    return f"{moment:%b %e %H:%M:%S} node-17 {text}\n".encode()
 
 
 if __name__ == "__main__":
-    for one in blocks(int(sys.argv[1]), int(sys.argv[2])):
-        sys.stdout.buffer.write(one)
+    for block in blocks(int(sys.argv[1]), int(sys.argv[2])):
+        sys.stdout.buffer.write(block)

@@ -23,25 +23,25 @@ OOMTRACE = str(Path(sys.executable).with_name("oomtrace"))
 
 
 def run(*command: str) -> dict[str, Any]:
-    """Run a command; return its last line, seconds by the clock and on the CPU, and peak memory in MiB."""
+    """Run a command; return its number of lines, the last line, elapsed and CPU seconds, and peak memory in MiB."""
     begin = time.perf_counter()
-    with tempfile.TemporaryFile() as out, subprocess.Popen(command, stdout=out) as started:
-        _, status, usage = os.wait4(started.pid, 0)
-        started.returncode = os.waitstatus_to_exitcode(status)
-        took = time.perf_counter() - begin
+    with tempfile.TemporaryFile() as out, subprocess.Popen(command, stdout=out) as process:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        elapsed = time.perf_counter() - begin
         out.seek(0)
-        said = out.read().splitlines()
+        lines = out.read().splitlines()
     return {
-        "lines": len(said),
-        "last": said[-1].decode() if said else "",
-        "seconds": took,
+        "lines": len(lines),
+        "last": lines[-1].decode() if lines else "",
+        "seconds": elapsed,
         "cpu_seconds": usage.ru_utime + usage.ru_stime,
         "peak_mib": usage.ru_maxrss / 1024,
     }
 
 
 def main(size: int = 1_000_000_000, reports: int = 1_000) -> None:
-    """Write the log, read it by both in turn, and tell the medians."""
+    """Write the log, read it with both in turn, and print the medians."""
     with tempfile.NamedTemporaryFile(suffix=".log") as log:
         for block in blocks(size, reports):
             log.write(block)
@@ -50,16 +50,16 @@ def main(size: int = 1_000_000_000, reports: int = 1_000) -> None:
             (run(OOMTRACE, "logs", log.name), run("grep", "-c", "Killed process", log.name)) for _ in range(ROUNDS)
         ]
         size = Path(log.name).stat().st_size
-    told: dict[str, Any] = {"bytes": size, "reports": [ours["lines"] for ours, _ in rounds], "rounds": ROUNDS}
-    told["grep_counts"] = [int(grep["last"]) for _, grep in rounds]
-    # grep's would be ours: getrusage(2) counts what was there before exec, too.
-    told["peak_mib"] = round(max(ours["peak_mib"] for ours, _ in rounds), 1)
+    result: dict[str, Any] = {"bytes": size, "reports": [ours["lines"] for ours, _ in rounds], "rounds": ROUNDS}
+    result["grep_counts"] = [int(grep["last"]) for _, grep in rounds]
+    # grep's would be this process's own: getrusage(2) includes the memory before exec.
+    result["peak_mib"] = round(max(ours["peak_mib"] for ours, _ in rounds), 1)
     for name in ("seconds", "cpu_seconds"):
-        told[name] = {
-            who: round(statistics.median(one[i][name] for one in rounds), 2)
-            for i, who in enumerate(("oomtrace", "grep"))
+        result[name] = {
+            command: round(statistics.median(measured[i][name] for measured in rounds), 2)
+            for i, command in enumerate(("oomtrace", "grep"))
         }
-    print(json.dumps(told))
+    print(json.dumps(result))
 
 
 if __name__ == "__main__":

@@ -141,16 +141,16 @@ def members(count: int) -> Iterator[LogLine]:
 def test_a_large_group_takes_no_quadratic_time():
     reader = ReportParser()
     begin = time.process_time()
-    found = [report for line in members(30_000) for report in reader.feed(line)] + list(reader.rest())
+    found = [report for line in members(30_000) for report in reader.feed(line)] + list(reader.drain())
 
     assert [len(report.kills) for report in found] == [30_000]
     assert time.process_time() - begin < 5  # it takes 0.3 s, and took 12
 
 
 def test_no_report_grows_without_bound(monkeypatch):
-    monkeypatch.setattr("ooMtrace.kmsg.report_parser.MOST_KILLS", 10)
+    monkeypatch.setattr("ooMtrace.kmsg.line_readers.MAX_KILLS", 10)
     reader = ReportParser()
-    found = [report for line in members(30) for report in reader.feed(line)] + list(reader.rest())
+    found = [report for line in members(30) for report in reader.feed(line)] + list(reader.drain())
 
     assert [len(report.kills) for report in found] == [10] + [1] * 20
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Reports of many kernels: each with its exact records, and with what a reader sees in it."""
+"""Reports of many kernels: each with its exact records, and with what a person reads in it."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def test_the_corpus_is_large_and_each_log_has_its_records():
 
 
 @pytest.mark.parametrize("name", [name for name in LOGS if not name.startswith(("format-", "made-"))])
-def test_the_numbers_are_those_of_the_kernels_lines(name):
-    """Look each kill up in the log by its number, and compare all that its line says, however it says it."""
+def test_the_numbers_are_those_in_the_kernels_lines(name):
+    """Find each kill in the log by its pid, and compare everything that its line states."""
     lines = content(name).decode(errors="backslashreplace").replace("\n               ", "\0").split("\n")
     for kill in read(content(name)):
         if kill.oom.verdict == "shared_mm":
             continue
-        [*_, line] = [one for one in lines if f"Killed process {kill.process.tid}" in one]
+        [*_, line] = [text for text in lines if f"Killed process {kill.process.tid}" in text]
         words = dict(re.findall(r"([\w-]+):(-?\d+)", line[line.index("Killed process") :]))
         memory = kill.process.memory
         assert memory
@@ -83,15 +83,15 @@ def fact(line: Any, name: str) -> Any:
 
 
 @pytest.mark.parametrize("name", TRACED)
-def test_nothing_contradicts_what_was_traced_of_the_same_kills(name):
-    """The other witness: what the probes saw, on the same machines, of the very kills that these logs tell of."""
+def test_no_record_contradicts_what_was_traced_of_the_same_kills(name):
+    """An independent witness: what the probes reported of the same kills on the same machines."""
     logged, traced = [plain(kill) for kill in read(content(name))], json.loads(TRACED[name].read_text())
 
     assert len(logged) == len(traced)
     for line, seen in zip(logged, traced, strict=True):
-        said = {name: fact(line, name) for name in seen if fact(line, name) is not None}
-        assert said == {name: seen[name] for name in said}
-        assert len(said) >= 10
+        stated = {name: fact(line, name) for name in seen if fact(line, name) is not None}
+        assert stated == {name: seen[name] for name in stated}
+        assert len(stated) >= 10
 
 
 WHOLE = {
@@ -117,33 +117,33 @@ ALIKE = (
 
 
 @pytest.mark.parametrize("release", WHOLE)
-def test_lost_lines_make_records_poorer_and_never_wrong(release):
-    """Logs lose what comes too fast: stretches of lines, anywhere. What is still said is what the whole log says.
+def test_lost_lines_make_records_incomplete_but_not_wrong(release):
+    """Logs lose what comes too fast: stretches of lines, anywhere. What is still stated is what the whole log states.
 
-    Two reports within three seconds, of which the end of one and the beginning of the other are lost, cannot be told
-    from one: those of version 1 and of services are so close.
+    Two reports within three seconds, of which the end of one and the beginning of the other are lost, look like one:
+    those of version 1 and of services are so close.
     """
 
     def flat(value: Any, prefix: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             return {prefix: value}
-        return {key: leaf for name, one in value.items() for key, leaf in flat(one, f"{prefix}.{name}").items()}
+        return {key: leaf for name, inner in value.items() for key, leaf in flat(inner, f"{prefix}.{name}").items()}
 
     def facts(log: bytes) -> dict[str, dict[str, Any]]:
         found = {}
         for kill in read(log):
             line = plain(kill)
-            leaves = [flat(fact(line, name), name) for name in ALIKE if fact(line, name) is not None]
-            found[kill.id] = {key: leaf for one in leaves for key, leaf in one.items()}
+            groups = [flat(fact(line, name), name) for name in ALIKE if fact(line, name) is not None]
+            found[kill.id] = {key: leaf for group in groups for key, leaf in group.items()}
         return found
 
     lines, dice = WHOLE[release].splitlines(keepends=True), random.Random(3)
     whole, seen = facts(WHOLE[release]), 0
     for _ in range(150):
         start = dice.randrange(len(lines))
-        for ident, told in facts(b"".join(lines[:start] + lines[start + dice.randint(1, 200) :])).items():
+        for ident, stated in facts(b"".join(lines[:start] + lines[start + dice.randint(1, 200) :])).items():
             if ident in whole:  # or it is the second death of a group's first, which has the same facts
-                assert told == {name: whole[ident].get(name, "not said") for name in told}
+                assert stated == {name: whole[ident].get(name, "not stated") for name in stated}
                 seen += 1
     assert seen > 20
 
@@ -217,22 +217,22 @@ BY_EYE = {
 
 
 @pytest.mark.parametrize("name", BY_EYE)
-def test_the_records_say_what_a_person_reads_in_the_report(name):
+def test_the_records_state_what_a_person_reads_in_the_report(name):
     found, expected = read(content(name)), BY_EYE[name]
     if expected is None:
         assert found == []
         return
-    one = found[0]
-    memcg, points, trigger = one.oom.memcg, one.oom.points, one.oom.trigger
+    kill = found[0]
+    memcg, points, trigger = kill.oom.memcg, kill.oom.points, kill.oom.trigger
     seen = (
-        one.process.pid,
-        one.process.tid,
-        one.process.comm,
-        one.process.user.id if one.process.user else None,
-        one.oom.scope,
+        kill.process.pid,
+        kill.process.tid,
+        kill.process.comm,
+        kill.process.user.id if kill.process.user else None,
+        kill.oom.scope,
         memcg.path if memcg else None,
         memcg.limit if memcg else None,
-        one.cgroup.path if one.cgroup else None,
+        kill.cgroup.path if kill.cgroup else None,
         trigger.comm if trigger else None,
         points.total if points else None,
     )
@@ -263,7 +263,7 @@ def test_the_log_names_a_thread_and_the_record_the_process(name):
     assert kill.process.tid != kill.process.pid
 
 
-def test_kills_whose_header_was_rate_limited_away_are_all_there_and_claim_nothing():
+def test_kills_without_their_rate_limited_headers_are_all_there_and_state_only_what_is_known():
     found = read(content("vm-6.12-storm"))
     rest = found[1:]
 
@@ -274,19 +274,19 @@ def test_kills_whose_header_was_rate_limited_away_are_all_there_and_claim_nothin
     assert {kill.process.pid for kill in rest} == {None}
 
 
-def test_all_formats_of_one_report_tell_the_same():
+def test_all_formats_of_one_report_give_the_same_records():
     """Only what a format lacks differs: clock, host, and by them the ids."""
 
     def essence(kill: OomKill) -> tuple[object, ...]:
         trigger = kill.oom.trigger and (kill.oom.trigger.comm, kill.oom.trigger.tid)
         return (kill.process, kill.oom.points, kill.oom.memcg, kill.oom.scope, kill.cgroup, trigger, kill.host.kernel)
 
-    told = {name: [essence(kill) for kill in read(content(name))] for name in LOGS if name.startswith("format-")}
+    records = {name: [essence(kill) for kill in read(content(name))] for name in LOGS if name.startswith("format-")}
 
-    assert len(told) > 20
-    assert {len(one) for one in told.values()} == {2}
-    for one in told.values():
-        assert one == told["format-kmsg"]
+    assert len(records) > 20
+    for name in records:
+        assert len(records[name]) == 2
+        assert records[name] == records["format-kmsg"]
 
 
 @pytest.mark.parametrize("name", [name for name in LOGS if name.startswith("format-")])
@@ -308,7 +308,7 @@ def test_with_the_boot_known_the_kernels_clock_becomes_a_time():
     *_, kill = kills([content("format-kmsg")], Origin("x", booted=booted), LATEST)
 
     assert kill.time == "2026-11-24T02:48:41.709481Z"
-    assert "time" in kill.derived  # that clock is never set right, so it runs away from all others
+    assert "time" in kill.derived  # nothing corrects that clock, so it drifts
 
 
 def test_every_line_is_short_enough_and_valid_json():
@@ -320,17 +320,17 @@ def test_every_line_is_short_enough_and_valid_json():
             assert len(line.splitlines()) == 1
 
 
-def test_names_that_imitate_the_kernels_words_forge_nothing():
+def test_names_that_imitate_the_kernel_forge_nothing():
     [kill] = read(content("made-forged-names"))
 
     assert kill.process.comm == ") total-vm:9kB"
     assert kill.process.memory
     assert kill.process.memory.total_vm == 4000 * K
-    assert kill.oom.memcg is None  # its path says `task_memcg=`, too: no telling where it ends
+    assert kill.oom.memcg is None  # its path contains `task_memcg=`, too, so its end is unknown
     assert kill.cgroup is None
 
 
-def test_reports_of_two_cpus_are_told_apart_by_who_printed_them():
+def test_reports_of_two_cpus_are_separated_by_caller():
     with_callers, without = read(content("made-two-cpus-callers")), read(content("made-two-cpus"))
 
     assert [kill.oom.memcg and kill.oom.memcg.path for kill in with_callers] == ["/a", "/b"]
