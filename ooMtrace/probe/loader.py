@@ -10,7 +10,8 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.plan import INSTALL_BCC, Hook, Plan
+from ooMtrace.kernel.obstacles import INSTALL_BCC
+from ooMtrace.kernel.plan import Hook, Plan
 from ooMtrace.probe.compiler_memory import give_back_compiler
 from ooMtrace.probe.cpu_hotplug import Hotplug
 from ooMtrace.probe.stub_headers import header_tree, sources

@@ -161,11 +161,11 @@ def test_a_name_counts_only_where_it_is_whole():
 @pytest.mark.parametrize(
     ("data", "fact"),
     [
-        (b"", r"type information is damaged \(.*\)"),
+        (b"", r"BTF data is corrupt \(.*\)"),
         (b"\x7fELF" + bytes(60), r"not BTF \(magic 0x457f, version 76\)"),
         (struct.pack(">HB", 0xEB9F, 1) + BLOB[3:], r"not BTF \(magic 0x9feb, version 1\)"),
         (BLOB[:2] + b"\2" + BLOB[3:], r"not BTF \(magic 0xeb9f, version 2\)"),
-        (BLOB[:-1], "type information ends too early"),
+        (BLOB[:-1], "BTF data is truncated"),
     ],
 )
 def test_what_is_not_whole_type_information_is_refused_with_the_reason(data, fact):
@@ -185,7 +185,7 @@ def test_an_error_names_the_file(tmp_path):
         Btf.load(broken, NAMES)
 
     assert of_missing.value.fact == f"{missing}: No such file or directory"
-    assert of_broken.value.fact == f"{broken}: type information ends too early"
+    assert of_broken.value.fact == f"{broken}: BTF data is truncated"
 
 
 def test_a_file_gives_what_its_bytes_give(tmp_path):
@@ -286,5 +286,5 @@ def test_types_that_never_come_to_an_end_are_refused():
         inner = types.struct("", 8, [("", inner, 0), ("", inner, 0)])
     types.struct("ring", 8, [("", inner, 0)])
 
-    with pytest.raises(BtfError, match=r"^type information does not come to an end$"):
+    with pytest.raises(BtfError, match=r"^BTF data is corrupt \(too many nested types\)$"):
         look_up_everything(types.blob())

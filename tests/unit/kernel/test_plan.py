@@ -23,7 +23,8 @@ from support.plan_features import (
 )
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.plan import TAIL_CALLS, Hook, Obstacle, Plan, obstacles, plan
+from ooMtrace.kernel.obstacles import Obstacle, obstacles
+from ooMtrace.kernel.plan import TAIL_CALLS, Hook, Plan, plan
 from ooMtrace.settings import Level, Settings
 
 
@@ -220,22 +221,23 @@ def cannot(name: str, highest: Level = "full", require: Level | None = None) -> 
     [
         (
             ("linux-6.18-no-kprobes-no-fentry", "full", "full"),
-            "level full cannot be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
-            "a kernel with CONFIG_KPROBES=y has them",
+            "level full cannot be reached: the kernel has no kprobes and rejects fentry (Operation not permitted); "
+            "boot a kernel built with CONFIG_KPROBES=y",
         ),
         (
             ("no-btf", "full", "reduced"),
-            "level reduced cannot be reached: no kernel type information (/sys/kernel/btf/vmlinux: "
-            "No such file or directory); a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+            "level reduced cannot be reached: kernel type information (BTF) is unavailable "
+            "(/sys/kernel/btf/vmlinux: No such file or directory); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
         ),
         (
             ("no-capabilities", "full", "minimal"),
-            "level minimal cannot be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
+            "level minimal cannot be reached: loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
             f"{AS_ROOT}",
         ),
         (
             ("no-tracefs", "minimal", "minimal"),
-            "level minimal cannot be reached: tracefs cannot be read; mount -t tracefs tracefs /sys/kernel/tracing",
+            "level minimal cannot be reached: /sys/kernel/tracing cannot be read; "
+            "mount -t tracefs tracefs /sys/kernel/tracing",
         ),
         (
             ("kprobes", "log", "minimal"),
@@ -247,8 +249,8 @@ def cannot(name: str, highest: Level = "full", require: Level | None = None) -> 
         ),
         (
             ("no-tracefs-no-kprobes-no-fentry", "full", "full"),
-            "level full cannot be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
-            "a kernel with CONFIG_KPROBES=y has them",
+            "level full cannot be reached: the kernel has no kprobes and rejects fentry (Operation not permitted); "
+            "boot a kernel built with CONFIG_KPROBES=y",
         ),
     ],
 )
@@ -263,7 +265,7 @@ def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line
     ("error", "why"),
     [
         ("No such file or directory", NO_TRACEFS),
-        ("Permission denied", (NO_TRACEFS[0], f"{AS_ROOT}, or with CAP_DAC_READ_SEARCH")),
+        ("Permission denied", (NO_TRACEFS[0], f"{AS_ROOT}, or grant CAP_DAC_READ_SEARCH")),
         ("", NO_TRACEPOINT),
     ],
 )
@@ -325,7 +327,7 @@ def test_without_bcc_there_is_the_kernel_log():
             "no-tracefs-no-btf",
             "full",
             NONE,
-            "no level can be reached: tracefs cannot be read, and "
+            "no level can be reached: /sys/kernel/tracing cannot be read, and "
             "/dev/kmsg cannot be read (No such file or directory); "
             f"mount -t tracefs tracefs /sys/kernel/tracing, or {GIVE}",
         ),
