@@ -15,7 +15,8 @@ from ooMtrace import __version__
 from ooMtrace.commands import Options
 from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.output.encode import dump
-from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.output.terminal import escape_control
 from ooMtrace.record.json_schema import json_schema
 from ooMtrace.settings import LEVELS

@@ -24,7 +24,8 @@ from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
-from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.output.terminal import escape_control
 from ooMtrace.record import OomKill
 from ooMtrace.runtime.host import read_host

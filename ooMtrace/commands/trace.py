@@ -11,7 +11,8 @@ from pathlib import Path
 from ooMtrace.commands import Options, settings
 from ooMtrace.errors import SinkError
 from ooMtrace.output.outbox import Outbox
-from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError, LaterError
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.reconcile.checkpoint import Checkpoint, open_checkpoint
 from ooMtrace.runtime.capabilities import drop_all_but, has_bpf, needed
 from ooMtrace.runtime.line_writer import LineWriter
@@ -49,7 +50,7 @@ def run(options: Options, say: Say) -> int:
         finally:
             outbox.close()
     if unwritten := writer.dropped + outbox.held:
-        raise SinkError(f"{unwritten} lines could not be written", "see that the output is read and has room")
+        raise SinkError(f"{unwritten} lines could not be written", "check the reader and the free space")
     return 0
 
 

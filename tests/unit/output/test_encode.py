@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.output.encode import EXPENDABLE, dump, encode
+from ooMtrace.output.encode import dump, encode
+from ooMtrace.output.shorten import EXPENDABLE
 
 TEXT = st.text(
     st.characters(exclude_categories=("Cs",)) | st.characters(max_codepoint=0x9F) | st.sampled_from("\u2028\u2029"),

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 
 from ooMtrace.errors import SinkError
 from ooMtrace.output.outbox import LIMIT, RETRY_MS, Outbox
-from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError, LaterError
+from ooMtrace.output.stream import StreamSink
 
 LINES = [f"{number}:".encode().ljust(6000, b"x") + b"\n" for number in range(50)]
 write_whole = os.write
@@ -117,7 +118,7 @@ def test_a_full_disk_is_told_once_and_so_is_its_end(tmp_path, monkeypatch, numbe
     for line in LINES:
         assert box.put(line)
         box.flush()
-    assert said == [f"{path}: {os.strerror(number)}; lines are kept in memory until that works"]
+    assert said == [f"{path}: {os.strerror(number)}; lines are kept in memory until it can be written"]
     assert (box.held, box.blocked_fd(), box.retry_ms()) == (len(LINES), None, RETRY_MS)
 
     disk.left = None
@@ -217,7 +218,7 @@ def test_a_file_that_was_removed_is_made_anew_and_that_is_told(tmp_path):
         box.flush()
 
     assert path.read_bytes() == b"".join(LINES[1:3])
-    assert said == [f"{path}: was removed, and is made anew"]
+    assert said == [f"{path}: was removed; recreated"]
 
 
 def test_lines_wait_for_a_folder_that_was_removed(tmp_path):
@@ -229,14 +230,14 @@ def test_lines_wait_for_a_folder_that_was_removed(tmp_path):
     for line in LINES:
         box.put(line)
         box.flush()
-    assert said == [f"{path}: No such file or directory; lines are kept in memory until that works"]
+    assert said == [f"{path}: No such file or directory; lines are kept in memory until it can be written"]
     assert box.retry_ms() == RETRY_MS
 
     path.parent.mkdir()
     box.flush()
 
     assert path.read_bytes() == b"".join(LINES)
-    assert said[1:] == [f"{path}: was removed, and is made anew", f"{path}: works again"]
+    assert said[1:] == [f"{path}: was removed; recreated", f"{path}: works again"]
 
 
 def test_a_blocked_pipe_that_was_removed_is_not_waited_for(tmp_path):

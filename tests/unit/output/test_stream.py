@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import SinkError
-from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError
+from ooMtrace.output.stream import StreamSink
 
 LINE = b'{"a":1}\n'
 
@@ -93,7 +94,7 @@ def test_a_reader_that_has_gone_is_the_end_of_the_work():
     with Pipe() as pipe:
         os.close(pipe.read)
 
-        with pytest.raises(ClosedPipeError, match=r"^nobody reads the output any more$"):
+        with pytest.raises(ClosedPipeError, match=r"^the reader has closed the output$"):
             StreamSink().write(LINE)
 
 
@@ -191,7 +192,7 @@ def test_a_file_that_cannot_be_reopened_leaves_the_old_one_in_use(tmp_path):
     sink = StreamSink(folder / "lines")
     folder.rename(tmp_path / "gone")
 
-    with pytest.raises(SinkError, match=r"No such file or directory; choose a file that can be written with --output$"):
+    with pytest.raises(SinkError, match=r"No such file or directory; choose a writable file with --output$"):
         sink.reopen()
     sink.write(LINE)
     sink.close()
@@ -209,7 +210,7 @@ def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path, path, 
     with pytest.raises(SinkError) as caught:
         StreamSink(tmp_path / path)
 
-    assert str(caught.value) == f"{tmp_path / path}: {reason}; choose a file that can be written with --output"
+    assert str(caught.value) == f"{tmp_path / path}: {reason}; choose a writable file with --output"
     assert caught.value.exit_code == 1
 
 
@@ -219,7 +220,10 @@ def test_a_full_disk_is_named_with_the_reason():
     with pytest.raises(SinkError) as caught:
         sink.write(LINE)
 
-    assert str(caught.value) == "/dev/full: No space left on device; free space there or choose another --output"
+    assert (
+        str(caught.value)
+        == "/dev/full: No space left on device; free space there, or choose another file with --output"
+    )
     assert caught.value.exit_code == 1
     assert not isinstance(caught.value, ClosedPipeError)
     sink.close()
