@@ -14,13 +14,13 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.proc_cmdline import OLD, PATIENCE_S, add_proc_cmdline
+from ooMtrace.enrich.proc_cmdline import ARGS, TIMEOUT_S, add_proc_cmdline
 from ooMtrace.output.encode import encode
 
 NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))
 AT_EXEC = kill(
     process=record.Process(pid=100, tid=105, comm="worker", command_args=("worker", "--at-exec")),
-    derived=("oom.scope", OLD),
+    derived=("oom.scope", ARGS),
 )
 
 
@@ -106,8 +106,8 @@ def test_what_is_known_or_can_not_be_looked_up_is_not_looked_up(tmp_path, proces
     ("cmdline", "args", "truncated"),
     [
         (b"a\0" + b"b" * 4093 + b"\0", ("a", "b" * 4093), None),
-        (b"a\0" + b"b" * 4094 + b"\0", ("a", "b" * 4094), (OLD,)),
-        (b"a\0" + b"b" * 9000 + b"\0", ("a", "b" * 4094), (OLD,)),
+        (b"a\0" + b"b" * 4094 + b"\0", ("a", "b" * 4094), (ARGS,)),
+        (b"a\0" + b"b" * 9000 + b"\0", ("a", "b" * 4094), (ARGS,)),
     ],
 )
 def test_arguments_longer_than_4_kib_are_cut_and_that_is_told(tmp_path, cmdline, args, truncated):
@@ -117,11 +117,11 @@ def test_arguments_longer_than_4_kib_are_cut_and_that_is_told(tmp_path, cmdline,
 
 
 def test_what_was_cut_at_exec_is_not_any_more(tmp_path):
-    before = replace(AT_EXEC, truncated=(OLD, "process.connections"))
+    before = replace(AT_EXEC, truncated=(ARGS, "process.connections"))
 
     proc = left(tmp_path, b"worker\0--now\0")
     assert add_proc_cmdline(proc)(before).truncated == ("process.connections",)
-    assert add_proc_cmdline(proc)(replace(before, truncated=(OLD,))).truncated is None
+    assert add_proc_cmdline(proc)(replace(before, truncated=(ARGS,))).truncated is None
 
 
 def test_what_was_truncated_before_still_is(tmp_path):
@@ -129,7 +129,7 @@ def test_what_was_truncated_before_still_is(tmp_path):
 
     found = add_proc_cmdline(left(tmp_path, b"a\0" + b"b" * 9000))(before)
 
-    assert found.truncated == ("process.connections", OLD)
+    assert found.truncated == ("process.connections", ARGS)
     assert b'"truncated":["process.connections","process.command_args"]' in encode(found)
 
 
@@ -168,7 +168,7 @@ def test_a_reader_that_hangs_holds_no_line_up_for_long(silent):
     start = time.monotonic()
 
     assert add_proc_cmdline(silent.proc)(AT_EXEC) is AT_EXEC
-    assert PATIENCE_S <= time.monotonic() - start < 10 * PATIENCE_S
+    assert TIMEOUT_S <= time.monotonic() - start < 10 * TIMEOUT_S
 
 
 def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
@@ -190,7 +190,7 @@ def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
         assert enrich(OTHER) is OTHER
         assert enrich(AT_EXEC) is AT_EXEC
 
-    assert time.monotonic() - start < 10 * PATIENCE_S
+    assert time.monotonic() - start < 10 * TIMEOUT_S
     assert len(silent.readers()) == 1
 
 

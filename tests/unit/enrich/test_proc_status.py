@@ -1,79 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What user space adds, from trees of files with and without gaps; what cannot be read adds nothing."""
+"""Process and cgroup of a victim, from trees that stand in for /proc, with and without gaps."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich.proc_status import add_proc_status
-from ooMtrace.enrich.user import add_user_name
-from ooMtrace.output.encode import encode
-from ooMtrace.runtime.host import read_host
-
-PASSWD = """\
-root:x:0:0:root:/root:/bin/bash
-daemon:x:1:1::/:/usr/sbin/nologin
-
-# comment
-broken
-nobody:x:minus-one:0
-app:x:1000:1000:App,,,:/home/app:/bin/sh
-"""
-
-
-def of_user(id_: int | None) -> record.OomKill:
-    return kill(process=record.Process(pid=100, user=record.User(id=id_)))
-
-
-@pytest.mark.parametrize(("id_", "name"), [(0, "root"), (1, "daemon"), (1000, "app"), (1001, None), (4294967295, None)])
-def test_a_user_has_the_name_that_passwd_gives(tmp_path, id_, name):
-    (tmp_path / "passwd").write_text(PASSWD)
-
-    named = add_user_name(tmp_path / "passwd")(of_user(id_))
-
-    assert named == kill(process=record.Process(pid=100, user=record.User(id=id_, name=name)))
-
-
-def test_of_two_names_for_one_user_the_first_counts(tmp_path):
-    (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")
-
-    assert add_user_name(tmp_path / "passwd")(of_user(0)).process.user.name == "root"
-
-
-def test_a_user_added_later_is_known(tmp_path):
-    enrich = add_user_name(tmp_path / "passwd")
-    assert enrich(of_user(1000)).process.user.name is None
-
-    (tmp_path / "passwd").write_text(PASSWD)
-
-    assert enrich(of_user(1000)).process.user.name == "app"
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe:x:1000:\n", b":::::\n", b"\0\0"])
-def test_a_passwd_that_is_missing_or_broken_costs_nothing_but_the_name(tmp_path, content):
-    if content is not None:
-        (tmp_path / "passwd").write_bytes(content)
-
-    named = add_user_name(tmp_path / "passwd")(of_user(1000))
-
-    assert replace(named.process.user, name=None) == record.User(id=1000)
-    assert named.process.user.name in (None, "\\xff\\xfe")
-
-
-@pytest.mark.parametrize("user", [None, record.User()])
-def test_a_user_who_is_not_known_gets_no_name(tmp_path, user):
-    (tmp_path / "passwd").write_text(PASSWD)
-    nameless = kill(process=record.Process(pid=100, user=user))
-
-    assert add_user_name(tmp_path / "passwd")(nameless) is nameless
-
 
 STATUS = """\
 Name:	{name}
@@ -251,28 +189,3 @@ def test_a_hostile_cgroup_is_not_cut(proc):
     proc.task(100, 100, 90, "worker", cgroup="9:memory:/a\x0bb\rc\u2028d\n0::/\n")
 
     assert add_proc_status(proc.folder)(VICTIM).cgroup == record.Cgroup(path="/a\x0bb\rc\u2028d", version=1)
-
-
-def test_the_host_is_named_with_its_boot_and_kernel(tmp_path):
-    (tmp_path / "sys/kernel/random").mkdir(parents=True)
-    (tmp_path / "sys/kernel/random/boot_id").write_text("12345678-9abc-4def-8123-456789abcdef\n")
-
-    assert read_host(tmp_path) == record.Host(
-        name=os.uname().nodename, boot_id="12345678-9abc-4def-8123-456789abcdef", kernel=os.uname().release
-    )
-
-
-def test_a_hidden_boot_id_is_missing_and_not_invented(tmp_path):
-    found = read_host(tmp_path)
-
-    assert found.boot_id is None
-    assert "host.boot_id" in record.missing_facts(kill(host=found))
-
-
-def test_a_host_name_that_is_not_utf_8_keeps_its_bytes_to_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="box\udcff", release="6.12.0"))
-
-    found = read_host(tmp_path)
-
-    assert found == record.Host(name="box\\xff", kernel="6.12.0")
-    assert b'"name":"box\\\\xff"' in encode(kill(host=found))
