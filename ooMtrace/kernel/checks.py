@@ -66,7 +66,7 @@ def checks(features: Features, bcc: str) -> Iterator[Check]:
 
 def levels(features: Features) -> Iterator[Check]:
     """Yield one row for each level, from the most to the least: what it gives, or its obstacle."""
-    blocked = {one.level: Reason(one.fact, one.hint) for one in obstacles.obstacles(features)}
+    blocked = {found.level: Reason(found.fact, found.hint) for found in obstacles.obstacles(features)}
     return (_check(level, GIVES[level], blocked.get(level)) for level in reversed(LEVELS))
 
 

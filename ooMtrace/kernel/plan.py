@@ -110,7 +110,7 @@ def _no_level(lowest: list[Obstacle]) -> CannotTraceError:
 
 
 def _below_required(found: tuple[Obstacle, ...], settings: Settings) -> CannotTraceError:
-    obstacle = next((one for one in found if one.level == settings.require), None)
+    obstacle = next((obstacle for obstacle in found if obstacle.level == settings.require), None)
     fact = obstacle.fact if obstacle else f"--level {settings.level} was given"
     hint = obstacle.hint if obstacle else "raise --level or lower --require"
     return CannotTraceError(f"level {settings.require} cannot be reached: {fact}", hint)

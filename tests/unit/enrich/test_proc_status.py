@@ -52,7 +52,7 @@ def proc(tmp_path: Path) -> Proc:
 VICTIM = kill(fidelity="minimal", process=record.Process(tid=100, comm="worker"))
 
 
-def test_a_victim_that_is_still_there_is_completed(proc):
+def test_a_victim_that_still_exists_is_completed(proc):
     proc.task(100, 100, 90, "worker", cgroup="0::/job/worker\n").task(90, 90, 1, "boss", inner=4)
 
     found = add_proc_status(proc.folder)(VICTIM)
@@ -71,7 +71,7 @@ def test_a_victim_that_is_still_there_is_completed(proc):
     )
 
 
-def test_a_thread_leads_to_its_process(proc):
+def test_the_process_is_found_through_a_thread(proc):
     proc.task(105, 100, 90, "worker", cgroup="0::/job\n")
 
     found = add_proc_status(proc.folder)(kill(process=record.Process(tid=105, comm="worker")))
@@ -79,23 +79,23 @@ def test_a_thread_leads_to_its_process(proc):
     assert (found.process.pid, found.process.tid) == (100, 105)
 
 
-def test_a_process_sees_itself_by_its_own_number_and_not_its_threads(proc):
+def test_vpid_is_that_of_the_process_and_not_of_the_thread(proc):
     proc.task(105, 100, 90, "worker", inner=14)
 
     assert add_proc_status(proc.folder)(kill(process=record.Process(tid=105, comm="worker"))).process.vpid == 9
 
 
-def test_a_victim_that_has_gone_stays_as_it_was(proc):
+def test_a_victim_that_has_exited_is_unchanged(proc):
     assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
-def test_somebody_else_under_the_same_number_is_not_believed(proc):
+def test_another_process_with_a_reused_pid_is_ignored(proc):
     proc.task(100, 100, 90, "other", cgroup="0::/other\n")
 
     assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
-def test_a_victim_without_a_name_gets_the_one_under_its_number(proc):
+def test_a_victim_without_a_name_gets_the_name_in_proc(proc):
     proc.task(100, 100, 90, "a\\\\b")
 
     found = add_proc_status(proc.folder)(kill(process=record.Process(tid=100)))
@@ -103,26 +103,26 @@ def test_a_victim_without_a_name_gets_the_one_under_its_number(proc):
     assert (found.process.pid, found.process.comm) == (100, "a\\b")
 
 
-def test_a_victim_without_a_name_that_has_gone_stays_as_it_was(proc):
+def test_a_victim_without_a_name_that_has_exited_is_unchanged(proc):
     nameless = kill(process=record.Process(tid=100))
 
     assert add_proc_status(proc.folder)(nameless) is nameless
 
 
-def test_what_the_kernel_side_has_read_is_not_read_again(proc):
+def test_a_victim_that_the_probe_described_is_not_looked_up(proc):
     proc.task(100, 999, 90, "worker", cgroup="0::/other\n")
     known = kill(process=record.Process(pid=100, tid=100, comm="worker"))
 
     assert add_proc_status(proc.folder)(known) is known
 
 
-def test_without_a_thread_there_is_nothing_to_look_up(proc):
-    nobody = kill(process=record.Process())
+def test_a_victim_without_a_tid_is_unchanged(proc):
+    without_tid = kill(process=record.Process())
 
-    assert add_proc_status(proc.folder)(nobody) is nobody
+    assert add_proc_status(proc.folder)(without_tid) is without_tid
 
 
-def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
+def test_of_a_parent_that_has_exited_only_the_pid_is_known(proc):
     proc.task(100, 100, 90, "worker")
 
     found = add_proc_status(proc.folder)(VICTIM)
@@ -131,7 +131,7 @@ def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
     assert found.cgroup is None
 
 
-def test_a_status_with_gaps_gives_what_it_has(proc):
+def test_an_incomplete_status_gives_the_fields_it_has(proc):
     (proc.folder / "100").mkdir()
     (proc.folder / "100/status").write_text(f"Name:\tworker\nTgid:\t\nThreads\nPPid:\tnobody\nNStgid:\t{'1' * 5000}\n")
 
@@ -156,7 +156,7 @@ def test_a_status_with_gaps_gives_what_it_has(proc):
         ("nonsense\n", None),
     ],
 )
-def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
+def test_the_cgroup_is_that_of_the_memory_controller(proc, content, expected):
     proc.task(100, 100, 90, "worker", cgroup=content)
 
     assert add_proc_status(proc.folder)(VICTIM).cgroup == expected
@@ -177,7 +177,7 @@ def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
         ("\ttab", "\ttab"),
     ],
 )
-def test_a_hostile_name_is_recognised(proc, comm, in_status):
+def test_a_hostile_name_is_compared_correctly(proc, comm, in_status):
     proc.task(100, 100, 90, in_status)
 
     found = add_proc_status(proc.folder)(kill(process=record.Process(tid=100, comm=comm)))
@@ -185,7 +185,7 @@ def test_a_hostile_name_is_recognised(proc, comm, in_status):
     assert found.process.pid == 100
 
 
-def test_a_hostile_cgroup_is_not_cut(proc):
+def test_a_hostile_cgroup_path_is_read_whole(proc):
     proc.task(100, 100, 90, "worker", cgroup="9:memory:/a\x0bb\rc\u2028d\n0::/\n")
 
     assert add_proc_status(proc.folder)(VICTIM).cgroup == record.Cgroup(path="/a\x0bb\rc\u2028d", version=1)
