@@ -9,7 +9,7 @@ from pathlib import Path
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.timebox import TimeBoxedWorker
 from ooMtrace.kernel.cmdline import ARGUMENTS, Cmdline, parse_cmdline
-from ooMtrace.record import OomKill, Process
+from ooMtrace.record import OomKill
 
 TIMEOUT_S = 0.05
 TITLE, ARGS = "process.title", "process.command_args"
@@ -61,14 +61,10 @@ def _with_cmdline(kill: OomKill, cmdline: Cmdline) -> OomKill:
         truncated.append(TITLE if cmdline.title is not None else ARGS)
     return replace(
         kill,
-        process=_with_title_or_args(kill.process, cmdline),
+        process=replace(kill.process, title=cmdline.title, command_args=cmdline.args),
         derived=tuple(name for name in kill.derived if name != ARGS),
         truncated=tuple(truncated) or None,
     )
-
-
-def _with_title_or_args(process: Process, cmdline: Cmdline) -> Process:
-    return replace(process, title=cmdline.title, command_args=cmdline.args)
 
 
 def _parse(cmdline: bytes) -> Cmdline:

@@ -10,6 +10,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
+from ooMtrace.enrich import netns_search
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Connection, Endpoint, OomKill
@@ -135,3 +136,13 @@ def test_a_backfilled_kill_is_not_looked_up_in_proc():
     backfilled = kill(process=record.Process(pid=os.getpid(), tid=os.getpid()))
 
     assert backfill(backfilled) is backfilled
+
+
+@pytest.mark.parametrize(("host_pids", "is_searched"), [(True, True), (False, False)])
+def test_a_namespace_is_searched_only_if_proc_lists_the_hosts_pids(tree, monkeypatch, host_pids, is_searched):
+    listed = []
+    monkeypatch.setattr(netns_search.os, "listdir", lambda folder: listed.append(folder) or [])
+
+    enriched(marked(pid=100), Settings(), tree, host_pids=host_pids)
+
+    assert (tree / "proc" in listed) is is_searched

@@ -445,3 +445,25 @@ def test_pyroute2_is_not_imported_before_it_is_needed():
 def test_without_search_no_process_is_examined_and_the_addresses_are_missing(host):
     assert_missing(host.addresses(search=False).enrich(killed_in(host.process(100))))
     assert host.queried == []
+
+
+def test_a_thread_that_proc_does_not_list_is_examined(host, monkeypatch):
+    """/proc/TID exists for every thread, but only the first one of a process is listed."""
+    namespace = host.process(105)
+    net_ns = record.Namespace(net_ns=str(namespace.stat().st_ino))
+    monkeypatch.setattr(netns_search.os, "listdir", lambda _folder: [])
+
+    assert (
+        host.enrich(kill(process=record.Process(pid=100, tid=105), namespace=net_ns)).namespace.addresses == ADDRESSES
+    )
+
+
+def test_an_answer_that_was_reused_is_kept_longer_than_older_ones(host):
+    namespaces = [host.process(pid) for pid in range(200, 201 + LIMITS.cached)]
+    for namespace in (*namespaces[:-1], namespaces[0], namespaces[-1]):
+        host.enrich(killed_in(namespace))
+    host.queried.clear()
+
+    host.enrich(killed_in(namespaces[0]))
+
+    assert host.queried == []

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -228,6 +229,12 @@ def test_redacted_lists_facts_in_the_order_of_the_record():
     scrubbed = redact()(process(environment={"TOKEN": S}, command_args=(f"secret={S}",), title=f"secret={S}"))
 
     assert scrubbed.redacted == ("process.title", "process.command_args", "process.environment")
+
+
+def test_facts_that_were_redacted_before_stay_listed_in_the_order_of_the_record():
+    before = replace(process(title=f"secret={S}", environment={"TOKEN": MASK}), redacted=("process.environment",))
+
+    assert redact()(before).redacted == ("process.title", "process.environment")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,8 @@ second 7000/tcp alias
 talk\t\t517/udp
 redis-of-the-file 6379/tcp
 #commented 7001/tcp
+last 32767/tcp
+ephemeral 32768/tcp
 high 40000/tcp
 broken
 broken 7002
@@ -70,6 +72,8 @@ def name_of(connection: Connection, services: Path, names: dict[int, str] | None
         (7001, "tcp", None),
         (7002, "tcp", None),
         (7003, "tcp", None),
+        (32767, "tcp", "last"),
+        (32768, "tcp", None),
         (40000, "tcp", None),
         (6379, "sctp", None),
         (6379, "raw", None),

@@ -419,3 +419,9 @@ def test_after_any_events_each_line_is_written_whole_and_once(events):
         files = sorted(Path(folder).iterdir(), key=lambda p: int(p.suffix[1:] or 1 << 30))
         whole = [line for file in files for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         assert whole == put
+
+
+def test_the_limit_counts_bytes_and_is_inclusive(tmp_path):
+    box = outbox(tmp_path / "lines", limit=10)
+
+    assert [box.put(line) for line in (b"12345678901", b"1234567890", b"1", b"")] == [False, True, False, True]

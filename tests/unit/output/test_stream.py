@@ -134,6 +134,19 @@ def test_an_incomplete_last_line_is_terminated_before_the_first_line(tmp_path, e
     assert path.read_bytes() == b'{"a":1}\n{"b"\n' + LINE * 2
 
 
+def test_an_incomplete_last_line_of_a_file_found_by_reopen_is_terminated(tmp_path):
+    path = tmp_path / "lines"
+    sink = StreamSink(path)
+    path.rename(tmp_path / "lines.1")
+    path.write_bytes(b'{"b"')
+
+    sink.reopen()
+    sink.write(LINE)
+    sink.close()
+
+    assert path.read_bytes() == b'{"b"\n' + LINE
+
+
 def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
     sink = StreamSink(tmp_path / "lines")
 

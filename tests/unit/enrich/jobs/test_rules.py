@@ -297,3 +297,39 @@ def test_templates_and_groups_use_only_known_names():
 
 def test_the_documentation_has_a_section_for_each_system():
     assert sorted(re.findall(r"(?m)^## (.+)$", DOCS.read_text())) == sorted(NAMES.values())
+
+
+SLURM = "/slurm/uid_1000/job_123/step_0"
+AIRFLOW_TASK = {"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load"}
+JENKINS = {"BUILD_TAG": "jenkins-shop-7"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "system", "role"),
+    [
+        ({"title": "sidekiq 7.2.4 app [1 of 5 busy]", "path": SLURM, "comm": "puma srv tp"}, "sidekiq", "worker"),
+        ({"title": "postgres: a b [local] idle", "comm": "postgres"}, "postgresql", "backend"),
+        ({"path": SLURM, "environment": JENKINS}, "slurm", "task"),
+        ({"environment": AIRFLOW_TASK | JENKINS}, "airflow", "task"),
+        ({"environment": {"SLURM_JOB_ID": "1", "CI_JOB_ID": "2"}}, "slurm", "task"),
+        ({"environment": {"CI_JOB_ID": "2"}, "comm": "postgres"}, "gitlab_runner", None),
+    ],
+)
+def test_titles_precede_cgroups_environments_and_names(sources, system, role):
+    job = add_job()(victim(**sources)).job
+
+    assert (job.system, job.role) == (system, role)
+
+
+def test_what_the_arguments_say_takes_precedence_over_the_environment():
+    args = f"java {EXECUTOR} --executor-id 4 --app-id app-1"
+    environment = {"SPARK_EXECUTOR_ID": "5", "SPARK_APPLICATION_ID": "app-2"}
+
+    assert job_of(args=args, environment=environment)["join"] == "app-1/4"
+
+
+@pytest.mark.parametrize(("padding", "queue"), [(10, "mails"), (5000, None)])
+def test_only_the_beginning_of_a_text_is_searched(padding, queue):
+    args = ("celery", "-A", "proj", "worker", "x" * padding, "-Q", "mails")
+
+    assert job_of(args=args).get("queue") == queue
