@@ -17,7 +17,8 @@ from ooMtrace import __version__
 from ooMtrace.commands import Command
 from ooMtrace.commands.options import COMMANDS
 from ooMtrace.errors import OomtraceError, UsageError
-from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.output.terminal import escape_control
 
 DESCRIPTION = "Trace the kernel's OOM killer: one JSON line for every process it kills."

@@ -9,7 +9,8 @@ from argparse import Namespace
 from ooMtrace.commands import Say, options
 from ooMtrace.errors import SinkError
 from ooMtrace.output.outbox import Outbox
-from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError, LaterError
+from ooMtrace.output.stream import StreamSink
 from ooMtrace.reconcile.checkpoint import open_checkpoint
 from ooMtrace.runtime.capabilities import drop_all_but, has_bpf, needed
 from ooMtrace.runtime.line_writer import LineWriter

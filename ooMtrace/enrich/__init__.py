@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What user space adds to a kill. Each enricher takes a kill and returns it with more known; none ever fails."""
+"""What user space adds to a kill. An enricher takes a record and returns it with more facts; it never raises."""
 
 from __future__ import annotations
 

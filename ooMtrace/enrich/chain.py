@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What user space adds to a kill, and in which order."""
+"""Which enrichers a kill passes through, and in which order."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.jobs.match import add_job
@@ -14,27 +16,31 @@ from ooMtrace.enrich.user import add_user_name
 from ooMtrace.settings import Settings
 
 
-def enrichers(settings: Settings, *, host_pids: bool) -> tuple[Enricher, ...]:
+def enrichers(
+    settings: Settings, *, host_pids: bool, proc: Path = Path("/proc"), run: Path = Path("/run")
+) -> tuple[Enricher, ...]:
     """Return the enrichers for a kill that was traced.
 
-    The order matters: titles and arguments are redacted before anything is derived from them (a job's name must never
-    carry a secret).
+    The order matters. What is read from /proc comes first, for the victim is exiting. Titles and arguments are redacted
+    before anything is derived from them: the name of a job must never contain a secret.
 
     Args:
         settings: What a line may contain.
-        host_pids: Whether /proc lists processes by the host's pids. Where it does not, it would describe a stranger.
+        host_pids: Whether /proc lists processes by the pids in a record. If not, it would describe other processes.
+        proc: Root of the processes.
+        run: Root of the names of network namespaces.
     """
     return (
-        *((add_proc_status(),) if host_pids else ()),
+        *((add_proc_status(proc),) if host_pids else ()),
+        *((add_proc_cmdline(proc),) if host_pids else ()),
         add_user_name(),
-        *((add_proc_cmdline(),) if host_pids else ()),
         add_services(settings.services),
         redact(cmdline=settings.cmdline),
         add_job(),
-        *((add_netns_addresses(search=host_pids),) if settings.network else ()),
+        *((add_netns_addresses(search=host_pids, proc=proc, run=run),) if settings.network else ()),
     )
 
 
 def backfill_enrichers() -> tuple[Enricher, ...]:
-    """Return the enrichers for a kill that was read from the kernel log: its process is long gone."""
+    """Return the enrichers for a kill that was read from the kernel log: its process has exited long ago."""
     return (add_user_name(),)

@@ -1,70 +1,89 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc still says about the command of a victim that could not be read as it died."""
+"""Title or arguments from /proc, of a victim whose memory could not be read when it died."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.timebox import Patient
-from ooMtrace.kernel.cmdline import ARGUMENTS, Cmdline
-from ooMtrace.kernel.cmdline import parse_cmdline as parse
+from ooMtrace.enrich.timebox import TimeBoxedWorker
+from ooMtrace.kernel.cmdline import ARGUMENTS, Cmdline, parse_cmdline
 from ooMtrace.record import OomKill
 
-PATIENCE_S = 0.05
-COMMANDS = ("process.title", "process.command_args")
-OLD = COMMANDS[1]
-"""Stands in `derived` if the arguments are those at exec."""
+TIMEOUT_S = 0.05
+TITLE, ARGS = "process.title", "process.command_args"
 
 
 def add_proc_cmdline(proc: Path = Path("/proc")) -> Enricher:
-    """Return an enricher that reads the command from /proc, where it is not known or only as it was at exec.
+    """Return an enricher that reads title or arguments from /proc; see ProcCmdline."""
+    return ProcCmdline(proc).enrich
 
-    That is a race with the victim's death, but those that could not be read are mostly the ones that cannot die. To
-    read /proc/PID/cmdline the kernel takes the lock of the victim's memory, which one that sleeps for ever may hold.
+
+class ProcCmdline:
+    """Reads /proc/PID/cmdline where neither title nor arguments are known, or only the arguments at exec.
+
+    This is a race with the victim's death, but most victims whose memory could not be read are those that cannot die.
+    To read /proc/PID/cmdline the kernel takes the lock of the victim's memory, which a task that sleeps forever may
+    hold: so it is read with a timeout.
+
+    Args:
+        proc: Root of the processes.
+        timeout_s: How long a line waits for the answer, in seconds.
     """
-    patient = Patient("command", PATIENCE_S)
 
-    def enrich(kill: OomKill) -> OomKill:
+    def __init__(self, proc: Path = Path("/proc"), timeout_s: float = TIMEOUT_S) -> None:
+        self._proc = proc
+        self._worker = TimeBoxedWorker("cmdline", timeout_s)
+
+    def enrich(self, kill: OomKill) -> OomKill:
+        """Return the kill with what /proc says now; unchanged if that is nothing, or about another process."""
         process = kill.process
-        known = process.title is not None or process.command_args is not None
-        if process.pid is None or (known and OLD not in kill.derived):
+        if process.pid is None or not _is_wanted(kill):
             return kill
-        found, folder = _Found(), proc / str(process.pid)
-        patient.begin(lambda: _read(folder, process.tid, found))
-        # Empty when the memory is gone; and the number may be somebody else's by now, who is not called the same.
-        if not found.cmdline or found.comm != process.comm:
+        answer, folder = _Answer(), self._proc / str(process.pid)
+        self._worker.run(lambda: _read(folder, process.tid, answer))
+        # Empty once the memory is gone. The pid may have been reused: another process has another name.
+        if not answer.cmdline or answer.comm != process.comm:
             return kill
-        said = _parse(found.cmdline)
-        truncated = [one for one in kill.truncated or () if one not in COMMANDS]
-        if said.cut:
-            truncated.append(COMMANDS[0] if said.title is not None else COMMANDS[1])
-        return replace(
-            kill,
-            process=replace(process, title=said.title, command_args=said.args),
-            derived=tuple(one for one in kill.derived if one != OLD),
-            truncated=tuple(truncated) or None,
-        )
+        return _with_cmdline(kill, _parse(answer.cmdline))
 
-    return enrich
+
+def _is_wanted(kill: OomKill) -> bool:
+    """In `derived`, the arguments are those at exec: what was read in the victim's own context is no older."""
+    is_known = kill.process.title is not None or kill.process.command_args is not None
+    return not is_known or ARGS in kill.derived
+
+
+def _with_cmdline(kill: OomKill, cmdline: Cmdline) -> OomKill:
+    truncated = [name for name in kill.truncated or () if name not in (TITLE, ARGS)]
+    if cmdline.cut:
+        truncated.append(TITLE if cmdline.title is not None else ARGS)
+    return replace(
+        kill,
+        process=replace(kill.process, title=cmdline.title, command_args=cmdline.args),
+        derived=tuple(name for name in kill.derived if name != ARGS),
+        truncated=tuple(truncated) or None,
+    )
 
 
 def _parse(cmdline: bytes) -> Cmdline:
-    # The kernel ends what it gives with a zero, but for a title that was written over that.
-    return parse(cmdline[:ARGUMENTS], len(cmdline), 0 if cmdline.endswith(b"\0") or len(cmdline) > ARGUMENTS else 1)
+    # The kernel ends its answer with a zero, except where a title overwrote that.
+    is_terminated = cmdline.endswith(b"\0") or len(cmdline) > ARGUMENTS
+    return parse_cmdline(cmdline[:ARGUMENTS], len(cmdline), 0 if is_terminated else 1)
 
 
-class _Found:
+@dataclass(slots=True)
+class _Answer:
     comm: str | None = None
-    cmdline = b""
+    cmdline: bytes = b""
 
 
-def _read(folder: Path, tid: int | None, found: _Found) -> None:
+def _read(folder: Path, tid: int | None, answer: _Answer) -> None:
     try:
         comm = (folder / f"task/{tid}/comm").read_bytes().removesuffix(b"\n")
         with (folder / "cmdline").open("rb") as file:
-            found.cmdline = file.read(ARGUMENTS + 1)
-        found.comm = comm.decode("utf-8", "backslashreplace")
-    except OSError:  # gone
+            answer.cmdline = file.read(ARGUMENTS + 1)
+        answer.comm = comm.decode("utf-8", "backslashreplace")
+    except OSError:  # the process is gone
         return

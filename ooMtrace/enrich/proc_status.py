@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What /proc still says about a victim whose kernel structures could not be read: level `minimal` only."""
+"""Process and cgroup from /proc, of a victim whose kernel structures could not be read (level `minimal`)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ooMtrace.record import Cgroup, OomKill, Parent, Process
 def add_proc_status(proc: Path = Path("/proc")) -> Enricher:
     """Return an enricher that completes process and cgroup from /proc.
 
-    This is a race with the victim's death, and often lost; then the facts stay missing.
+    This is a race with the victim's death, and often lost: then the facts are missing.
     """
 
     def enrich(kill: OomKill) -> OomKill:
@@ -23,7 +23,7 @@ def add_proc_status(proc: Path = Path("/proc")) -> Enricher:
             return kill
         status = _status(proc / str(tid) / "status")
         name = status.get("Name")
-        # Gone, and perhaps its number already somebody else's; the record of older kernels has no name to tell by.
+        # The process is gone, and its pid may have been reused; older kernels' tracepoint has no name to compare with.
         if name is None or kill.process.comm not in (None, name):
             return kill
         cgroup = kill.cgroup or _cgroup(proc / str(tid) / "cgroup")
@@ -35,12 +35,12 @@ def add_proc_status(proc: Path = Path("/proc")) -> Enricher:
 def _read(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8", "backslashreplace")
-    except OSError:  # the victim is gone
+    except OSError:  # the process is gone
         return ""
 
 
 def _lines(path: Path) -> list[str]:
-    """Split at newlines only: names may hold all else that str.splitlines() and text files take for an end."""
+    """Split at newlines only: names may hold anything else that str.splitlines() and text files take for an end."""
     return _read(path).split("\n")
 
 
@@ -53,8 +53,8 @@ def _status(path: Path) -> dict[str, str]:
 
 
 def _unescape(name: str) -> str:
-    """Undo what the kernel does to newlines and backslashes in a name (proc_task_name() in fs/proc/array.c)."""
-    return re.sub(r"\\([\\n])", lambda found: "\n" if found[1] == "n" else "\\", name)
+    """Undo the kernel's escapes for newline and backslash in a name (proc_task_name() in fs/proc/array.c)."""
+    return re.sub(r"\\([\\n])", lambda escape: "\n" if escape[1] == "n" else "\\", name)
 
 
 def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
@@ -71,18 +71,18 @@ def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
 
 
 def _number(text: str | None) -> int | None:
-    """Return the last number of a field: NStgid lists the innermost namespace last."""
+    """Return the last number of a field: NStgid ends with the innermost namespace's."""
     found = re.search(r"(?<![^\t ])[0-9]{1,10}\Z", text or "")
     return int(found[0]) if found else None
 
 
 def _cgroup(path: Path) -> Cgroup | None:
-    """Parse /proc/PID/cgroup (cgroups(7)); on version 1 a dead task's path reads `/`, which is not to be believed."""
+    """Parse /proc/PID/cgroup (cgroups(7)); on version 1 a dead task's path reads `/`, which says nothing."""
     split = (line.split(":", 2) for line in _lines(path))
-    lines = [line for line in split if len(line) == 3]  # noqa: PLR2004
-    for number, controllers, name in lines:
-        if "memory" in controllers.split(",") and name != "/":
-            return Cgroup(path=name, version=1)
-        if number == "0" and len(lines) == 1:
-            return Cgroup(path=name.removesuffix(" (deleted)"), version=2)
+    entries = [entry for entry in split if len(entry) == 3]  # noqa: PLR2004
+    for hierarchy, controllers, cgroup in entries:
+        if "memory" in controllers.split(",") and cgroup != "/":
+            return Cgroup(path=cgroup, version=1)
+        if hierarchy == "0" and len(entries) == 1:
+            return Cgroup(path=cgroup.removesuffix(" (deleted)"), version=2)
     return None

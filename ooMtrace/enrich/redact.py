@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Secrets do not leave the host: what looks like one is replaced in every free text of the victim.
+"""Replaces what looks like a secret in every free text of the victim, so that secrets do not leave the host.
 
-Two things make a secret: its name (`--password x`, `DB_TOKEN=x`, `"api_key": "x"`) or its own shape (`ghp_...`, the
-password in a URL). After a name and `=` nearly everything counts as a secret; words of a title that merely speak of
-passwords do not. All patterns take linear time, for the victim chose the text: what repeats without a limit either
-begins where no earlier match could, or ends for good.
+A secret is recognized by its name (`--password x`, `DB_TOKEN=x`, `"api_key": "x"`) or by its own shape (`ghp_...`, the
+password in a URL). After a name and `=` nearly everything counts as a secret; a title that merely mentions passwords
+does not. All patterns take linear time, for the victim chose the text: an unlimited repetition either begins where no
+earlier match could, or ends the match.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from ooMtrace.record import Connection, Endpoint, OomKill, Process
 
 MASK = "********"
 
-MOST_PASSES = 32
-"""Nearly always the second finds nothing more; a victim may have glued together more secrets than anybody has."""
+MAX_PASSES = 32
+"""The second pass nearly always finds nothing more; the limit is for texts made to need one pass after the other."""
 
 END = "\0"
-"""Stands before each argument, as no argument can hold it; a title has none. So one set of patterns does for both."""
+"""Precedes each argument, for no argument contains it; a title has none. So the same patterns apply to both."""
 
 
 def _any(*patterns: str) -> str:
@@ -46,16 +46,16 @@ TOKENS = _any(
 SHAPES = [
     re.compile(pattern)
     for pattern in (
-        # A key file, up to its last line or wherever it was cut.
+        # A key file, up to its last line or to where it was truncated.
         rf"(?P<secret>-----BEGIN [A-Z ]{{0,40}}PRIVATE KEY[^{END}]*?(?:-----END [A-Z ]{{0,40}}-----|(?={END})|\Z))",
         rf"(?<![A-Za-z0-9])(?P<secret>{TOKENS})",
         r"(?<![\w-])(?P<secret>eyJ[\w-]{8,}(?:\.[\w-]*){2,4})",  # JSON Web Token
         # scheme://token@host; a short name without digits is a user.
         rf"://(?P<secret>(?![A-Za-z_.-]{{1,15}}:?@)[^\s{END}/?#:@]+)(?=:?@)",
-        # scheme://user:password@host; a password may hold `@`, and even `/` where no port number can be meant.
+        # scheme://user:password@host; a password may contain `@`, and `/` where it cannot follow a port number.
         rf"://[^\s{END}/?#:\[]*:(?!\d{{1,5}}[\"'])(?P<secret>[^\s{END}/?#]+)@",
         rf"://[^\s{END}/?#:@\[]*:(?!\d{{0,5}}[/?#,]|\*{{8}}@)(?P<secret>[^\s{END}]{{1,200}})@",
-        rf":(?P<secret>[^\s{END}:]{{1,100}})@(?=(?:tcp|udp|unix)\()",  # Go's way to name a MySQL server
+        rf":(?P<secret>[^\s{END}:]{{1,100}})@(?=(?:tcp|udp|unix)\()",  # MySQL data source names of Go
         rf":(?:thin|oci8?):[^\s{END}/:]{{0,60}}/(?P<secret>[^\s{END}@]{{1,100}})@",  # Oracle's JDBC
         rf"[?&](?:key|sig)=(?P<secret>[^\s{END}&#]+)",
         rf"(?:hooks\.slack\.com|webhook\.office\.com)/\w+/(?P<secret>[^\s{END}\"'?]+)",
@@ -66,12 +66,12 @@ SHAPES = [
         rf"(?i)\b(?:password|identified\s+by)\s+(?P<quote>['\"])(?P<secret>[^'\"{END}]+)",  # SQL
     )
 ]
-"""What is a secret by its own looks, wherever it stands."""
+"""Secrets that are recognized by their own shape, anywhere in a text."""
 
 PROGRAMS = [
     (re.compile(rf"(?<![\w.-])(?:{names})(?=[\s{END}])"), re.compile(rf"(?<=[\s{END}]){option}(?![\s{END}-])"))
     for names, option in (
-        (r"mysql\w*|mariadb[\w-]*|7z[ar]?|rar|unrar", r"-p"),  # `-p x` asks for the password: x is something else
+        (r"mysql\w*|mariadb[\w-]*|7z[ar]?|rar|unrar", r"-p"),  # `-p x` prompts for the password: x is something else
         (r"redis-cli|valkey-cli|keydb-cli", rf"-a[\s{END}]*"),
         (r"sshpass|mongo(?:sh|dump|restore|export|import|stat|top)?|mydumper|myloader", rf"-p[\s{END}]*"),
         (r"sqlcmd|bcp|zip|unzip|mosquitto_(?:pub|sub)", rf"-P[\s{END}]*"),
@@ -81,7 +81,7 @@ PROGRAMS = [
         (r"lftp", rf"-u[\s{END}]*[^\s{END},]{{1,100}},"),
     )
 ]
-"""Options that mean a password to these programs, and a port or anything else to others."""
+"""Program and option: to these programs the option is a password, to others a port or anything else."""
 
 STRONG = re.compile(
     _any(
@@ -94,76 +94,76 @@ STRONG = re.compile(
         r"cookie$|authorization$|bearer$",
     )
 )
-"""Names of secrets, wherever in a longer name they stand."""
+"""Names of secrets, anywhere in a longer name."""
 
 WEAK = re.compile(r"(?:auth|session|sess(?:ion)?_?id|signature|(?:^|_)(?:sig|dsn))$")
-"""Names that end so mean a secret before `=`, in JSON and as an option, but are plain words before a colon."""
+"""Names with this ending are a secret's before `=`, in JSON and as an option, but ordinary text before a colon."""
 
 HARMLESS = re.compile(
-    r"^(?:max|min|num|eos|bos|pad)_"  # what language models count and mark are tokens, too
+    r"^(?:max|min|num|eos|bos|pad)_"  # tokens of language models
     r"|_(?:files?|filename|paths?|dir|directory|folder|store|name|namespace|type|method|mode|mechanism|provider|class"
     r"|policy|ur[il]|host|port|endpoint|server|service|ttl|timeout|expir(?:y|es|ation)|lifetime|interval|length|len"
     r"|size|count|limit|rate|age|env|fd|stdin|prompt|format|encoding|encryption|algorithm|alg|version|enabled|disabled"
     r"|required|arn|manager|backend|bucket|header|field|param|config|reset|job|worker|queue|controller|handler|table)$"
 )
-"""Names that speak about a secret, and don't hold it."""
+"""Names of something about a secret, not of the secret itself."""
 
 SWITCH = re.compile(r"(?:no|without|with|disable|enable|skip|use|allow|require|ask|prompt)_|noauth")
-"""Options that begin so have no value: what follows is something else."""
+"""Options with this prefix take no value: what follows is something else."""
 
 PLAIN = re.compile(r"(?i)(?:true|false|yes|no|on|off|none|null|nil|\d|\**)[\]}),;\"'\\]*")
-"""Values that are no secret, whatever they are called."""
+"""Values that are not secret under any name."""
 
 NAME = re.compile(
     r"(?<![\w.-])(?P<name>[\w.-]+)(?P<close>(?:[\]\"'\\]|%5D){0,4})"
     rf"(?:(?P<sign>=>?|:(?!:|//)\s*|\s+(?:=>?|:(?!:))\s*)|[\s{END}]+(?![\s{END}-]))"
 )
-"""A name and what stands between it and its value: a sign, or else nothing but a gap."""
+"""A name and what separates it from its value: a sign or, after an option, only a space or the next argument."""
 
 WHOLE = (re.compile(rf"(?P<secret>[^{END}]+)"),)
 VALUE = (
-    # Ends at the same quote, escaped as often; or nowhere, if the text was cut.
+    # Ends at the same quote with as many escapes, or at the end of a truncated text.
     re.compile(rf"(?P<quote>\\{{0,7}}[\"'])(?P<secret>[^{END}]*?)(?:(?<!\\)(?P=quote)|(?={END})|\Z)"),
     re.compile(rf"(?P<secret>[\[{{][^\]}}{END}]*[^\s{END},]*)"),
-    # Also ends where the next `name=` of a list begins.
+    # Also ends before the next `name=` in a list.
     re.compile(rf"(?:(?i:bearer|basic|token|digest)\s+)?(?P<secret>\*{{8}}|(?:(?![,;&][\w.-]+=)[^\s{END}])+)"),
 )
 
 SURE = re.compile("(?i)pass|authorization")
 WORD = re.compile(rf"[A-Za-z_]{{1,20}}(?=[\s{END},:;()\[\]]|\Z)")
-"""After a colon, a mere word is taken for a secret only if the name is sure to be one's."""
+"""After a colon, a plain word counts as a secret only if the name matches SURE."""
 
 HUMP = re.compile("(?<=[a-z0-9])(?=[A-Z])")
 SCRIPT = ("-c\0", "-ec\0", "-lc\0", "-xc\0")
-"""What stands before a shell's script: an argument that goes on after the value."""
+"""What precedes a shell's script: an argument that continues after a value."""
 
-COMMAND = ("process.title", "process.command_args")
+CMDLINE_FACTS = ("process.title", "process.command_args")
 
 
 def redact(*, cmdline: bool = True) -> Enricher:
-    """Return an enricher that replaces secrets, and names the facts that had some in `redacted`.
+    """Return an enricher that replaces secrets with MASK, and lists the facts that it changed in `redacted`.
 
     Args:
-        cmdline: Whether title and arguments may be told at all; if not, `withheld` names them.
+        cmdline: Whether a line may contain title and arguments; if not, they are removed and listed in `withheld`.
     """
 
     def enrich(kill: OomKill) -> OomKill:
         kill = kill if cmdline else _withhold(kill)
         process = _scrub_process(kill.process)
-        return kill if process == kill.process else _name_redacted(replace(kill, process=process), kill)
+        return kill if process == kill.process else _with_redacted(replace(kill, process=process), kill)
 
     return enrich
 
 
 def _withhold(kill: OomKill) -> OomKill:
-    there = tuple(name for name in COMMAND if getattr(kill.process, name.removeprefix("process.")) is not None)
-    # Absent from the start is named as well: a consumer need not wonder, and `missing` does not complain.
-    withheld = kill.withheld or there or COMMAND[1:]
+    known = tuple(name for name in CMDLINE_FACTS if getattr(kill.process, name.removeprefix("process.")) is not None)
+    # Listed even if unknown: then `missing` does not list it, and the line is the same whether it was read or not.
+    withheld = kill.withheld or known or CMDLINE_FACTS[1:]
     return replace(kill, withheld=withheld, process=replace(kill.process, title=None, command_args=None))
 
 
 def _facts(process: Process) -> dict[str, object]:
-    """Return the facts that may hold a secret, in the record's order."""
+    """Return the facts that may contain a secret, in the order of the record."""
     return {
         "process.title": process.title,
         "process.command_args": process.command_args,
@@ -174,19 +174,19 @@ def _facts(process: Process) -> dict[str, object]:
     }
 
 
-def _name_redacted(kill: OomKill, before: OomKill) -> OomKill:
+def _with_redacted(kill: OomKill, before: OomKill) -> OomKill:
     old, known = _facts(before.process), before.redacted or ()
     changed = [name for name, fact in _facts(kill.process).items() if fact != old[name] or name in known]
     return replace(kill, redacted=(*(name for name in known if name not in changed), *changed))
 
 
 def _scrub_process(process: Process) -> Process:
-    program, arguments = process.executable, process.command_args
+    executable, arguments = process.executable, process.command_args
     return replace(
         process,
         title=_text(process.title),
         command_args=None if arguments is None else _arguments(arguments),
-        executable=None if program is None else replace(program, path=_text(program.path)),
+        executable=None if executable is None else replace(executable, path=_text(executable.path)),
         working_directory=_text(process.working_directory),
         connections=None if process.connections is None else tuple(map(_connection, process.connections)),
         environment=None if process.environment is None else _environment(process.environment),
@@ -221,8 +221,8 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 def _scrub(text: str) -> str:
-    """Replace until nothing is left to: what was taken for a part of one secret may be another's beginning."""
-    for _ in range(MOST_PASSES):
+    """Repeat until nothing changes: replacing one secret may uncover another that overlaps with it."""
+    for _ in range(MAX_PASSES):
         before, text = text, _scrub_once(text)
         if text == before:
             break
@@ -232,7 +232,7 @@ def _scrub(text: str) -> str:
 def _scrub_once(text: str) -> str:
     for shape in SHAPES:
         text = shape.sub(_mask, text)
-    return "".join(_without(text, _named(text)))
+    return "".join(_pieces_without(text, _find_named(text)))
 
 
 def _mask(found: re.Match[str]) -> str:
@@ -240,8 +240,8 @@ def _mask(found: re.Match[str]) -> str:
     return found[0][: start - found.start()] + MASK + found[0][end - found.start() :]
 
 
-def _without(text: str, secrets: Iterable[tuple[int, int, str]]) -> Iterator[str]:
-    """Yield the text in pieces; `secrets` says where each one's option or name begins, and it itself, and its name."""
+def _pieces_without(text: str, secrets: Iterable[tuple[int, int, str]]) -> Iterator[str]:
+    """Yield the text in pieces, secrets masked; each of `secrets` is (start of its name or option, its start, name)."""
     done = 0
     for begin, start, name in sorted(secrets):
         found = _value(text, begin, start) if begin >= done else None
@@ -257,14 +257,14 @@ def _value(text: str, begin: int, start: int) -> re.Match[str] | None:
     return next((found for pattern in patterns if (found := pattern.match(text, start))), None)
 
 
-def _named(text: str) -> Iterator[tuple[int, int, str]]:
-    """Find where names and options say that a secret follows."""
+def _find_named(text: str) -> Iterator[tuple[int, int, str]]:
+    """Yield the places where a name or an option announces a secret, as `_pieces_without` takes them."""
     for found in NAME.finditer(text):
         if _announces(found):
             yield found.start(), found.end(), found["name"]
     for program, option in PROGRAMS:
-        called = program.search(text)
-        for found in option.finditer(text, called.end()) if called else ():
+        program_name = program.search(text)
+        for found in option.finditer(text, program_name.end()) if program_name else ():
             yield found.start(), found.end(), ""
 
 
@@ -276,10 +276,10 @@ def _announces(found: re.Match[str]) -> bool:
         return name.startswith("-") and not SWITCH.match(_plain_name(name))
     if "=" in sign or '"' in found["close"] or "'" in found["close"]:
         return True
-    # Many a plain thing has a colon: module:app, host:port, image:tag, Some::Class, queue:auth:name, task: running.
+    # Many harmless texts have a colon: module:app, host:port, image:tag, Some::Class, queue:auth:name, task: running.
     before, is_word = found.string[found.start() - 1 : found.start()], WORD.match(found.string, found.end())
-    is_told = "." not in name and before not in (":", "@", "/") and (not is_word or bool(SURE.search(name)))
-    return is_told and bool(STRONG.search(_plain_name(name)))
+    is_label = "." not in name and before not in (":", "@", "/") and (not is_word or bool(SURE.search(name)))
+    return is_label and bool(STRONG.search(_plain_name(name)))
 
 
 def _plain_name(name: str) -> str:
@@ -292,5 +292,5 @@ def _is_secret(name: str) -> bool:
 
 
 def _is_harmless(name: str, value: str) -> bool:
-    """Tell whether a value is none to hide: a switch's, one replaced before, or the shell's working directory."""
+    """Return whether a value is not secret: that of a switch, one masked before, or the shell's working directory."""
     return bool(PLAIN.fullmatch(value)) or (name.lower().endswith("pwd") and value.startswith("/"))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is at the other end of a connection, by its port or the path of its socket."""
+"""The service at the other end of a connection, by its port or the path of its socket."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ PORTS = {
     26379: "redis-sentinel",
     27017: "mongodb",
 }
-"""What these ports mean in practice; /etc/services has old or no names for many."""
+"""Port -> service in practice; /etc/services has outdated names or none for many."""
 
 PATHS = [
-    (re.compile(shape), name)
-    for shape, name in (
+    (re.compile(pattern), name)
+    for pattern, name in (
         (r"/\.s\.PGSQL\.6432$", "pgbouncer"),
         (r"/\.s\.PGSQL\.\d+$", "postgresql"),
         (r"(?:redis|valkey)[^/]*$", "redis"),
@@ -85,10 +85,10 @@ PATHS = [
 ]
 
 EPHEMERAL = 32768
-"""From here on Linux gives ports to clients: what such a one is registered for says nothing."""
+"""The first port that Linux assigns to clients: from here on, what a port is registered for says nothing."""
 
 FILE_LIMIT = 1 << 20
-"""Bytes of /etc/services: more than the whole of IANA's register takes."""
+"""Maximum bytes read of /etc/services: more than IANA's complete registry."""
 
 ENTRY = re.compile(r"^([A-Za-z0-9][\w.+-]{0,63})[ \t]+([0-9]{1,5})/(tcp|udp)\b", re.ASCII | re.MULTILINE)
 
@@ -99,9 +99,9 @@ def add_services(names: Mapping[int, str] = {}, services: Path = Path("/etc/serv
     """Return an enricher that names the services of connections.
 
     Args:
-        names: The operator's own names of ports; they win.
-        services: The file that names the ports which neither the operator nor this module knows. It is read when the
-            first of them comes, and not again.
+        names: Port -> name, given by the operator; these take precedence.
+        services: Names of the ports that are in neither `names` nor PORTS. Read when the first such port comes, and
+            not again.
     """
 
     @cache
@@ -117,29 +117,32 @@ def add_services(names: Mapping[int, str] = {}, services: Path = Path("/etc/serv
         connections = kill.process.connections
         if not connections:
             return kill
-        named = tuple(_name(connection, lookup) for connection in connections)
-        return replace(kill, process=replace(kill.process, connections=named))
+        with_service = tuple(_with_service(connection, lookup) for connection in connections)
+        return replace(kill, process=replace(kill.process, connections=with_service))
 
     return enrich
 
 
-def _name(connection: Connection, lookup: Lookup) -> Connection:
+def _with_service(connection: Connection, lookup: Lookup) -> Connection:
+    service = _service(connection, lookup)
+    return replace(connection, service=service) if service else connection
+
+
+def _service(connection: Connection, lookup: Lookup) -> str | None:
     if connection.transport == "unix":
-        found = _of_path(_address(connection.remote) or _address(connection.local))
-    elif connection.transport in ("tcp", "udp"):
-        end = connection.local if connection.state == "listen" else connection.remote
-        found = lookup(connection.transport, end.port) if end and end.port else None
-    else:
-        found = None
-    return replace(connection, service=found) if found else connection
+        return _service_at_path(_address(connection.remote) or _address(connection.local))
+    if connection.transport not in ("tcp", "udp"):
+        return None
+    end = connection.local if connection.state == "listen" else connection.remote
+    return lookup(connection.transport, end.port) if end and end.port else None
 
 
 def _address(endpoint: Endpoint | None) -> str | None:
     return None if endpoint is None else endpoint.address
 
 
-def _of_path(path: str | None) -> str | None:
-    return next((name for shape, name in PATHS if path and shape.search(path)), None)
+def _service_at_path(path: str | None) -> str | None:
+    return next((name for pattern, name in PATHS if path and pattern.search(path)), None)
 
 
 def _registered(services: Path) -> dict[tuple[str, int], str]:
@@ -148,5 +151,5 @@ def _registered(services: Path) -> dict[tuple[str, int], str]:
             content = file.read(FILE_LIMIT).decode("utf-8", "replace")
     except OSError:  # none in a minimal container image
         return {}
-    # Backwards, for the last one in a dictionary stays: of two names of one port the first in the file counts.
+    # Reversed, for a dictionary keeps the last entry: of two names for one port the first in the file counts.
     return {(transport, int(port)): name for name, port, transport in reversed(ENTRY.findall(content))}

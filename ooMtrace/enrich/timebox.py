@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Waiting no longer than a line may wait for what the kernel may never answer."""
+"""System calls that may hang, in a thread of their own and with a timeout."""
 
 from __future__ import annotations
 
@@ -7,27 +7,39 @@ from collections.abc import Callable
 from threading import Thread
 
 
-class Patient:
-    """Does one thing at a time in a thread of its own. If that hangs it hangs alone, and no other is started."""
+class TimeBoxedWorker:
+    """Runs one task at a time in a thread of its own.
 
-    def __init__(self, name: str, seconds: float) -> None:
+    A task that overruns its timeout keeps its thread, and until it ends no other task is started: however often a
+    system call hangs, no more than one thread does. The thread is a daemon and does not prevent the process from
+    exiting.
+
+    Args:
+        name: Name of the thread.
+        timeout_s: How long `run` waits for a task, in seconds.
+    """
+
+    def __init__(self, name: str, timeout_s: float) -> None:
         self._name = name
-        self._seconds = seconds
+        self._timeout_s = timeout_s
         self._thread: Thread | None = None
 
-    def hangs(self) -> bool:
-        """Tell whether an earlier thing still waits; nothing else is begun then."""
+    def is_busy(self) -> bool:
+        """Return whether an earlier task still runs; no other is started then."""
         return self._thread is not None and self._thread.is_alive()
 
-    def begin(self, work: Callable[[], None]) -> bool:
-        """Begin, and wait a while for the end; return whether it was begun at all. `work` must raise nothing."""
-        if self.hangs():
+    def run(self, task: Callable[[], None]) -> bool:
+        """Start a task and wait for it, but no longer than the timeout; return whether it was started.
+
+        The caller learns what it found through what the task itself changes. It must raise nothing.
+        """
+        if self.is_busy():
             return False
-        thread = Thread(target=work, name=self._name, daemon=True)
+        thread = Thread(target=task, name=self._name, daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # no more threads are allowed
+        except RuntimeError:  # the limit on threads is reached
             return False
         self._thread = thread
-        thread.join(self._seconds)
+        thread.join(self._timeout_s)
         return True

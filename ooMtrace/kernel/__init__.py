@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the running kernel is and offers, and what to make of it."""
+"""The running kernel: what it offers, what to attach there, and its clocks and counters."""

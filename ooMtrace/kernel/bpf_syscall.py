@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The bpf(2) system call itself, for the one question that BCC cannot be asked without compiling."""
+"""bpf(2) without BCC: checking for fentry with BCC would take a compilation."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
 
 
 class _ProgLoad(ctypes.Structure):
-    """The part of union bpf_attr that BPF_PROG_LOAD reads (include/uapi/linux/bpf.h)."""
+    """The members of union bpf_attr that BPF_PROG_LOAD reads (include/uapi/linux/bpf.h)."""
 
     _fields_ = (
         ("prog_type", ctypes.c_uint32),
@@ -32,13 +32,13 @@ class _ProgLoad(ctypes.Structure):
 
 
 def fentry_error(btf_id: int | None) -> str:
-    """Ask the kernel to load an empty fentry program on a function, and forget it.
+    """Load an empty fentry program for a function, and unload it at once.
 
     Args:
-        btf_id: The function's number in the kernel's BTF; None if it is not there.
+        btf_id: Id of the function's type in the kernel's BTF; None if it is not there.
 
     Returns:
-        Why it was refused; "" if it was accepted.
+        Why the kernel rejects it; "" if it accepts it.
     """
     number = SYSCALL.get(os.uname().machine)
     if btf_id is None or number is None:

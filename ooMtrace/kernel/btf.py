@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BTF, the kernel's own description of its types, read in one pass (Documentation/bpf/btf.rst)."""
+"""BTF, the kernel's description of its types, indexed in one pass (Documentation/bpf/btf.rst)."""
 
 from __future__ import annotations
 
@@ -25,37 +25,37 @@ COMPOSITES = frozenset({STRUCT, UNION})
 FIXED_TAIL = {1: 4, ARRAY: 12, 14: 4, 17: 4}
 ENTRY_TAIL = {STRUCT: 12, UNION: 12, ENUM: 8, FUNC_PROTO: 8, 15: 12, ENUM64: 12}
 
-DEEPEST = 32
-"""Types inside types, as in the kernel's own check (MAX_RESOLVE_DEPTH): more of them go round in a circle."""
+MAX_DEPTH = 32
+"""Nested types, as in the kernel's own check (MAX_RESOLVE_DEPTH): more of them are a cycle."""
 
-MOST_STEPS = 1_000_000
-"""A real kernel takes some ten thousand; unnamed structures, each twice inside the next, would take for ever."""
+MAX_STEPS = 1_000_000
+"""Types visited: about ten thousand in a real kernel. Structures that hold the next one twice take exponential time."""
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def _guarded(look_up: Callable[P, T]) -> Callable[P, T]:
-    """Let nothing but BtfError out: indexing passes over much that only a look-up finds damaged."""
+    """Raise BtfError for corrupt data: indexing skips most of it, so a look-up may be the first to find it."""
 
     @wraps(look_up)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return look_up(*args, **kwargs)
         except (struct.error, IndexError, ValueError) as error:
-            raise BtfError(f"type information is damaged ({error})") from error
+            raise BtfError(f"BTF data is corrupt ({error})") from error
 
     return guarded
 
 
 def _check_depth(depth: int) -> None:
-    if depth > DEEPEST:
-        raise BtfError("type information refers to itself")
+    if depth > MAX_DEPTH:
+        raise BtfError("BTF data is corrupt (a type contains itself)")
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member of a structure: where it lies and how large it is, in bytes."""
+    """One member of a structure: offset and size in bytes, and its type."""
 
     offset: int
     size: int
@@ -63,14 +63,14 @@ class Member:
 
 
 class Btf:
-    """The types of one kernel, restricted to the names asked for; every look-up may raise BtfError.
+    """The types of one kernel, restricted to some names; every look-up may raise BtfError.
 
     Args:
         data: The content of /sys/kernel/btf/vmlinux.
-        names: Structures, enums, typedefs and functions to look for.
+        names: Structures, unions, enums, typedefs and functions to index.
 
     Raises:
-        BtfError: The data is not BTF, or ends too early.
+        BtfError: The data is not BTF, or is truncated.
     """
 
     @_guarded
@@ -83,7 +83,7 @@ class Btf:
 
     @classmethod
     def load(cls, path: Path, names: Iterable[str]) -> Btf:
-        """Read a BTF file; raises BtfError that names the file."""
+        """Read a BTF file; the BtfError that it raises names the file."""
         try:
             return cls(path.read_bytes(), names)
         except OSError as error:
@@ -97,7 +97,7 @@ class Btf:
             raise BtfError(f"not BTF (magic {magic:#06x}, version {version})")
         types, self._strings = hdr_len + type_off, hdr_len + str_off
         if max(types + type_len, self._strings + str_len) > len(self._data):
-            raise BtfError("type information ends too early")
+            raise BtfError("BTF data is truncated")
         wanted = dict(self._name_offsets(names, self._strings + str_len))
         pos, end, data, at = types, types + type_len, self._data, self._at
         unpack = TYPE.unpack_from
@@ -110,7 +110,7 @@ class Btf:
             pos += 12 + FIXED_TAIL.get(kind, 0) + ENTRY_TAIL.get(kind, 0) * (info & 0xFFFF)
 
     def _name_offsets(self, names: set[str], end: int) -> Iterator[tuple[int, str]]:
-        """Find names in the string section by searching for them: far cheaper than decoding all of it."""
+        """Yield (offset, name) by searching the string section: far cheaper than decoding all of it."""
         for name in names:
             needle = b"\0" + name.encode() + b"\0"
             found = self._data.find(needle, self._strings, end)
@@ -127,20 +127,20 @@ class Btf:
 
     def _step(self, count: int) -> None:
         self._steps += count
-        if self._steps > MOST_STEPS:
-            raise BtfError("type information does not come to an end")
+        if self._steps > MAX_STEPS:
+            raise BtfError("BTF data is corrupt (too many nested types)")
 
     def _string(self, offset: int) -> str:
         start = self._strings + offset
         return self._data[start : self._data.index(b"\0", start)].decode("ascii", "replace")
 
     def _resolve(self, type_id: int) -> int:
-        """Follow typedefs and qualifiers to the type itself."""
-        for _ in range(DEEPEST):
+        """Follow typedefs and qualifiers to the underlying type."""
+        for _ in range(MAX_DEPTH):
             if type_id == 0 or self._type(type_id)[1] not in MODIFIERS:
                 return type_id
             type_id = self._type(type_id)[3]
-        raise BtfError("type information refers to itself")
+        raise BtfError("BTF data is corrupt (a type contains itself)")
 
     def _size(self, type_id: int, depth: int = 0) -> int:
         _check_depth(depth)
@@ -156,7 +156,7 @@ class Btf:
         return value
 
     def _members(self, type_id: int, depth: int = 0) -> Iterator[tuple[str, Member]]:
-        """Yield the members of a structure, those of unnamed ones inside it as its own."""
+        """Yield the members of a structure; members of unnamed structures inside it count as its own."""
         _check_depth(depth)
         pos, _, info, _ = self._type(type_id)
         self._step(info & 0xFFFF)
@@ -175,13 +175,13 @@ class Btf:
 
     @_guarded
     def size(self, name: str) -> int | None:
-        """Return the size of a structure in bytes; None if the kernel has none of that name."""
+        """Return the size of a structure or union in bytes; None if there is none of that name."""
         type_id = self._struct(name)
         return None if type_id is None else self._size(type_id)
 
     @_guarded
     def member(self, path: str) -> Member | None:
-        """Find a member such as `task_struct.mm` or `uts_namespace.name.nodename`; None if there is none."""
+        """Return a member such as `task_struct.mm` or `uts_namespace.name.nodename`; None if there is none."""
         owner, *names = path.split(".")
         type_id, offset = self._struct(owner), 0
         found: Member | None = None
@@ -197,7 +197,7 @@ class Btf:
 
     @_guarded
     def enumerator(self, enum: str, name: str) -> int | None:
-        """Return the value of one name of a (32-bit) enum."""
+        """Return the value of an enumerator of a 32-bit enum; None if there is none of that name."""
         type_id = self._named.get((ENUM, enum))
         if type_id is None:
             return None
@@ -209,14 +209,14 @@ class Btf:
         return None
 
     def function(self, name: str) -> int | None:
-        """Return the number of a function's type, by which fentry programs name it; None if there is none."""
+        """Return the id of a function's type, by which fentry programs attach; None if there is none."""
         return self._named.get((FUNC, name))
 
     @_guarded
     def tracepoint_arguments(self, name: str) -> tuple[str, ...] | None:
-        """Return the types of a tracepoint's arguments, such as ("task_struct *", "uid_t").
+        """Return the types of a tracepoint's arguments, such as ("task_struct *", "uid_t"); None if there is none.
 
-        Source: typedef `btf_trace_NAME`, a pointer to a function whose first argument is the probe's own data.
+        Source: typedef `btf_trace_NAME`, a pointer to a function whose first argument is the probe's private data.
         """
         type_id = self._named.get((TYPEDEF, f"btf_trace_{name}"))
         if type_id is None:

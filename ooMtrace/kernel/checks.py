@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What a host has and lacks, thing by thing: the ladder names the first that is in the way, and this names all."""
+"""What a host offers and lacks, one row each. A level names its first obstacle only; these rows name all. Pure."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ooMtrace.kernel import plan
+from ooMtrace.kernel import obstacles
 from ooMtrace.kernel.features import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYSLOG, Features
-from ooMtrace.kernel.plan import Reason
-from ooMtrace.settings import LEVELS
+from ooMtrace.kernel.obstacles import Reason
+from ooMtrace.settings import LEVELS, Level
 
 CAPABILITIES = {
     "CAP_SYS_ADMIN": CAP_SYS_ADMIN,
@@ -19,22 +19,23 @@ CAPABILITIES = {
     "CAP_SYS_PTRACE": CAP_SYS_PTRACE,
 }
 
-GIVES = {
-    "full": "everything: the kernel's own decision and its ranking",
-    "reduced": "all but the decision's own words",
-    "minimal": "what the tracepoint says, and what /proc still has",
-    "log": "what the kernel log says",
+GIVES: dict[Level, str] = {
+    "full": "the victim and the kernel's decision: constraint, limit, points, ranking of candidates",
+    "reduced": "the victim, with derived scope, limit and points; no constraint, gfp_mask, order or ranking",
+    "minimal": "what the tracepoint reports (pid, name, memory sizes), and what /proc still has",
+    "log": "what the kernel prints about a kill in its log",
 }
+"""What a line has at each level."""
 
-OTHER_PIDS = (
-    "a container's: nothing of a victim is looked up in /proc, which lists others by these numbers",
-    "give the container the host's: hostPID: true, or --pid=host",
+OTHER_PIDS = Reason(
+    "not the host's: /proc lists other pids than the kernel, so victims are not looked up there",
+    "share the host's with the container: hostPID: true (Kubernetes) or --pid=host (Docker, Podman)",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing: whether it is as it should be, what is so, and what to do about it."""
+    """One row: whether the thing is as it should be, the fact, and what to do about it ("" if nothing)."""
 
     name: str
     ok: bool
@@ -43,30 +44,29 @@ class Check:
 
 
 def checks(features: Features, bcc: str) -> Iterator[Check]:
-    """Yield what was found, thing by thing.
+    """Yield one row for each thing that decides how much can be traced.
 
     Args:
         features: The host.
         bcc: The version of BCC; "" if there is none.
     """
-    yield _check("bcc", bcc, (features.bcc_error, plan.INSTALL_BCC) if features.bcc_error else None)
+    locked = obstacles.CONFIDENTIAL if features.lockdown == "confidentiality" else None
+    yield _check("bcc", bcc, obstacles.bcc_obstacle(features))
     yield _capabilities(features)
-    locked = plan.CONFIDENTIAL if features.lockdown == "confidentiality" else None
-    yield _check("lockdown", features.lockdown or "none to be seen", locked)
-    yield _check("btf", "the kernel describes its types", plan.types_obstacle(features))
-    probes = ("kprobes", features.kprobes), ("fentry", not features.fentry_error)
-    yield _check("probes", ", ".join(name for name, there in probes if there), plan.decision_obstacle(features))
-    yield _check("kallsyms", "addresses are shown", _hidden(features))
-    yield _check("tracefs", "/sys/kernel/tracing can be read", plan.tracefs_obstacle(features))
-    yield _check("kernel_log", "/dev/kmsg can be read", plan.kmsg_obstacle(features))
-    yield _check("kill_counter", "/proc/vmstat counts all kills", _uncounted(features))
+    yield _check("lockdown", features.lockdown or "none detected", locked)
+    yield _check("btf", "kernel type information is available", obstacles.types_obstacle(features))
+    yield _check("probes", _probes(features), obstacles.decision_obstacle(features))
+    yield _check("kallsyms", "symbol addresses are visible", _hidden_addresses(features))
+    yield _check("tracefs", "/sys/kernel/tracing is readable", obstacles.tracefs_obstacle(features))
+    yield _check("kernel_log", "/dev/kmsg is readable", obstacles.kmsg_obstacle(features))
+    yield _check("kill_counter", "/proc/vmstat counts OOM kills", _no_counter(features))
     yield _check("cgroups", _cgroups(features), _no_cgroups(features))
     yield _check("pid_namespace", "the host's", None if features.host_pids else OTHER_PIDS)
 
 
 def levels(features: Features) -> Iterator[Check]:
-    """Yield the levels, from the richest to the poorest."""
-    blocked = {one.level: (one.fact, one.hint) for one in plan.obstacles(features)}
+    """Yield one row for each level, from the most to the least: what it gives, or its obstacle."""
+    blocked = {found.level: Reason(found.fact, found.hint) for found in obstacles.obstacles(features)}
     return (_check(level, GIVES[level], blocked.get(level)) for level in reversed(LEVELS))
 
 
@@ -75,37 +75,42 @@ def _check(name: str, fact: str, problem: Reason | None) -> Check:
 
 
 def _capabilities(features: Features) -> Check:
-    have = [name for name, number in CAPABILITIES.items() if features.has(number)]
-    lacking = [name for name in CAPABILITIES if name not in have]
-    fact = ", ".join(have) or "none that matter"
-    if lacking and have:
-        fact += f"; not {', '.join(lacking)}"
+    held = [name for name, number in CAPABILITIES.items() if features.has(number)]
+    lacking = [name for name in CAPABILITIES if name not in held]
+    fact = ", ".join(held) or "none of those needed"
+    if lacking and held:
+        fact += f"; without {', '.join(lacking)}"
     if features.can_load_bpf():
         return Check("capabilities", True, fact)
-    return Check("capabilities", False, f"{fact}: {plan.NO_CAPABILITY[0]}", plan.NO_CAPABILITY[1])
+    return Check("capabilities", False, f"{fact}: {obstacles.NO_CAPABILITY.fact}", obstacles.NO_CAPABILITY.hint)
 
 
-def _hidden(features: Features) -> Reason | None:
+def _probes(features: Features) -> str:
+    available = {"kprobes": features.kprobes, "fentry": not features.fentry_error}
+    return ", ".join(name for name, is_available in available.items() if is_available)
+
+
+def _hidden_addresses(features: Features) -> Reason | None:
     if any(start for start, _ in features.symbols.values()):
         return None
-    return (
-        "no addresses: below level full it cannot be told whose limit was hit (oom.scope, oom.memcg)",
-        "CAP_SYSLOG shows them, unless kernel.kptr_restrict=2",
+    return Reason(
+        "symbol addresses are hidden: below level full, oom.scope and oom.memcg will be missing",
+        "grant CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1",
     )
 
 
-def _uncounted(features: Features) -> Reason | None:
+def _no_counter(features: Features) -> Reason | None:
     if features.oom_kill_counter:
         return None
-    return "/proc/vmstat has no oom_kill: that no kill was missed cannot be proven", "kernels from 4.13 on count"
+    return Reason("/proc/vmstat has no oom_kill counter: missed kills cannot be detected", "boot Linux 4.13 or later")
 
 
 def _cgroups(features: Features) -> str:
     mode = "hybrid" if len(features.cgroups) > 1 else features.memory_cgroups
-    return f"{mode}: memory at {features.cgroups.get(features.memory_cgroups)}"
+    return f"{mode}, memory controller at {features.cgroups.get(features.memory_cgroups)}"
 
 
 def _no_cgroups(features: Features) -> Reason | None:
     if features.memory_cgroups:
         return None
-    return "no memory cgroups are mounted here", "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+    return Reason("no hierarchy with the memory controller is mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")

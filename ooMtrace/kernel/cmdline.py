@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the memory that holds a process's arguments to the arguments, or to the title written over them. Pure."""
+"""Parses the memory that holds a process's arguments, or the title that it wrote over them. Pure."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 ARGUMENTS = 4096
-"""Bytes that are read at most."""
+"""Maximum number of bytes that are read (ARGUMENTS in bpf/events.h)."""
 
 
 class Cmdline(NamedTuple):
-    """What a process says it is: a title, or else its arguments; `cut` if there is more than was read."""
+    """A title or, without one, arguments; `cut`: there is more than was read."""
 
     title: str | None
     args: tuple[str, ...] | None
@@ -20,15 +20,16 @@ class Cmdline(NamedTuple):
 
 
 def parse_cmdline(memory: bytes, size: int, end: int | None = 0) -> Cmdline:
-    """Tell a title from arguments, as /proc/PID/cmdline does (get_mm_cmdline() in fs/proc/base.c).
+    """Distinguish a title from arguments, as /proc/PID/cmdline does (get_mm_cmdline() in fs/proc/base.c).
 
     Args:
-        memory: From mm->arg_start on, with what lies behind mm->arg_end if that is the environment.
+        memory: From mm->arg_start on, including what follows mm->arg_end if that is the environment.
         size: Bytes from arg_start to arg_end.
-        end: The byte before arg_end; not 0 if a title was written over it, and it may go on in the environment.
+        end: The byte before arg_end; None: unknown. Not 0 if a title overwrote it, which may extend into the
+            environment.
 
-    A title that ends before arg_end is told by what it leaves: setproctitle(3) pads with zeros, and what was one string
-    with spaces in it was never an argument.
+    A title that ends before arg_end is recognized by its shape: setproctitle(3) pads with zeros, and a lone string
+    with spaces in it is not the name of a program.
     """
     if end:
         return Cmdline(_text(memory.partition(b"\0")[0]), None, cut=b"\0" not in memory and len(memory) >= ARGUMENTS)
@@ -43,11 +44,14 @@ def parse_cmdline(memory: bytes, size: int, end: int | None = 0) -> Cmdline:
 
 
 def parse_environment(memory: bytes, allowed: Iterable[str]) -> Mapping[str, str]:
-    """Return the variables whose names are allowed; `*` and `?` stand for any characters, as in a shell."""
+    """Return the variables whose names match `allowed`: names, or patterns as in a shell (`*`, `?`).
+
+    The memory is NAME=VALUE entries that end with a zero; a last one without is incomplete and left out.
+    """
     patterns = tuple(allowed)
     pairs = (entry.partition(b"=") for entry in memory.split(b"\0")[:-1])
     named = ((_text(name), _text(value)) for name, equals, value in pairs if equals)
-    return {name: value for name, value in named if any(fnmatchcase(name, one) for one in patterns)}
+    return {name: value for name, value in named if any(fnmatchcase(name, pattern) for pattern in patterns)}
 
 
 def _text(raw: bytes) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the running kernel offers to a tracer, observed and written down before anything is decided."""
+"""What the running kernel offers to a tracer: observed first, decided on elsewhere (plan.py)."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from typing import NamedTuple
 from ooMtrace.errors import BtfError
 from ooMtrace.kernel import bpf_syscall
 from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.cgroup_mounts import CgroupMounts, read_cgroup_mounts
 from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
 
 KMSG = os.makedev(1, 11)
-"""The number of /dev/kmsg (Documentation/admin-guide/devices.txt)."""
+"""Device number of /dev/kmsg (Documentation/admin-guide/devices.txt)."""
 
 HOST_PIDS = "pid:[4026531836]"
-"""The first pid namespace's number is fixed (PROC_PID_INIT_INO, since 98f842e675f9 in 3.8)."""
+"""The initial pid namespace has a fixed inode number (PROC_PID_INIT_INO, since 98f842e675f9 in 3.8)."""
 
 SYMBOLS = (
     "oom_kill_process",
@@ -35,7 +36,7 @@ SYMBOLS = (
     "out_of_memory",
     "__per_cpu_offset",
 )
-"""Kernel symbols that a plan or the reading of a kill depends on."""
+"""Kernel symbols that the plan or the attribution of a kill depends on."""
 
 TRACEPOINTS = ("oom/mark_victim", "signal/signal_generate")
 FORMAT_FIELD = re.compile(r"field:(?P<decl>[^;]+);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);")
@@ -43,30 +44,30 @@ FORMAT_FIELD = re.compile(r"field:(?P<decl>[^;]+);\s*offset:(?P<offset>\d+);\s*s
 
 @dataclass(frozen=True, slots=True)
 class Features:
-    """One kernel, as seen by one user on it.
+    """One kernel, as one user of it sees it.
 
     Attributes:
         release: `uname -r`.
         machine: `uname -m`.
-        capabilities: The effective ones, as a bit mask.
-        lockdown: The active mode of /sys/kernel/security/lockdown; "" where there is none.
+        capabilities: The effective capabilities, as a bit mask.
+        lockdown: The active mode of /sys/kernel/security/lockdown; "" if there is no such file.
         btf_error: Why there is no type information; "" if there is.
         offsets: Offsets found in BTF; None without BTF.
         mark_victim: Types of the raw tracepoint's arguments; None without BTF.
         kprobes: Whether the kernel has kprobes.
-        fentry_error: Why fentry on oom_kill_process cannot be had; "" if it can.
+        fentry_error: Why fentry on oom_kill_process is unavailable; "" if it is available.
         symbols: Start and end address of the kernel symbols in SYMBOLS that exist; (0, 0) where addresses are hidden.
-        formats: Tracepoint -> field -> (offset, size), from tracefs; empty where tracefs cannot be read.
-        possible_cpus: One more than the highest CPU number there may ever be.
+        formats: Tracepoint -> field -> (offset, size) in bytes, from tracefs; empty where tracefs cannot be read.
+        possible_cpus: One more than the highest CPU number that may ever be online.
         page_size: In bytes.
         kmsg_error: Why /dev/kmsg cannot be opened for reading; "" if it can.
-        dmesg_restrict: Whether the kernel log is for CAP_SYSLOG only.
-        bcc_error: Why there is no BCC, which is not the kernel's: filled in by who knows; "" if there is.
+        dmesg_restrict: Whether reading the kernel log requires CAP_SYSLOG.
+        bcc_error: Why BCC cannot be used; "" if it can. The caller fills it in: it is no property of the kernel.
         tracefs_error: Why tracefs cannot be read; "" if it can.
-        host_pids: Whether /proc lists processes by the numbers that the kernel side tells: the host's.
-        oom_kill_counter: Whether /proc/vmstat counts the kills.
-        cgroups: Where memory cgroups of version 1, and any of version 2, are mounted: `v1` and `v2`.
-        memory_cgroups: The version that the memory controller is on: `v1`, `v2`, or "" if that cannot be seen.
+        host_pids: Whether /proc lists processes by their pids in the initial pid namespace, as probe events do.
+        oom_kill_counter: Whether /proc/vmstat counts OOM kills.
+        cgroups: Mount points: `v1` of the memory controller's hierarchy, `v2` of the unified one.
+        memory_cgroups: Version of the hierarchy that the memory controller is on: `v1`, `v2`, or "" if unknown.
     """
 
     release: str
@@ -92,19 +93,20 @@ class Features:
     memory_cgroups: str = ""
 
     def can_load_bpf(self) -> bool:
-        """CAP_SYS_ADMIN, or CAP_BPF and CAP_PERFMON together since 5.8 (capabilities(7))."""
+        """Check for CAP_SYS_ADMIN or, since 5.8, CAP_BPF together with CAP_PERFMON (capabilities(7))."""
         return self.has(CAP_SYS_ADMIN) or (self.has(CAP_BPF) and self.has(CAP_PERFMON))
 
     def has(self, capability: int) -> bool:
-        """Say whether an effective capability is there."""
+        """Return whether a capability is in the effective set."""
         return bool(self.capabilities >> capability & 1)
 
 
 def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Features:
-    """Look at the running kernel; never fails, a thing that cannot be read is a thing not offered."""
+    """Observe the running kernel; never fails: what cannot be read counts as not offered."""
     uname = os.uname()
     types = _types(sys / "kernel/btf/vmlinux")
-    cgroups = _cgroups(_read(proc / "self/mounts").decode(errors="replace"))
+    mounts = read_cgroup_mounts(proc)
+    memory = mounts.memory_hierarchy()
     return Features(
         release=uname.release,
         machine=uname.machine,
@@ -117,20 +119,20 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         fentry_error=bpf_syscall.fentry_error(types.oom_kill_process),
         symbols=_symbols(_read(proc / "kallsyms")),
         formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
-        possible_cpus=_highest(_read(sys / "devices/system/cpu/possible")) + 1,
+        possible_cpus=_last_cpu(_read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
         kmsg_error=_open_error(dev / "kmsg", device=KMSG),
         dmesg_restrict=_read(proc / "sys/kernel/dmesg_restrict").strip() == b"1",
         tracefs_error=_open_error(sys / "kernel/tracing/events"),
         host_pids=_link(proc / "self/ns/pid") == HOST_PIDS,
         oom_kill_counter=b"\noom_kill " in _read(proc / "vmstat"),
-        cgroups=cgroups,
-        memory_cgroups=_memory_cgroups(cgroups),
+        cgroups=_mount_points(mounts),
+        memory_cgroups=f"v{memory.version}" if memory else "",
     )
 
 
 class _Types(NamedTuple):
-    """What the type information says, or why it says nothing."""
+    """What was found in BTF, or the error."""
 
     error: str = ""
     offsets: Offsets | None = None
@@ -139,7 +141,7 @@ class _Types(NamedTuple):
 
 
 def _types(path: Path) -> _Types:
-    """Look up all or nothing: what is damaged in one place is not to be believed in another."""
+    """Look up all or nothing: data that is corrupt in one place is not trusted in another."""
     try:
         btf = Btf.load(path, NAMES)
     except BtfError as problem:
@@ -153,16 +155,16 @@ def _types(path: Path) -> _Types:
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb", buffering=0) as file:
-            # Large pieces: pathlib would ask for kallsyms a kilobyte at a time, and twice as long.
+            # Large reads: pathlib would read kallsyms a kilobyte at a time, which takes twice as long.
             return b"".join(iter(lambda: file.read(1 << 20), b""))
-    except OSError:  # not mounted, not configured or not allowed: all the same to a plan
+    except OSError:  # not mounted, not configured or not permitted: the plan is the same
         return b""
 
 
 def _open_error(path: Path, *, device: int = 0) -> str:
-    """Ask by opening: permissions, capabilities and a container's list of devices all have their say, and only then.
+    """Open it: only that applies permissions, capabilities and a container's device list. Return why it failed, or "".
 
-    A container may have a pipe or a console in the place of a device.
+    A container may have a pipe or a console in place of a device.
     """
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -170,32 +172,21 @@ def _open_error(path: Path, *, device: int = 0) -> str:
         return error.strerror or str(error)
     status = os.fstat(fd)
     os.close(fd)
-    other = stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev != device)
-    return "something else is in its place" if other else ""
+    is_other = stat.S_ISFIFO(status.st_mode) or (stat.S_ISCHR(status.st_mode) and status.st_rdev != device)
+    return "not the expected device" if is_other else ""
 
 
 def _link(path: Path) -> str:
     try:
         return str(path.readlink())
-    except OSError:  # not even we are listed in this /proc
+    except OSError:  # a /proc of another pid namespace does not list this process
         return ""
 
 
-def _cgroups(mounts: str) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for line in mounts.splitlines():
-        _, mount, kind, options, *_ = [*line.split(" "), "", "", "", ""]
-        if kind == "cgroup" and "memory" in options.split(","):
-            found.setdefault("v1", mount)
-        elif kind == "cgroup2":
-            found.setdefault("v2", mount)
-    return found
-
-
-def _memory_cgroups(cgroups: Mapping[str, str]) -> str:
-    if "v1" in cgroups or "v2" not in cgroups:
-        return "v1" if "v1" in cgroups else ""
-    return "v2" if b"memory" in _read(Path(cgroups["v2"]) / "cgroup.controllers").split() else ""
+def _mount_points(mounts: CgroupMounts) -> dict[str, str]:
+    """Return version -> mount point, as text that JSON can carry: a mount point may hold any bytes."""
+    found = {"v1": mounts.v1, "v2": mounts.v2}
+    return {version: os.fsencode(path).decode(errors="backslashreplace") for version, path in found.items() if path}
 
 
 def _capabilities(proc: Path) -> int:
@@ -208,14 +199,14 @@ def _lockdown(sys: Path) -> str:
     return found[1].decode() if found else ""
 
 
-def _highest(cpus: bytes) -> int:
-    """Return the last number of a list such as `0-3,8`."""
+def _last_cpu(cpus: bytes) -> int:
+    """Return the last number of a list such as `0-3,8`; 0 if there is none."""
     numbers = re.findall(rb"\d+", cpus)
     return int(numbers[-1]) if numbers else 0
 
 
 def _symbols(kallsyms: bytes) -> dict[str, tuple[int, int]]:
-    """Find a few symbols in some megabytes of text; the next line's address is where a function ends."""
+    """Find a few symbols in some megabytes of text; a function ends at the address on the next line."""
     found: dict[str, tuple[int, int]] = {}
     for name in SYMBOLS:
         line_end = kallsyms.find(f" {name}\n".encode())
@@ -228,8 +219,8 @@ def _symbols(kallsyms: bytes) -> dict[str, tuple[int, int]]:
 
 
 def _address(kallsyms: bytes, at: int) -> int:
-    word = kallsyms[at : at + 16]
-    return int(word, 16) if word else 0
+    digits = kallsyms[at : at + 16]
+    return int(digits, 16) if digits else 0
 
 
 def _format(text: bytes) -> dict[str, tuple[int, int]]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's own count of OOM kills."""
+"""The kernel's count of OOM kills."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from pathlib import Path
 
 
 def read_kill_count(proc: Path = Path("/proc")) -> int | None:
-    """Return how many kills the kernel has counted since boot: oom_kill in /proc/vmstat.
+    """Return the number of OOM kills since boot: oom_kill in /proc/vmstat.
 
-    None before Linux 4.13 (8e675f7af507), which does not count them.
+    None before Linux 4.13 (8e675f7af507), which does not count them, and where the file cannot be read.
     """
     try:
         found = re.search(r"^oom_kill (\d{1,18})$", (proc / "vmstat").read_text(), re.MULTILINE)

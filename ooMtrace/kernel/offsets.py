@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the facts lie in this kernel's structures: the table that turns BTF into macros for `bpf/kernel.h`."""
+"""Offsets of the members that the probes read: the table that turns BTF into macros for `bpf/kernel.h`."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Field:
 
     Attributes:
         macro: Its name in bpf/kernel.h, without `OFF_`.
-        paths: Where it may lie; kernels rename members, the first that exists counts.
-        size: What the probes take it for, in bytes; a member of another size is treated as absent. 0: any size.
-        required: Without it nothing true can be said about a kill.
+        paths: Its names; kernels rename members, the first that exists counts.
+        size: The size in bytes that the probes assume; a member of another size is treated as absent. 0: any size.
+        required: Whether levels `reduced` and `full` are impossible without it.
     """
 
     macro: str
@@ -164,7 +164,7 @@ NEEDS = {
     "OFF_SK_V6_DADDR": ("OFF_SK_V6_RCV_SADDR",),
     "OFF_UNIX_ADDR": ("OFF_UNIX_ADDRESS_LEN", "OFF_UNIX_ADDRESS_NAME"),
 }
-"""Macros by which the probes would find something wrong if one of these others were absent."""
+"""Macro -> others without which the probes would compute something wrong from it: then it is absent, too."""
 
 RSS_COUNTERS = 4
 LONG = 8
@@ -178,19 +178,19 @@ NAMES = (
     "btf_trace_signal_generate",
     "oom_kill_process",
 )
-"""All that `layout` and the probe plan look up in BTF."""
+"""All names that find_offsets() and observe() look up in BTF."""
 
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """The macros for bpf/kernel.h, and the required members that this kernel does not have."""
+    """The macros for bpf/kernel.h, and the required members that this kernel lacks."""
 
     macros: dict[str, int]
     lacking: tuple[str, ...]
 
 
 def find_offsets(btf: Btf) -> Offsets:
-    """Compute every macro that bpf/kernel.h asks for."""
+    """Compute the macros of bpf/kernel.h: offsets in bytes, ABSENT for what this kernel does not have."""
     macros = {f"OFF_{field.macro}": _offset(btf, field) for field in FIELDS}
     macros.update(_rss(btf))
     macros.update(_memcg(btf))
@@ -215,7 +215,7 @@ def _consistent(macros: dict[str, int]) -> dict[str, int]:
 
 
 def _rss(btf: Btf) -> Iterator[tuple[str, int]]:
-    """The four counters of mm_struct.rss_stat: plain ones, or per-CPU ones since f1a7941243c1 in 6.2."""
+    """Yield the macros of the four counters in mm_struct.rss_stat: per-CPU counters since f1a7941243c1 in 6.2."""
     stat, count = btf.member("mm_struct.rss_stat"), btf.member("percpu_counter.count")
     size = stat.size // RSS_COUNTERS if stat and stat.size % RSS_COUNTERS == 0 else 0
     per_cpu = count if size == btf.size("percpu_counter") else None

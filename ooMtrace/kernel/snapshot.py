@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What turns the kernel's numbers into facts: clocks, page size and the size of the machine, at one moment."""
+"""Clocks, page size and memory size of the host at one moment: what converts the kernel's numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,18 @@ EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 @dataclass(frozen=True, slots=True)
 class HostSnapshot:
-    """One moment; clocks in nanoseconds, sizes in pages; `nodes` counts the NUMA nodes that have memory."""
+    """The host at one moment.
+
+    Attributes:
+        realtime: CLOCK_REALTIME, nanoseconds.
+        monotonic: CLOCK_MONOTONIC, nanoseconds.
+        boottime: CLOCK_BOOTTIME, nanoseconds.
+        page_size: In bytes.
+        ram: MemTotal, in pages.
+        swap: SwapTotal, in pages.
+        swappiness: vm.swappiness.
+        nodes: Number of NUMA nodes that have memory.
+    """
 
     realtime: int
     monotonic: int
@@ -27,11 +38,11 @@ class HostSnapshot:
     nodes: int | None
 
     def from_monotonic(self, ktime: int) -> str:
-        """Turn a CLOCK_MONOTONIC time into RFC 3339."""
+        """Convert a CLOCK_MONOTONIC time in nanoseconds to RFC 3339."""
         return rfc3339(self.realtime - (self.monotonic - ktime))
 
     def from_boottime(self, ktime: int) -> str:
-        """Turn a CLOCK_BOOTTIME time into RFC 3339."""
+        """Convert a CLOCK_BOOTTIME time in nanoseconds to RFC 3339."""
         return rfc3339(self.realtime - (self.boottime - ktime))
 
 
@@ -42,7 +53,7 @@ def rfc3339(realtime: int) -> str:
 
 
 def take_snapshot(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> HostSnapshot:
-    """Look at the clocks and at the size of RAM and swap: swap comes and goes."""
+    """Read the clocks and the sizes of RAM and swap; not once at start, for swap may be added and removed."""
     meminfo = _read(proc / "meminfo")
     page_size = os.sysconf("SC_PAGE_SIZE")
     swappiness = _read(proc / "sys/vm/swappiness").strip()
@@ -60,7 +71,7 @@ def take_snapshot(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> HostS
 
 
 def _clocks() -> tuple[int, int, int]:
-    """Read the three clocks as if at once: of a few attempts the one that took least, for we may be interrupted."""
+    """Read the three clocks at nearly one moment: of five attempts the shortest, for any may be interrupted."""
     attempts = []
     for _ in range(5):
         before = time.monotonic_ns()
@@ -84,5 +95,5 @@ def _pages(meminfo: str, name: str, page_size: int) -> int | None:
 def _read(path: Path) -> str:
     try:
         return path.read_text()
-    except OSError:  # a stripped-down or hidden /proc: the facts that need it are then missing
+    except OSError:  # a restricted /proc: the facts that depend on it are missing
         return ""

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where lines go."""
+"""From a record to bytes (encode), and from lines to where they go (sinks)."""

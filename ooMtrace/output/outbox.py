@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines wait here for an output that cannot take them now, so that tracing need not."""
+"""A queue of lines for an output that cannot take them now, so that tracing continues."""
 
 from __future__ import annotations
 
@@ -7,115 +7,118 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-from ooMtrace.output.stream import LaterError, StreamSink
+from ooMtrace.output.sink import LaterError, Sink
 
 LIMIT = 4 << 20
 RETRY_MS = 1000
-"""A pipe says when it can be written; a full disk and a folder that is gone are asked again."""
+"""poll(2) reports when a pipe can be written; a full disk and a removed directory take retries."""
 
 
 class Outbox:
-    """A queue of whole lines before a sink; nothing in it waits but `drain`.
+    """A bounded queue of whole lines in front of a sink. Only `drain` blocks.
 
     Args:
-        sink: Where they go.
+        sink: Where the lines go.
         say: Takes one line for the operator.
-        limit_bytes: How much may wait.
+        limit_bytes: Maximum size of the queue.
     """
 
-    def __init__(self, sink: StreamSink, say: Callable[[str], None], limit_bytes: int = LIMIT) -> None:
+    def __init__(self, sink: Sink, say: Callable[[str], None], limit_bytes: int = LIMIT) -> None:
         sink.never_wait()
         self._sink = sink
         self._say = say
-        self._room = limit_bytes
+        self._free_bytes = limit_bytes
         self._lines: deque[bytes] = deque()
-        self._begun = 0  # bytes of the first line that are out
-        self._trouble = ""  # as it was told
-        self._blocked = False
+        self._written = 0  # bytes of the first line that the sink has
+        self._error = ""  # reported, and not yet over
+        self._is_blocked = False
 
     @property
     def held(self) -> int:
-        """How many lines wait."""
+        """The number of lines that are queued."""
         return len(self._lines)
 
     @property
     def empty(self) -> bool:
-        """Whether all lines are out."""
+        """Whether all lines are written."""
         return not self._lines
 
     def put(self, line: bytes) -> bool:
-        """Take a line; False: there is no room for it."""
-        if len(line) > self._room:
+        """Queue a line; return False if there is no room for it."""
+        if len(line) > self._free_bytes:
             return False
-        self._room -= len(line)
+        self._free_bytes -= len(line)
         self._lines.append(line)
         return True
 
     def flush(self) -> None:
-        """Write what can be written now; raises SinkError where that will never be more."""
+        """Write what can be written now; raises SinkError if no more can ever be written."""
         if not self._lines:
             return
         try:
-            self._renew()
-            self._blocked = not self._write()
+            self._follow_file()
+            self._is_blocked = not self._write()
         except LaterError as error:
-            self._blocked = False
-            if error.fact != self._trouble:
-                self._trouble = error.fact
-                self._say(f"{error.fact}; lines are kept in memory until that works")
-        if self._trouble and not self._lines:
-            self._trouble = ""
+            self._is_blocked = False
+            self._report_error(error.fact)
+        if self._error and not self._lines:
+            self._error = ""
             self._say(f"{self._sink.name}: works again")
 
-    def _renew(self) -> None:
-        """Open a file that was removed anew; of a line that is only begun nothing may be left."""
+    def _report_error(self, fact: str) -> None:
+        if fact != self._error:
+            self._error = fact
+            self._say(f"{fact}; lines are kept in memory until it can be written")
+
+    def _follow_file(self) -> None:
+        """Reopen a file that was removed; begin the first line again if the file was truncated."""
         if self._sink.removed() and self.reopen():
-            self._say(f"{self._sink.name}: was removed, and is made anew")
-        elif self._begun and self._sink.emptied():
-            self._begun = 0
+            self._say(f"{self._sink.name}: was removed; recreated")
+        elif self._written and self._sink.emptied():
+            self._written = 0
 
     def _write(self) -> bool:
-        """Write until nothing is left (True) or nothing more is taken."""
+        """Write until the queue is empty (True) or the sink takes nothing more."""
         while self._lines:
             line = self._lines[0]
-            written = self._sink.write_some(line[self._begun :])
-            self._begun += written
-            if not written:
+            count = self._sink.write_some(line[self._written :])
+            self._written += count
+            if not count:
                 return False
-            if self._begun == len(line):
-                self._begun = 0
-                self._room += len(self._lines.popleft())
+            if self._written == len(line):
+                self._written = 0
+                self._free_bytes += len(self._lines.popleft())
         return True
 
     def reopen(self) -> bool:
-        """Open the file anew and say whether it is another one: that one gets its first line whole.
+        """Reopen the file and return whether it is another one: that gets its first line whole.
 
-        Raises LaterError; then the old one is kept.
+        Raises LaterError; then the file that was open is kept.
         """
-        other = self._sink.reopen()
-        if other:
-            self._begun = 0
-        return other
+        is_other = self._sink.reopen()
+        if is_other:
+            self._written = 0
+        return is_other
 
     def blocked_fd(self) -> int | None:
-        """Return what to wait for until it is writable, if lines wait for that."""
-        return self._sink.fd if self._blocked and self._lines else None
+        """Return the file descriptor to poll for writability, if lines are queued for that."""
+        return self._sink.fd if self._is_blocked and self._lines else None
 
     def retry_ms(self) -> int | None:
-        """Return when to try again, if lines wait for that."""
-        return RETRY_MS if self._trouble else None
+        """Return after how many milliseconds to flush again, if lines are queued because of an error."""
+        return RETRY_MS if self._error else None
 
     def drain(self, seconds: float) -> None:
-        """Write what is left, and wait for that at most so long."""
+        """Write what is queued, and wait for that no longer than this."""
         deadline = time.monotonic() + seconds
         self.flush()
         while self._lines and (left := deadline - time.monotonic()) > 0:
-            if self._blocked:
+            if self._is_blocked:
                 self._sink.writable(int(left * 1000) + 1)
             else:
                 time.sleep(min(left, RETRY_MS / 1000))
             self.flush()
 
     def close(self) -> None:
-        """Give up what is left, and the file."""
+        """Discard what is queued, and close the sink."""
         self._sink.close()

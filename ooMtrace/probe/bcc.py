@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.plan import INSTALL_BCC
+from ooMtrace.kernel.obstacles import INSTALL_BCC
 
 MAX_OUTPUT = 1 << 20
 """Bytes of BCC's output that are kept."""

@@ -22,12 +22,13 @@ from typing import Any
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.enrich.jobs.match import add_job
-from ooMtrace.enrich.proc_cmdline import add_proc_cmdline as proc_command
+from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
 from ooMtrace.enrich.redact import redact
 from ooMtrace.enrich.services import add_services
 from ooMtrace.errors import BtfError, DecodeError
 from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.cgroup_mounts import parse_cgroup_mounts
 from ooMtrace.kernel.cmdline import parse_cmdline, parse_environment
 from ooMtrace.kernel.offsets import NAMES, find_offsets
 from ooMtrace.kernel.snapshot import HostSnapshot
@@ -108,7 +109,7 @@ def proc(data: bytes) -> None:
     """Any status, cgroup, cmdline and comm of a process."""
     parts = data.split(CUT)
     tree: Any = Tree(dict(zip(("status", "cgroup", "cmdline", "comm"), parts, strict=False)))
-    found = proc_command(tree)(add_proc_status(tree)(KILL))
+    found = add_proc_cmdline(tree)(add_proc_status(tree)(KILL))
     if found is not KILL:
         check(add_job()(redact()(found)))
 
@@ -123,29 +124,35 @@ def cmdline(data: bytes) -> None:
         assert text is None or "\0" not in "".join(text).encode().decode()
 
 
-def commands(data: bytes) -> None:
+def context(data: bytes) -> None:
     """Any memory of a process, its name, its cgroup and the path of a socket."""
     header, *parts = data.split(CUT)
-    memory, behind, comm, cgroup, socket = (*parts, *[b""] * 5)[:5]
+    memory, environment, comm, cgroup, socket = (*parts, *[b""] * 5)[:5]
     size, end = struct.unpack("<HB", header[:3].ljust(3, b"\0"))
-    said = parse_cmdline(memory, size, end or None)
-    name, path, address = (one.decode("utf-8", "backslashreplace") for one in (comm, cgroup, socket))
-    ends = record.Endpoint(address=address)
-    told = replace(
+    parsed = parse_cmdline(memory, size, end or None)
+    name, path, address = (raw.decode("utf-8", "backslashreplace") for raw in (comm, cgroup, socket))
+    endpoint = record.Endpoint(address=address)
+    victim = replace(
         KILL,
         cgroup=record.Cgroup(path=path),
         process=record.Process(
             comm=name,
-            title=said.title,
-            command_args=said.args,
+            title=parsed.title,
+            command_args=parsed.args,
             working_directory=path,
-            connections=(record.Connection(fd=3, transport="unix", remote=ends),),
-            environment=parse_environment(behind, ("*",)),
+            connections=(record.Connection(fd=3, transport="unix", remote=endpoint),),
+            environment=parse_environment(environment, ("*",)),
         ),
     )
-    hidden = redact()(add_services()(told))
-    assert redact()(hidden) == hidden
-    check(add_job()(hidden))
+    redacted = redact()(add_services()(victim))
+    assert redact()(redacted) == redacted
+    check(add_job()(redacted))
+
+
+def mounts(data: bytes) -> None:
+    """Any mount table."""
+    for mount_point in (parse_cgroup_mounts(data).v1, parse_cgroup_mounts(data).v2):
+        assert mount_point is None or "\n" not in str(mount_point) or b"\\012" in data
 
 
 def btf(data: bytes) -> None:
@@ -206,7 +213,7 @@ def _processes() -> Iterator[bytes]:
     yield CUT.join((status.replace(b"worker", b"a\\nb\\\\c"), b"0::/x\n", b"postgres: writer\0\0\0", b"a\nb\n"))
 
 
-def _commands() -> Iterator[bytes]:
+def _contexts() -> Iterator[bytes]:
     for memory in (
         b"mysql\0-psecret\0--password=hunter22\0",
         b"postgres://user:password@host/db?sslkey=1&token=abcdef0123456789",
@@ -225,6 +232,11 @@ def _commands() -> Iterator[bytes]:
         )
         yield CUT.join(parts)
         yield CUT.join((struct.pack("<HB", len(memory), 1), *parts[1:]))
+
+
+def _mounts() -> Iterator[bytes]:
+    yield b"cgroup2 /sys/fs/cgroup cgroup2 rw,nsdelegate 0 0\n"
+    yield b"cgroup /a\\040b\\012c cgroup rw,memory 0 0\ncgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
 
 
 def _types() -> Iterator[bytes]:
@@ -270,8 +282,9 @@ TARGETS = {
     "kmsg": Target(kmsg, _reports, 1 << 17),
     "lines": Target(lines, _lines, 1 << 12),
     "proc": Target(proc, _processes),
-    "cmdline": Target(cmdline, _commands),
-    "commands": Target(commands, _commands, 1 << 14),
+    "cmdline": Target(cmdline, _contexts),
+    "context": Target(context, _contexts, 1 << 14),
+    "mounts": Target(mounts, _mounts, 1 << 12),
     "btf": Target(btf, _types, 1 << 16),
     "records": Target(records, _records),
     "wire": Target(wire, _records, 1 << 16),

@@ -137,7 +137,7 @@ def test_a_full_disk_costs_no_line_and_no_half_line_is_followed_by_another(tmp_p
 
     assert pids(tracer.output.read_bytes(), killed) == killed
     assert [line for line in tracer.messages().splitlines() if str(tracer.output) in line] == [
-        f"oomtrace: {tracer.output}: No space left on device; lines are kept in memory until that works",
+        f"oomtrace: {tracer.output}: No space left on device; lines are kept in memory until it can be written",
         f"oomtrace: {tracer.output}: works again",
     ]
 
@@ -242,7 +242,7 @@ def test_a_removed_file_is_made_anew(tmp_path, cgroup, program):
             assert pids(removed.read(), before) == before
 
     assert pids(tracer.output.read_bytes(), {*before, *after}) == after
-    assert tracer.messages().count("was removed, and is made anew") == 1
+    assert tracer.messages().count("was removed; recreated") == 1
 
 
 def test_lines_wait_for_a_removed_folder(tmp_path, cgroup, program):

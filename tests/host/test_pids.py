@@ -61,7 +61,7 @@ def line_of(tracer: ContainedTracer, tid: int) -> Line:
 def test_a_kill_on_the_host_has_the_hosts_facts_and_none_of_a_stranger(tmp_path, cgroup, victim, level, validate):
     one = victim("hog", cgroup(24))
     with contained(tmp_path, one.pid, "--level", level) as tracer:
-        assert "the pid namespace is a container's" in tracer.messages()
+        assert "the pid namespace is not the host's" in tracer.messages()
         one.go().end()
         line = line_of(tracer, one.pid)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Makes type information as the kernel does (Documentation/bpf/btf.rst), a few types at a time."""
+"""Builds BTF (Documentation/bpf/btf.rst) of a few types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ INT, PTR, ARRAY, STRUCT, UNION, ENUM, TYPEDEF, CONST, FUNC, FUNC_PROTO = 1, 2, 3
 
 
 class BtfBuilder:
-    """Every method adds one type and returns its number, from 1; 0 is void."""
+    """Every method adds a type and returns its id, from 1; 0 is void."""
 
     def __init__(self) -> None:
         self._types: list[bytes] = []
@@ -64,7 +64,9 @@ class BtfBuilder:
         return self._add(ENUM, name, len(values), 4, tail)
 
     def prototype(self, *arguments: int) -> int:
-        return self._add(FUNC_PROTO, "", len(arguments), 0, b"".join(struct.pack("<II", 0, one) for one in arguments))
+        return self._add(
+            FUNC_PROTO, "", len(arguments), 0, b"".join(struct.pack("<II", 0, argument) for argument in arguments)
+        )
 
     def function(self, name: str, prototype: int) -> int:
         return self._add(FUNC, name, 0, prototype)
@@ -74,12 +76,12 @@ class BtfBuilder:
 
 
 def assemble(types: bytes, strings: bytes) -> bytes:
-    """Put a header that fits before the two sections."""
+    """Prepend the header for these two sections."""
     return HEADER.pack(0xEB9F, 1, 0, HEADER.size, 0, len(types), len(types), len(strings)) + types + strings
 
 
 def sections(blob: bytes) -> tuple[bytes, bytes]:
-    """Take what `assemble` has made apart."""
+    """Return the two sections of what `assemble` returned."""
     *_, header, _, types, _, strings = HEADER.unpack_from(blob)
     return blob[header : header + types], blob[header + types : header + types + strings]
 

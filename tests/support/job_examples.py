@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Workers as their systems' sources show them, and what is to be told of each. A name above is the repository's."""
+"""Workers as their systems' sources build their titles, and the expected job. Comments name the repositories."""
 
 from __future__ import annotations
 

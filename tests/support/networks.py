@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Network namespaces of real kernels, with addresses that belong to nobody."""
+"""Real network namespaces, with addresses reserved for documentation."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts as `oomtrace doctor --json` described them, and what is said of what they lack."""
+"""Hosts as `oomtrace doctor --json` described them, and the expected facts and hints about what they lack."""
 
 from __future__ import annotations
 
@@ -29,29 +29,32 @@ def features(name: str) -> Features:
     return Features(**found)
 
 
-AS_ROOT = "run it as root: sudo oomtrace (a container: privileged)"
-GIVE = "give the container the host's: --device /dev/kmsg"
-NO_CAPABILITY = (
-    "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
-    AS_ROOT,
+AS_ROOT = "run as root: sudo oomtrace (in a container: --privileged)"
+GIVE = "pass the host's device to the container: --device /dev/kmsg"
+NO_CAPABILITY = ("loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", AS_ROOT)
+LOCKED = (
+    "kernel lockdown is in confidentiality mode, in which BPF cannot read kernel memory",
+    "boot with lockdown=integrity or without lockdown; until then only level log works",
 )
-LOCKED = ("kernel lockdown is in mode confidentiality", "only the kernel log tells of kills on this host")
 NO_BCC = (
     "BCC's Python module is not installed",
-    "install it from your distribution: apt-get install python3-bpfcc (PyPI's `bcc` is another project)",
+    "install it from your distribution: apt-get install python3-bpfcc (`bcc` on PyPI is an unrelated project)",
 )
-NO_TRACEFS = ("tracefs cannot be read", "mount -t tracefs tracefs /sys/kernel/tracing")
+NO_TRACEFS = ("/sys/kernel/tracing cannot be read", "mount -t tracefs tracefs /sys/kernel/tracing")
 NO_BTF = (
-    "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)",
-    "a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+    "kernel type information (BTF) is unavailable (/sys/kernel/btf/vmlinux: No such file or directory)",
+    "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
 )
 NO_PROBES = (
-    "the kernel has no kprobes, and refuses fentry (Operation not permitted)",
-    "a kernel with CONFIG_KPROBES=y has them",
+    "the kernel has no kprobes and rejects fentry (Operation not permitted)",
+    "boot a kernel built with CONFIG_KPROBES=y",
 )
-LACKING = ("this kernel has no task_struct.pid", "please report it, with `oomtrace doctor --json`")
-NO_TRACEPOINT = ("the kernel has no tracepoint oom:mark_victim", "it came with Linux 4.14")
+LACKING = (
+    "the kernel's structures differ: there is no task_struct.pid",
+    "report this with the output of `oomtrace doctor --json`",
+)
+NO_TRACEPOINT = ("the kernel has no tracepoint oom:mark_victim", "boot Linux 4.14 or later")
 INLINED = (
-    "oom_kill_process is not in /proc/kallsyms",
-    "the compiler has inlined it, or CONFIG_KALLSYMS is off",
+    "oom_kill_process is not in /proc/kallsyms: CONFIG_KALLSYMS is off, or the compiler inlined it",
+    "boot a kernel built with CONFIG_KALLSYMS=y, or another build of it",
 )

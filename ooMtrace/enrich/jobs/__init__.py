@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose worker a victim was: one rule for each system that runs jobs."""
+"""Recognizes workers of job systems. A rule is data (rule.py); match.py applies the rules in the order of rules.py."""

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The form of a rule on job systems, and the words of which its patterns are made. Data only.
+"""The form of a rule, and the building blocks of its patterns. Data only.
 
-`command` is the title or, without one, the arguments, with a zero between each two: a gap is a space or a zero. The
-patterns take linear time, for the victim chose the text: they begin at the start or at a gap, and what repeats can be
-read in one way only.
+`cmdline` is the title or, without one, the arguments joined by zeros: a gap is a space or a zero. The patterns take
+linear time, for the victim chose the text: they begin at the start or at a gap, and a repetition matches in one way
+only.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 S, W, END = r"[\0 ]", r"[^\0 ]", r"(?:[\0 ]|\Z)"
-"""A gap, a character of a word, and where a word ends."""
+"""A gap, a character of a word, and the end of a word."""
 
 PATH = rf"(?:(?!-){W}*/)?"
 OPTIONS = rf"(?:-(?:%s){S}{W}+{S}|-(?!(?:%s){S}){W}*{S})*"
-"""Any options; those named have a value in the next word."""
+"""Any options; those inserted at `%s` take the next word as their value."""
 
-# What `-e`, `-c` or `-m` run is no script: the program's name does not follow there.
+# `-e`, `-c` and `-m` run no script: the name of a program does not follow them.
 RUBY_OPTIONS = OPTIONS % ("[rICE]", "[rICE]|[A-Za-z]*e")
 RUBY = rf"\A(?:{PATH}ruby[0-9.]*{S}{RUBY_OPTIONS})?(?:{PATH}bundle[0-9.]*{S}exec{S})?{PATH}"
 PYTHON_OPTIONS = OPTIONS % ("[WX]", "[WXcm]")
@@ -27,19 +27,19 @@ RAKE = rf"{RUBY}(?:rake|rails){S}(?:{W}+{S})*?"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """How to know a worker.
+    """How to recognize a worker of one job system.
 
-    A pattern goes with what it looks at: `command`, `comm`, `cgroup` or `environment.KEY`. Its groups are named after
-    the fields of the record's Job, or after nothing but a part of the key.
+    A condition is (source, pattern). The source is `cmdline`, `comm`, `cgroup` or `environment.KEY`. Groups of the
+    pattern are named after the fields of the record's Job; other names are parts of the key only.
 
     Attributes:
-        system: Whose worker it is.
-        role: What it does there, unless a group says so.
-        where: All of these must be found.
-        also: What these find is added; what was found first stays.
-        join: Templates of the key; the first one counts of which every part is known. Besides the groups there are
+        system: The job system.
+        role: The worker's role there, unless a group gives it.
+        where: Conditions that must all match.
+        also: Conditions that need not match; their groups are added, but do not replace those found before.
+        join: Templates of the key; the first one whose parts are all known counts. Besides the groups there are
             `hostname` and `pid`, as the worker saw them, and `parent`: the pid of the process that it was forked from.
-        registry: Where that key is looked up.
+        registry: Where to look up that key.
     """
 
     system: str

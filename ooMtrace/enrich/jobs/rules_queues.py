@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""By what one tells the workers of job queues. Data only."""
+"""Rules for job queues. Data only."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ QUEUES = (
     Rule(
         system="sidekiq",
         role="worker",
-        where=(("command", rf"{RUBY}sidekiq{END}"),),
+        where=(("cmdline", rf"{RUBY}sidekiq{END}"),),
         also=SIDEKIQ_DYNO,
         join=SIDEKIQ_JOIN,
         registry=SIDEKIQ,
     ),
-    # lib/resque/worker.rb: the parent registers, and writes the title before it forks (if it does).
+    # lib/resque/worker.rb: the parent registers, and sets the title before it forks (if it forks)
     Rule(
         system="resque",
         role="worker",
         where=(
             ("environment.FORK_PER_JOB", r"\Afalse\Z"),
-            ("command", r"\Aresque-[0-9]\S*: Processing (?P<queue>\S+) since [0-9]+ \[(?P<name>[^\]]+)\]"),
+            ("cmdline", r"\Aresque-[0-9]\S*: Processing (?P<queue>\S+) since [0-9]+ \[(?P<name>[^\]]+)\]"),
         ),
         join=PREFIX,
         registry=RESQUE,
@@ -49,22 +49,22 @@ QUEUES = (
     Rule(
         system="resque",
         role="child",
-        where=(("command", r"\Aresque-[0-9]\S*: Processing (?P<queue>\S+) since [0-9]+ \[(?P<name>[^\]]+)\]"),),
+        where=(("cmdline", r"\Aresque-[0-9]\S*: Processing (?P<queue>\S+) since [0-9]+ \[(?P<name>[^\]]+)\]"),),
         join=("{hostname}:{parent}:",),
         registry=RESQUE,
     ),
     Rule(
         system="resque",
         role="worker",
-        where=(("command", r"\Aresque(?:-[0-9]\S*)?: (?:Starting|Paused|Forked [0-9]+|Waiting for (?P<queue>.+))"),),
+        where=(("cmdline", r"\Aresque(?:-[0-9]\S*)?: (?:Starting|Paused|Forked [0-9]+|Waiting for (?P<queue>.+))"),),
         join=PREFIX,
         registry=RESQUE,
     ),
     Rule(
         system="resque",
         role="worker",
-        where=(("command", rf"{RAKE}resque:work{END}"),),
-        also=(("command", rf"{S}QUEUES?=(?P<queue>{W}+)"),),
+        where=(("cmdline", rf"{RAKE}resque:work{END}"),),
+        also=(("cmdline", rf"{S}QUEUES?=(?P<queue>{W}+)"),),
         join=PREFIX,
         registry=RESQUE,
     ),
@@ -72,25 +72,25 @@ QUEUES = (
     Rule(
         system="solid_queue",
         where=(
-            ("command", r"\Asolid-queue-(?P<role>[a-z]+(?:-[a-z]+)*)(?:\[(?P<worker>[^\]]+)\])?\([^)]*\):(?: |\Z)"),
+            ("cmdline", r"\Asolid-queue-(?P<role>[a-z]+(?:-[a-z]+)*)(?:\[(?P<worker>[^\]]+)\])?\([^)]*\):(?: |\Z)"),
         ),
-        also=(("command", r"\): (?:waiting for|performing [0-9]+) jobs in (?P<queue>.+)"),),
+        also=(("cmdline", r"\): (?:waiting for|performing [0-9]+) jobs in (?P<queue>.+)"),),
         join=HOST_PID,
         registry=SOLID_QUEUE,
     ),
     Rule(
         system="solid_queue",
         role="supervisor",
-        where=(("command", rf"(?:{RAKE}solid_queue:start|{RUBY}(?<=bin/)jobs(?:{S}start)?)(?:\Z|{S}-|(?<=start){S})"),),
+        where=(("cmdline", rf"(?:{RAKE}solid_queue:start|{RUBY}(?<=bin/)jobs(?:{S}start)?)(?:\Z|{S}-|(?<=start){S})"),),
         join=HOST_PID,
         registry=SOLID_QUEUE,
     ),
-    # app/models/good_job/process.rb; the title is Bundler's, which writes the command without itself and Ruby.
+    # app/models/good_job/process.rb; the title is Bundler's: the command line without Ruby and Bundler itself
     Rule(
         system="good_job",
         role="worker",
-        where=(("command", rf"{RUBY}good_job(?:{S}start{END}|{S}--|\Z)"),),
-        also=(("command", rf"{S}--queues[\0 =](?P<queue>{W}+)"),),
+        where=(("cmdline", rf"{RUBY}good_job(?:{S}start{END}|{S}--|\Z)"),),
+        also=(("cmdline", rf"{S}--queues[\0 =](?P<queue>{W}+)"),),
         join=HOST_PID,
         registry=GOOD_JOB,
     ),
@@ -100,19 +100,19 @@ QUEUES = (
         role="worker",
         where=(
             (
-                "command",
+                "cmdline",
                 rf"{RUBY}(?P<worker>delayed_job(?:\.[\w-]+)?)(?:\Z|{S}(?:{W}*{S})*?(?:start|run|restart){END})",
             ),
         ),
-        also=(("command", rf"{S}--queues?[\0 =](?P<queue>{W}+)"),),
+        also=(("cmdline", rf"{S}--queues?[\0 =](?P<queue>{W}+)"),),
         join=DELAYED_JOB_NAME,
         registry=DELAYED_JOB,
     ),
     Rule(
         system="delayed_job",
         role="worker",
-        where=(("command", rf"{RAKE}jobs:work(?:off)?{END}"),),
-        also=(("command", rf"{S}QUEUES?=(?P<queue>{W}+)"),),
+        where=(("cmdline", rf"{RAKE}jobs:work(?:off)?{END}"),),
+        also=(("cmdline", rf"{S}QUEUES?=(?P<queue>{W}+)"),),
         join=DELAYED_JOB_NAME,
         registry=DELAYED_JOB,
     ),
@@ -120,42 +120,42 @@ QUEUES = (
     Rule(
         system="celery",
         role="worker",
-        where=(("command", r"\A\[celeryd: (?P<worker>[^\]\s]+):[A-Za-z]*PoolWorker-[0-9:]+\]"),),
+        where=(("cmdline", r"\A\[celeryd: (?P<worker>[^\]\s]+):[A-Za-z]*PoolWorker-[0-9:]+\]"),),
         join=CELERY_CHILD,
         registry=CELERY_INSPECT,
     ),
     Rule(
         system="celery",
         role="master",
-        where=(("command", r"\A\[celeryd: (?P<worker>[^\]\s]+):MainProcess\]"),),
-        also=(("command", r" (?:-Q|--queues)[ =](?P<queue>[^ )]+)"),),
+        where=(("cmdline", r"\A\[celeryd: (?P<worker>[^\]\s]+):MainProcess\]"),),
+        also=(("cmdline", r" (?:-Q|--queues)[ =](?P<queue>[^ )]+)"),),
         join=("{worker}",),
         registry="the worker's name, in the logs and in celery events",
     ),
-    # Without: the master and its children look the same. celery/utils/nodenames.py: %h is the host's name.
+    # Without it the master and its children look the same. celery/utils/nodenames.py: %h is the host's name.
     Rule(
         system="celery",
-        where=(("command", CELERY), ("command", rf"{CELERY_NAME}(?P<node>[^\0 %@]+)@%h{END}")),
-        also=(("command", CELERY_QUEUE),),
+        where=(("cmdline", CELERY), ("cmdline", rf"{CELERY_NAME}(?P<node>[^\0 %@]+)@%h{END}")),
+        also=(("cmdline", CELERY_QUEUE),),
         join=("{node}@{hostname} {pid}",),
         registry=CELERY_INSPECT,
     ),
     Rule(
         system="celery",
-        where=(("command", CELERY), ("command", rf"{CELERY_NAME}(?P<worker>[^\0 %@]+@[^\0 %@]+){END}")),
-        also=(("command", CELERY_QUEUE),),
+        where=(("cmdline", CELERY), ("cmdline", rf"{CELERY_NAME}(?P<worker>[^\0 %@]+@[^\0 %@]+){END}")),
+        also=(("cmdline", CELERY_QUEUE),),
         join=CELERY_CHILD,
         registry=CELERY_INSPECT,
     ),
     Rule(
         system="celery",
-        where=(("command", CELERY), ("command", rf"{CELERY_NAME}")),
-        also=(("command", CELERY_QUEUE),),
+        where=(("cmdline", CELERY), ("cmdline", rf"{CELERY_NAME}")),
+        also=(("cmdline", CELERY_QUEUE),),
     ),
     Rule(
         system="celery",
-        where=(("command", CELERY),),
-        also=(("command", CELERY_QUEUE),),
+        where=(("cmdline", CELERY),),
+        also=(("cmdline", CELERY_QUEUE),),
         join=("celery@{hostname} {pid}",),
         registry=CELERY_INSPECT,
     ),
@@ -163,25 +163,40 @@ QUEUES = (
     Rule(
         system="rq",
         role="work-horse",
-        where=(("command", r"\Arq:worker:(?P<worker>\S+): Processing (?:(?P<name>.+?) from (?P<queue>\S+) since )?"),),
+        where=(("cmdline", r"\Arq:worker:(?P<worker>\S+): Processing (?:(?P<name>.+?) from (?P<queue>\S+) since )?"),),
         join=("rq:worker:{worker}",),
         registry=RQ,
     ),
     Rule(
         system="rq",
         role="worker",
-        where=(("command", r"\Arq:worker:(?P<worker>\S+): "),),
+        where=(("cmdline", r"\Arq:worker:(?P<worker>\S+): "),),
         join=("rq:worker:{worker}",),
         registry=RQ,
     ),
     Rule(
         system="rq",
-        where=(("command", rf"{PYTHON}(?:rq(?:\.cli)?{S}worker|manage\.py{S}rqworker){END}"),),
+        where=(("cmdline", rf"{PYTHON}(?:rq(?:\.cli)?{S}worker|manage\.py{S}rqworker){END}"),),
         also=(
-            ("command", rf"{S}(?:-n|--name)[\0 =](?P<worker>{W}+)"),
-            ("command", rf"{S}(?:rq)?worker{S}(?P<queue>(?!-){W}+)\Z"),
+            ("cmdline", rf"{S}(?:-n|--name)[\0 =](?P<worker>{W}+)"),
+            ("cmdline", rf"{S}(?:rq)?worker{S}(?P<queue>(?!-){W}+)\Z"),
         ),
         join=("rq:worker:{worker}",),
         registry=RQ,
     ),
+)
+
+QUEUE_COMMS = (
+    # lib/sidekiq/component.rb: names of threads
+    Rule(
+        system="sidekiq",
+        role="worker",
+        where=(("comm", r"\Asidekiq\."),),
+        also=SIDEKIQ_DYNO,
+        join=SIDEKIQ_JOIN,
+        registry=SIDEKIQ,
+    ),
+    # Python's setproctitle sets the comm, too, to the first 15 bytes of the title.
+    Rule(system="celery", where=(("comm", r"\A\[celeryd: "),)),
+    Rule(system="rq", where=(("comm", r"\Arq:worker:"),)),
 )

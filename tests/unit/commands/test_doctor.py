@@ -53,14 +53,14 @@ def test_of_a_host_that_has_all_every_thing_is_told():
     assert [one.fact for one in found] == [
         "0.26.0",
         "CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYSLOG, CAP_SYS_PTRACE",
-        "none to be seen",
-        "the kernel describes its types",
+        "none detected",
+        "kernel type information is available",
         "kprobes, fentry",
-        "addresses are shown",
-        "/sys/kernel/tracing can be read",
-        "/dev/kmsg can be read",
-        "/proc/vmstat counts all kills",
-        "hybrid: memory at /sys/fs/cgroup/memory",
+        "symbol addresses are visible",
+        "/sys/kernel/tracing is readable",
+        "/dev/kmsg is readable",
+        "/proc/vmstat counts OOM kills",
+        "hybrid, memory controller at /sys/fs/cgroup/memory",
         "the host's",
     ]
 
@@ -72,14 +72,14 @@ def test_of_a_host_that_has_all_every_thing_is_told():
         (
             {"capabilities": 0},
             "capabilities",
-            "none that matter: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
+            "none of those needed: loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
             AS_ROOT,
         ),
         (
             {"capabilities": 1 << 39 | 1 << 34},
             "capabilities",
-            "CAP_BPF, CAP_SYSLOG; not CAP_SYS_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE: "
-            "loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
+            "CAP_BPF, CAP_SYSLOG; without CAP_SYS_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE: "
+            "loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
             AS_ROOT,
         ),
         ({"lockdown": "confidentiality"}, "lockdown", *LOCKED),
@@ -90,8 +90,8 @@ def test_of_a_host_that_has_all_every_thing_is_told():
         (
             {"symbols": {"oom_kill_process": (0, 0)}},
             "kallsyms",
-            "no addresses: below level full it cannot be told whose limit was hit (oom.scope, oom.memcg)",
-            "CAP_SYSLOG shows them, unless kernel.kptr_restrict=2",
+            "symbol addresses are hidden: below level full, oom.scope and oom.memcg will be missing",
+            "grant CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1",
         ),
         ({"tracefs_error": "No such file or directory"}, "tracefs", *NO_TRACEFS),
         (
@@ -103,20 +103,20 @@ def test_of_a_host_that_has_all_every_thing_is_told():
         (
             {"oom_kill_counter": False},
             "kill_counter",
-            "/proc/vmstat has no oom_kill: that no kill was missed cannot be proven",
-            "kernels from 4.13 on count",
+            "/proc/vmstat has no oom_kill counter: missed kills cannot be detected",
+            "boot Linux 4.13 or later",
         ),
         (
             {"memory_cgroups": ""},
             "cgroups",
-            "no memory cgroups are mounted here",
+            "no hierarchy with the memory controller is mounted",
             "mount -t cgroup2 cgroup2 /sys/fs/cgroup",
         ),
         (
             {"host_pids": False},
             "pid_namespace",
-            "a container's: nothing of a victim is looked up in /proc, which lists others by these numbers",
-            "give the container the host's: hostPID: true, or --pid=host",
+            "not the host's: /proc lists other pids than the kernel, so victims are not looked up there",
+            "share the host's with the container: hostPID: true (Kubernetes) or --pid=host (Docker, Podman)",
         ),
     ],
 )
@@ -132,13 +132,13 @@ def test_what_is_missing_is_told_with_what_to_do_and_nothing_else_is(changes, na
         (
             {"capabilities": 1 << 38 | 1 << 39},
             "capabilities",
-            "CAP_BPF, CAP_PERFMON; not CAP_SYS_ADMIN, CAP_SYSLOG, CAP_SYS_PTRACE",
+            "CAP_BPF, CAP_PERFMON; without CAP_SYS_ADMIN, CAP_SYSLOG, CAP_SYS_PTRACE",
         ),
         ({"lockdown": "integrity"}, "lockdown", "integrity"),
         ({"kprobes": False}, "probes", "fentry"),
         ({"fentry_error": "Invalid argument"}, "probes", "kprobes"),
-        ({"cgroups": {"v1": "/a"}}, "cgroups", "v1: memory at /a"),
-        ({"cgroups": {"v2": "/b"}, "memory_cgroups": "v2"}, "cgroups", "v2: memory at /b"),
+        ({"cgroups": {"v1": "/a"}}, "cgroups", "v1, memory controller at /a"),
+        ({"cgroups": {"v2": "/b"}, "memory_cgroups": "v2"}, "cgroups", "v2, memory controller at /b"),
     ],
 )
 def test_what_will_do_is_told_as_it_is(changes, name, fact):
@@ -168,7 +168,7 @@ def test_each_level_is_told_with_what_it_gives_or_what_is_in_the_way():
         ("log", True, ""),
     ]
     assert found[0].fact == NO_BTF[0]
-    assert found[2].fact == "what the tracepoint says, and what /proc still has"
+    assert found[2].fact == "what the tracepoint reports (pid, name, memory sizes), and what /proc still has"
 
 
 Doctor = Callable[..., tuple[str, int]]

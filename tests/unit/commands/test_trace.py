@@ -15,7 +15,7 @@ from support.probe_events import kill
 from ooMtrace import cli
 from ooMtrace.commands import trace
 from ooMtrace.errors import SinkError
-from ooMtrace.output.stream import ClosedPipeError
+from ooMtrace.output.sink import ClosedPipeError
 from ooMtrace.settings import Settings
 
 

@@ -1,31 +1,53 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which enrichers there are for which settings, and that their order keeps secrets out of a line."""
+"""The whole chain on trees that stand in for /proc and /run: what it adds, and that its order protects secrets."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich import chain
+from ooMtrace.enrich import netns_search
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
 from ooMtrace.output.encode import encode
-from ooMtrace.record import OomKill
+from ooMtrace.record import Connection, Endpoint, OomKill
 from ooMtrace.settings import Settings
 
 SECRET = "hunter2hunter2"
+OFFLINE = Settings(network=False)
+STATUS = "Name:\tworker\nTgid:\t100\nPPid:\t1\nNStgid:\t100\t7\nThreads:\t1\n"
 
 
-def enriched(one: OomKill, settings: Settings) -> OomKill:
-    """Run the whole chain; without /proc, for the victim is made up."""
-    for enrich in enrichers(settings, host_pids=False):
-        one = enrich(one)
-    return one
+def enriched(victim: OomKill, settings: Settings, tree: Path = Path("/nowhere"), *, host_pids: bool = True) -> OomKill:
+    for enrich in enrichers(settings, host_pids=host_pids, proc=tree / "proc", run=tree / "run"):
+        victim = enrich(victim)
+    return victim
 
 
 def sidekiq(*, title: str, environment: dict[str, str] | None = None) -> OomKill:
     process = record.Process(pid=100, vpid=1, comm="ruby", title=title, environment=environment)
     return kill(process=process, namespace=record.Namespace(hostname="app-1"))
+
+
+def marked(**process) -> OomKill:
+    """A victim of which the tracepoint reported only this; it lives in a network namespace that does not exist."""
+    process = record.Process(tid=100, comm="worker", **process)
+    return kill(process=process, namespace=record.Namespace(hostname="app-1", net_ns="1"))
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """Process 100, a Sidekiq worker, in trees that stand in for /proc and /run."""
+    (tmp_path / "proc/100/task/100").mkdir(parents=True)
+    (tmp_path / "proc/100/status").write_text(STATUS)
+    (tmp_path / "proc/100/task/100/comm").write_text("worker\n")
+    (tmp_path / "proc/100/cmdline").write_bytes(b"bundle\0exec\0sidekiq\0--token\0%s\0" % SECRET.encode())
+    (tmp_path / "proc/self/ns").mkdir(parents=True)
+    (tmp_path / "proc/self/ns/net").touch()
+    return tmp_path
 
 
 @pytest.mark.parametrize("cmdline", [True, False])
@@ -40,56 +62,87 @@ def sidekiq(*, title: str, environment: dict[str, str] | None = None) -> OomKill
     ],
 )
 def test_no_job_is_named_after_a_secret(title, cmdline):
-    one = enriched(sidekiq(title=title), Settings(cmdline=cmdline, network=False))
+    victim = enriched(sidekiq(title=title), Settings(cmdline=cmdline, network=False))
 
-    assert SECRET.encode() not in encode(one)
+    assert SECRET.encode() not in encode(victim)
 
 
 def test_without_cmdline_no_job_is_derived_from_what_is_withheld():
-    one = enriched(sidekiq(title="sidekiq 7.3 shop [1 of 5 busy]"), Settings(cmdline=False, network=False))
+    victim = enriched(sidekiq(title="sidekiq 7.3 shop [1 of 5 busy]"), Settings(cmdline=False, network=False))
 
-    assert one.job is None
-    assert one.process.title is None
-    assert one.withheld
-
-
-def test_a_worker_is_recognised_at_the_end_of_the_chain():
-    one = enriched(sidekiq(title="sidekiq 7.3 shop [1 of 5 busy]"), Settings(network=False))
-
-    assert one.job is not None
-    assert one.job.system == "sidekiq"
+    assert victim.job is None
+    assert victim.process.title is None
+    assert victim.withheld == ("process.title",)
 
 
-def test_services_are_named_by_the_settings():
-    remote = record.Connection(
-        fd=3, transport="tcp", state="established", remote=record.Endpoint(address="::1", port=7000)
-    )
-    process = record.Process(pid=100, comm="ruby", connections=(remote,))
+def test_without_cmdline_what_is_read_from_proc_is_withheld_too(tree):
+    victim = enriched(marked(), Settings(cmdline=False, network=False), tree)
 
-    one = enriched(kill(process=process), Settings(services={7000: "our-redis"}, network=False))
-
-    assert one.process.connections is not None
-    assert one.process.connections[0].service == "our-redis"
+    assert (victim.process.pid, victim.process.command_args) == (100, None)
+    assert victim.withheld == ("process.command_args",)
 
 
-def test_with_other_pids_nobody_looks_into_proc_for_a_victim(monkeypatch):
-    asked: list[object] = []
-    for name in ("add_proc_status", "add_proc_cmdline"):
-        monkeypatch.setattr(chain, name, lambda name=name: asked.append(name))
-    monkeypatch.setattr(chain, "add_netns_addresses", lambda *, search: asked.append(("netns", search)))
+def test_a_worker_is_recognized_by_its_title():
+    victim = enriched(sidekiq(title="sidekiq 7.3 shop [1 of 5 busy]"), OFFLINE)
 
-    enrichers(Settings(), host_pids=False)
-    assert asked == [("netns", False)]
-
-    enrichers(Settings(), host_pids=True)
-    assert set(asked[1:]) == {"add_proc_status", "add_proc_cmdline", ("netns", True)}
+    assert victim.job is not None
+    assert victim.job.system == "sidekiq"
 
 
-def test_without_network_no_addresses_are_looked_up(monkeypatch):
-    monkeypatch.setattr(chain, "add_netns_addresses", lambda **_: pytest.fail("looked up"))
+def test_a_worker_is_recognized_by_arguments_that_only_proc_has_and_its_secrets_are_redacted(tree):
+    """Status gives the pid, that the arguments, those are redacted, and the job follows from them."""
+    victim = enriched(marked(), OFFLINE, tree)
 
-    enrichers(Settings(network=False), host_pids=True)
+    assert victim.process.command_args == ("bundle", "exec", "sidekiq", "--token", "********")
+    assert victim.redacted == ("process.command_args",)
+    assert victim.job is not None
+    assert (victim.job.system, victim.job.join) == ("sidekiq", "app-1:7:")
+
+
+def test_if_proc_lists_other_pids_no_process_is_looked_up(tree):
+    victim = marked()
+    named = marked(pid=100)
+
+    assert enriched(victim, OFFLINE, tree, host_pids=False) == victim
+    assert enriched(named, OFFLINE, tree, host_pids=False) == named
+    assert enriched(victim, Settings(), tree, host_pids=False).missing == ("namespace.addresses",)
+
+
+def test_without_network_no_addresses_are_looked_up(tree):
+    assert enriched(marked(), Settings(), tree).missing == ("namespace.addresses",)
+    assert enriched(marked(), OFFLINE, tree).missing == ()
+
+
+def test_the_operators_service_names_take_precedence():
+    redis = Connection(fd=3, transport="tcp", remote=Endpoint(address="10.0.0.1", port=6379))
+    victim = kill(process=record.Process(pid=100, connections=(redis,)))
+
+    for services, name in (({}, "redis"), ({6379: "cache"}, "cache")):
+        (connection,) = enriched(victim, Settings(network=False, services=services)).process.connections
+        assert connection.service == name
+
+
+def test_a_users_name_is_added_to_traced_and_backfilled_kills():
+    root = kill(process=record.Process(pid=100, user=record.User(id=0)))
+    (backfill,) = backfill_enrichers()
+
+    assert enriched(root, OFFLINE).process.user == record.User(id=0, name="root")
+    assert backfill(root).process.user == record.User(id=0, name="root")
 
 
 def test_a_backfilled_kill_is_not_looked_up_in_proc():
-    assert len(backfill_enrichers()) == 1
+    """This pid is alive, and another process by now."""
+    (backfill,) = backfill_enrichers()
+    backfilled = kill(process=record.Process(pid=os.getpid(), tid=os.getpid()))
+
+    assert backfill(backfilled) is backfilled
+
+
+@pytest.mark.parametrize(("host_pids", "is_searched"), [(True, True), (False, False)])
+def test_a_namespace_is_searched_only_if_proc_lists_the_hosts_pids(tree, monkeypatch, host_pids, is_searched):
+    listed = []
+    monkeypatch.setattr(netns_search.os, "listdir", lambda folder: listed.append(folder) or [])
+
+    enriched(marked(pid=100), Settings(), tree, host_pids=host_pids)
+
+    assert (tree / "proc" in listed) is is_searched

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which namespace is asked, when, and what of the answer is told: on trees of files that stand in for namespaces."""
+"""Which namespace is queried, when, and what is reported: on trees of files that stand in for namespaces."""
 
 from __future__ import annotations
 
@@ -9,30 +9,52 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich import netns_addresses as module
-from ooMtrace.enrich.netns_addresses import add_netns_addresses
+from ooMtrace.enrich import netns_search
+from ooMtrace.enrich.netns_addresses import Limits, NetnsAddresses, Query, query_addresses
 
 ADDRESSES = ("10.1.2.3", "fd00::3")
 BEFORE, KILLED, AFTER = "2023-11-14T22:00:00.000000Z", "2023-11-14T22:13:19.000001Z", "2023-11-14T22:13:20.000000Z"
+LIMITS = Limits()
+
+
+class SetClock:
+    """A clock that only the test advances."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def monotonic_ns(self) -> int:
+        return int(self.seconds * 1e9)
+
+    def time_ns(self) -> int:
+        raise AssertionError("limits are on the monotonic clock")
+
+    def sleep(self, _seconds: float) -> None:
+        raise AssertionError("nothing sleeps")
 
 
 class Host:
-    """Trees that stand in for /proc and /run; files are namespaces, and one inside has ADDRESSES."""
+    """Trees that stand in for /proc and /run; files are namespaces, and a query of one finds ADDRESSES."""
 
     def __init__(self, folder: Path) -> None:
         self.proc, self.run, self.spare = folder / "proc", folder / "run", folder / "spare"
         self.spare.mkdir()
         self.own = self._make(self.proc / "self/ns/net")
-        self.time = 1000.0
-        self.asked: list[int] = []
+        self.clock = SetClock()
+        self.queried: list[int] = []
         self.answer: tuple[str, ...] | None = ADDRESSES
-        self.enrich = add_netns_addresses(self.proc, self.run, lambda: self.time)
+        self.enrich = self.addresses().enrich
+
+    def addresses(self, query: Query | None = None, **changes) -> NetnsAddresses:
+        arguments = {"proc": self.proc, "run": self.run, "clock": self.clock, "query": query or self.query}
+        return NetnsAddresses(**arguments | changes)
 
     def process(self, pid: int, like: Path | None = None) -> Path:
         return self._make(self.proc / str(pid) / "ns/net", like)
@@ -45,30 +67,28 @@ class Host:
         path.hardlink_to(like) if like else path.touch()
         return path
 
-    def ask(self, namespace: int) -> tuple[str, ...] | None:
-        self.asked.append(os.fstat(namespace).st_ino)
+    def query(self, namespace: int) -> tuple[str, ...] | None:
+        self.queried.append(os.fstat(namespace).st_ino)
         return self.answer
 
 
 @pytest.fixture
-def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
-    host = Host(tmp_path)
-    monkeypatch.setattr(module, "_addresses", host.ask)
-    return host
+def host(tmp_path: Path) -> Host:
+    return Host(tmp_path)
 
 
-def killed_in(namespace: Path | int, pid: int | None = 100, born: str | None = BEFORE) -> record.OomKill:
+def killed_in(namespace: Path | int, pid: int | None = 100, started: str | None = BEFORE) -> record.OomKill:
     net = namespace if isinstance(namespace, int) else namespace.stat().st_ino
-    process = record.Process(pid=pid, creation=record.Creation(time=born))
+    process = record.Process(pid=pid, creation=record.Creation(time=started))
     return kill(time=KILLED, process=process, namespace=record.Namespace(net_ns=str(net)))
 
 
 def assert_found(host: Host, namespace: Path, pid: int | None = 100) -> None:
-    of = killed_in(namespace, pid)
-    enriched = host.enrich(of)
-    assert enriched.namespace == record.Namespace(net_ns=of.namespace.net_ns, addresses=ADDRESSES)
+    victim = killed_in(namespace, pid)
+    enriched = host.enrich(victim)
+    assert enriched.namespace == record.Namespace(net_ns=victim.namespace.net_ns, addresses=ADDRESSES)
     assert enriched.missing == ()
-    assert host.asked == [namespace.stat().st_ino]
+    assert host.queried == [namespace.stat().st_ino]
 
 
 def open_files() -> set[str]:
@@ -80,101 +100,107 @@ def assert_missing(enriched: record.OomKill) -> None:
     assert enriched.missing == ("namespace.addresses",)
 
 
-def test_the_victim_leads_to_its_namespace(host):
+def test_the_namespace_is_found_through_the_victim(host):
     assert_found(host, host.process(100))
 
 
-def test_a_thread_leads_there_when_the_first_one_has_ended(host):
+def test_the_namespace_is_found_through_another_thread_if_the_first_one_has_ended(host):
     namespace = host.process(105)
-    of = kill(process=record.Process(pid=100, tid=105), namespace=record.Namespace(net_ns=str(namespace.stat().st_ino)))
+    net_ns = record.Namespace(net_ns=str(namespace.stat().st_ino))
+    victim = kill(process=record.Process(pid=100, tid=105), namespace=net_ns)
 
-    assert host.enrich(of).namespace.addresses == ADDRESSES
+    assert host.enrich(victim).namespace.addresses == ADDRESSES
 
 
 @pytest.mark.parametrize("name", ["netns/blue", "docker/netns/1a2b"])
-def test_a_name_leads_there_when_all_processes_have_gone(host, name):
+def test_the_namespace_is_found_through_its_name_if_all_processes_have_exited(host, name):
     assert_found(host, host.named(name))
 
 
 @pytest.mark.parametrize("pid", [100, None])
-def test_another_process_leads_there_when_the_victim_has_gone(host, pid):
+def test_the_namespace_is_found_through_another_process_if_the_victim_has_exited(host, pid):
     host.process(90)
     namespace = host.process(30)
 
     assert_found(host, namespace, pid)
 
 
-def test_a_process_id_that_was_given_to_somebody_else_does_not_mislead(host):
+def test_a_reused_pid_does_not_lead_to_the_wrong_namespace(host):
     host.process(100)
 
     assert_found(host, host.named("netns/blue"))
 
 
-def test_a_file_of_the_same_number_on_another_device_is_no_namespace(host, monkeypatch):
+def test_a_file_with_the_same_inode_on_another_device_is_not_the_namespace(host, monkeypatch):
     namespace = host.named("netns/blue")
-    identity = module._identity
-    monkeypatch.setattr(
-        module, "_identity", lambda file: (0, identity(file)[1]) if file == namespace else identity(file)
-    )
+    stat = os.stat
 
-    assert_missing(host.enrich(killed_in(namespace)))
-    assert host.asked == []
+    def on_another_device(file, **more):
+        found = stat(file, **more)
+        return found if file != namespace else os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
+
+    victim = killed_in(namespace)
+    monkeypatch.setattr(netns_search.os, "stat", on_another_device)
+
+    assert_missing(host.enrich(victim))
+    assert host.queried == []
 
 
-def test_a_namespace_that_changes_between_look_and_open_is_not_asked(host, monkeypatch):
+def test_a_namespace_that_is_replaced_between_stat_and_open_is_not_queried(host, monkeypatch):
     namespace, other = host.process(100), host.spare / "other"
     other.touch()
-    of, opened = killed_in(namespace), []
+    victim, opened = killed_in(namespace), []
 
-    def open_(path, flags):
+    def open_other(path, flags):
         opened.append(os_open(other, flags))
         return opened[-1]
 
     os_open = os.open
-    monkeypatch.setattr(module.os, "open", open_)
+    monkeypatch.setattr(netns_search.os, "open", open_other)
 
-    assert_missing(host.enrich(of))
-    assert host.asked == []
+    assert_missing(host.enrich(victim))
+    assert host.queried == []
+    assert opened
     for fd in opened:
         with pytest.raises(OSError, match="Bad file descriptor"):
             os.fstat(fd)
 
 
-def test_a_pipe_among_the_names_holds_nothing_up(host):
+def test_a_fifo_among_the_names_does_not_block(host):
     (host.run / "netns").mkdir(parents=True)
     os.mkfifo(host.run / "netns/pipe")
 
     assert_found(host, host.run / "netns/pipe")
 
 
-def test_our_own_namespace_says_nothing_about_the_victim(host):
+def test_a_victim_in_the_hosts_own_namespace_gets_no_addresses(host):
     host.process(100, like=host.own)
-    of = killed_in(host.own)
+    victim = killed_in(host.own)
 
-    assert host.enrich(of) is of
+    assert host.enrich(victim) is victim
 
 
 @pytest.mark.parametrize("namespace", [None, record.Namespace(hostname="box")])
-def test_a_kill_whose_namespace_is_not_known_stays_as_it_was(host, namespace):
-    of = kill(namespace=namespace)
+def test_a_kill_with_an_unknown_namespace_is_unchanged(host, namespace):
+    victim = kill(namespace=namespace)
 
-    assert host.enrich(of) is of
+    assert host.enrich(victim) is victim
 
 
-def test_without_our_own_namespace_nothing_can_be_told(host):
-    of = killed_in(host.process(100))
+def test_the_addresses_are_missing_if_the_hosts_own_namespace_is_unknown(host):
+    victim = killed_in(host.process(100))
     host.own.unlink()
 
-    assert_missing(host.enrich(of))
+    assert_missing(host.enrich(victim))
 
 
-def test_a_namespace_that_has_gone_is_named_as_missing_after_what_was_missing_before(host):
-    of = kill(missing=("job",), namespace=record.Namespace(net_ns="999999999"))
+def test_addresses_of_a_deleted_namespace_are_added_to_the_missing_facts(host):
+    victim = kill(missing=("job",), namespace=record.Namespace(net_ns="999999999"))
 
-    assert host.enrich(of).missing == ("job", "namespace.addresses")
+    assert host.enrich(victim).missing == ("job", "namespace.addresses")
 
 
-def test_no_addresses_is_an_answer(host):
+def test_a_namespace_without_addresses_has_an_empty_list(host):
     host.answer = ()
 
     enriched = host.enrich(killed_in(host.process(100)))
@@ -183,111 +209,122 @@ def test_no_addresses_is_an_answer(host):
     assert enriched.missing == ()
 
 
-def test_a_namespace_that_can_not_be_asked_is_missing(host):
+def test_addresses_of_a_namespace_that_cannot_be_queried_are_missing(host):
     host.answer = None
 
     assert_missing(host.enrich(killed_in(host.process(100))))
 
 
-def test_only_some_thousand_places_are_looked_at(host, monkeypatch):
-    monkeypatch.setattr(module, "MAX_PLACES", 10)
+def test_the_number_of_files_examined_is_limited(host):
     for pid in range(200, 220):
         host.process(pid)
     near, far = host.process(199), host.process(300)
+    enrich = host.addresses(limits=Limits(places=10)).enrich
 
-    assert host.enrich(killed_in(near, pid=190)).namespace.addresses == ADDRESSES
-    assert_missing(host.enrich(killed_in(far, pid=190)))
+    assert enrich(killed_in(near, pid=190)).namespace.addresses == ADDRESSES
+    assert_missing(enrich(killed_in(far, pid=190)))
 
 
-def test_the_search_ends_in_time(host):
+def test_the_search_stops_at_its_deadline(host, monkeypatch):
     namespace = host.process(300)
     host.process(101)
-    ticks = iter(range(1000))
-    slow = add_netns_addresses(host.proc, host.run, lambda: next(ticks))
+    stat = os.stat
 
-    assert_missing(slow(killed_in(namespace)))
+    def slow(file, **more):
+        host.clock.seconds += LIMITS.search_s
+        return stat(file, **more)
+
+    victim = killed_in(namespace)
+    monkeypatch.setattr(netns_search.os, "stat", slow)
+
+    assert_missing(host.enrich(victim))
 
 
-def test_who_was_alive_at_the_answer_shares_it_and_nobody_asks_again(host):
+def test_an_answer_is_reused_for_a_victim_that_was_alive_at_the_time(host):
     namespace = host.process(100)
     host.enrich(killed_in(namespace))
-    of = killed_in(namespace, pid=101)
+    victim = killed_in(namespace, pid=101)
     namespace.unlink()
 
-    host.time += module.KNOWN_S - 0.1
+    host.clock.seconds += LIMITS.found_s - 0.1
 
-    assert host.enrich(of).namespace.addresses == ADDRESSES
-    assert len(host.asked) == 1
+    assert host.enrich(victim).namespace.addresses == ADDRESSES
+    assert len(host.queried) == 1
 
 
-@pytest.mark.parametrize("born", [AFTER, None])
-def test_who_was_born_later_may_live_in_another_namespace_of_the_same_number(host, born):
+@pytest.mark.parametrize("started", [AFTER, None])
+def test_an_answer_is_not_reused_for_a_victim_that_started_later(host, started):
     namespace = host.process(100)
     host.enrich(killed_in(namespace))
     host.answer = ("10.9.9.9",)
 
-    assert host.enrich(killed_in(namespace, born=born)).namespace.addresses == ("10.9.9.9",)
+    assert host.enrich(killed_in(namespace, started=started)).namespace.addresses == ("10.9.9.9",)
 
 
-def test_addresses_are_asked_again_after_a_while(host):
+def test_an_answer_is_not_reused_for_another_namespace(host):
+    host.enrich(killed_in(host.process(100)))
+    host.answer = ("10.9.9.9",)
+
+    assert host.enrich(killed_in(host.process(101), pid=101)).namespace.addresses == ("10.9.9.9",)
+
+
+def test_an_answer_expires(host):
     namespace = host.process(100)
     host.enrich(killed_in(namespace))
     host.answer = ("10.9.9.9",)
 
-    host.time += module.KNOWN_S
+    host.clock.seconds += LIMITS.found_s
 
     assert host.enrich(killed_in(namespace)).namespace.addresses == ("10.9.9.9",)
 
 
-def test_what_was_not_found_is_looked_for_again_sooner(host):
+def test_a_missing_answer_expires_sooner(host):
     namespace = host.spare / "namespace"
     namespace.touch()
     assert_missing(host.enrich(killed_in(namespace)))
     host.process(100, like=namespace)
 
-    host.time += module.UNKNOWN_S - 0.1
-    assert_missing(host.enrich(killed_in(namespace)))
-    host.time += 0.1
+    host.clock.seconds += LIMITS.not_found_s - 0.1
+    assert_missing(host.enrich(killed_in(namespace, started=AFTER)))
+    host.clock.seconds += 0.1
 
     assert host.enrich(killed_in(namespace)).namespace.addresses == ADDRESSES
 
 
-def test_no_more_than_some_answers_are_kept(host):
-    namespaces = [host.process(pid) for pid in range(200, 201 + module.MAX_CACHED)]
+def test_the_number_of_answers_kept_is_limited_and_the_oldest_goes_first(host):
+    namespaces = [host.process(pid) for pid in range(200, 201 + LIMITS.cached)]
     for namespace in namespaces:
         host.enrich(killed_in(namespace))
-    host.asked.clear()
+    host.queried.clear()
 
     host.enrich(killed_in(namespaces[-1]))
     host.enrich(killed_in(namespaces[1]))
-    assert host.asked == []
+    assert host.queried == []
     host.enrich(killed_in(namespaces[0]))
 
-    assert host.asked == [namespaces[0].stat().st_ino]
+    assert host.queried == [namespaces[0].stat().st_ino]
 
 
-def test_a_question_that_hangs_holds_no_line_up_and_hangs_alone(host, monkeypatch):
-    released, asked = threading.Event(), []
+def test_a_query_that_hangs_delays_no_line_and_no_second_one_is_started(host):
+    released, queried = threading.Event(), []
 
     def hang(namespace):
-        asked.append(namespace)
+        queried.append(namespace)
         released.wait(60)
         return ADDRESSES
 
-    monkeypatch.setattr(module, "_addresses", hang)
-    monkeypatch.setattr(module, "ANSWER_S", 0.05)
+    enrich = host.addresses(hang, limits=Limits(query_s=0.05)).enrich
     began = time.monotonic()
 
     for pid in range(100, 110):
-        assert_missing(host.enrich(killed_in(host.process(pid), pid)))
+        assert_missing(enrich(killed_in(host.process(pid), pid)))
 
     assert time.monotonic() - began < 1
-    assert len(asked) == 1
-    (thread,) = [one for one in threading.enumerate() if one.name == "addresses"]
-    assert thread.daemon
+    assert len(queried) == 1
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "addresses"]
     released.set()
     thread.join(10)
-    assert host.enrich(killed_in(host.process(110), 110)).namespace.addresses == ADDRESSES
+    assert enrich(killed_in(host.process(110), 110)).namespace.addresses == ADDRESSES
 
 
 def test_no_file_stays_open(host):
@@ -299,7 +336,7 @@ def test_no_file_stays_open(host):
     assert open_files() == before
 
 
-def test_where_no_thread_can_be_started_the_addresses_are_missing(host, monkeypatch):
+def test_the_addresses_are_missing_if_no_thread_can_be_started(host, monkeypatch):
     def refuse(_):
         raise RuntimeError("cannot start new thread")
 
@@ -311,30 +348,73 @@ def test_where_no_thread_can_be_started_the_addresses_are_missing(host, monkeypa
 
 
 @pytest.mark.parametrize(
-    ("inside", "told"),
+    ("inside", "reported"),
     [
-        ([], ()),
-        (["127.0.0.1", "::1"], ()),
-        (["127.0.0.1", "10.1.2.3", "::1", "fd00::3", "fe80::1"], ("10.1.2.3", "fd00::3")),
-        (["10.9.0.1", "10.1.2.3"], ("10.9.0.1", "10.1.2.3")),
-        (["::1", "fe80::1"], ("fe80::1",)),
-        (["fe80::1", "fe80::2", "fe80::1"], ("fe80::1", "fe80::2")),
-        (["169.254.1.1", "fe80::1"], ("169.254.1.1",)),
+        ((), ()),
+        (("127.0.0.1", "::1"), ()),
+        (("127.0.0.1", "10.1.2.3", "::1", "fd00::3", "fe80::1"), ("10.1.2.3", "fd00::3")),
+        (("10.9.0.1", "10.1.2.3"), ("10.9.0.1", "10.1.2.3")),
+        (("::1", "fe80::1"), ("fe80::1",)),
+        (("fe80::1", "fe80::2", "fe80::1"), ("fe80::1", "fe80::2")),
+        (("169.254.1.1", "fe80::1"), ("169.254.1.1",)),
     ],
 )
-def test_what_is_the_same_everywhere_is_left_out(inside, told):
-    assert module._telling(inside) == told
+def test_loopback_and_redundant_link_local_addresses_are_left_out(host, inside, reported):
+    host.answer = inside
+
+    assert host.enrich(killed_in(host.process(100))).namespace.addresses == reported
 
 
-def test_of_a_point_to_point_link_this_end_is_told():
-    class Message(dict):
-        get_attr = dict.get
+class Message(dict):
+    """An address as pyroute2 returns it."""
 
-    assert module._local(Message(IFA_LOCAL="10.0.0.1", IFA_ADDRESS="10.0.0.2")) == "10.0.0.1"
-    assert module._local(Message(IFA_ADDRESS="fd00::1")) == "fd00::1"
+    get_attr = dict.get
 
 
-def test_without_pyroute2_the_addresses_are_missing(tmp_path, monkeypatch, capfd):
+INET, INET6, OTHER = 2, 10, 45
+
+
+def queried(monkeypatch: pytest.MonkeyPatch, host: Host, get_addr) -> record.OomKill:
+    """Enrich by pyroute2 as it is, except for what the kernel answers."""
+    import pyroute2
+
+    monkeypatch.setattr(pyroute2.IPRoute, "get_addr", get_addr, raising=False)
+    stay = partial(query_addresses, enter=lambda _namespace: None)
+    return host.addresses(stay).enrich(killed_in(host.process(100)))
+
+
+def test_on_a_point_to_point_link_the_local_end_is_reported(host, monkeypatch):
+    messages = [
+        Message(family=INET, IFA_LOCAL="10.0.0.1", IFA_ADDRESS="10.0.0.2"),
+        Message(family=INET6, IFA_ADDRESS="fd00::1"),
+    ]
+
+    assert queried(monkeypatch, host, lambda _: messages).namespace.addresses == ("10.0.0.1", "fd00::1")
+
+
+def test_addresses_of_families_other_than_ip_are_left_out(host, monkeypatch):
+    messages = [Message(family=OTHER, IFA_ADDRESS="8"), Message(family=INET, IFA_LOCAL="10.0.0.1")]
+
+    assert queried(monkeypatch, host, lambda _: messages).namespace.addresses == ("10.0.0.1",)
+
+
+@pytest.mark.parametrize("address", [None, "", "no address"])
+def test_an_answer_that_is_no_address_counts_as_missing(host, monkeypatch, address):
+    assert_missing(queried(monkeypatch, host, lambda _: [Message(family=INET, IFA_ADDRESS=address)]))
+
+
+@pytest.mark.parametrize("error", ["NetlinkError(1)", "NetlinkDumpInterrupted()", "OSError(105, 'x')", "KeyError('x')"])
+def test_addresses_are_missing_without_a_message_if_the_kernel_refuses(host, monkeypatch, capfd, error):
+    from pyroute2.netlink import exceptions
+
+    def refuse(_):
+        raise eval(error, {**vars(exceptions)})
+
+    assert_missing(queried(monkeypatch, host, refuse))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_addresses_are_missing_without_a_message_if_pyroute2_is_not_installed(host, monkeypatch, capfd):
     def without(name, *more):
         if name.startswith("pyroute2"):
             raise ModuleNotFoundError(name)
@@ -342,46 +422,48 @@ def test_without_pyroute2_the_addresses_are_missing(tmp_path, monkeypatch, capfd
 
     import_ = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", without)
-    host = Host(tmp_path)
 
-    assert_missing(host.enrich(killed_in(host.process(100))))
+    assert_missing(host.addresses(query_addresses).enrich(killed_in(host.process(100))))
     assert capfd.readouterr() == ("", "")
 
 
-def test_what_can_not_be_entered_is_missing_and_nothing_is_said(tmp_path, capfd):
-    host = Host(tmp_path)  # its namespaces are plain files
+def test_addresses_are_missing_without_a_message_if_the_namespace_cannot_be_entered(host, capfd):
+    plain_file = host.process(100)
 
-    assert_missing(host.enrich(killed_in(host.process(100))))
+    assert_missing(host.addresses(query_addresses).enrich(killed_in(plain_file)))
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("error", ["NetlinkError(1)", "NetlinkDumpInterrupted()", "OSError(105, 'x')", "KeyError('x')"])
-def test_a_refusal_of_the_kernel_is_missing_and_nothing_is_said(tmp_path, monkeypatch, capfd, error):
-    import pyroute2
-    from pyroute2.netlink import exceptions
+def test_pyroute2_is_not_imported_before_it_is_needed():
+    check = (
+        "import sys, ooMtrace.enrich.netns_addresses as n; n.add_netns_addresses(); print('pyroute2' in sys.modules)"
+    )
 
-    def refuse(_):
-        raise eval(error, {**vars(exceptions)})
-
-    monkeypatch.setattr(module, "_enter", lambda _: None)
-    monkeypatch.setattr(pyroute2.IPRoute, "get_addr", refuse, raising=False)
-    host = Host(tmp_path)
-
-    assert_missing(host.enrich(killed_in(host.process(100))))
-    assert capfd.readouterr() == ("", "")
+    assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
-def test_pyroute2_is_not_loaded_before_it_is_needed():
-    look = "import sys, ooMtrace.enrich.netns_addresses as n; n.add_netns_addresses(); print('pyroute2' in sys.modules)"
+def test_without_search_no_process_is_examined_and_the_addresses_are_missing(host):
+    assert_missing(host.addresses(search=False).enrich(killed_in(host.process(100))))
+    assert host.queried == []
 
-    assert subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True).stdout == "False\n"
+
+def test_a_thread_that_proc_does_not_list_is_examined(host, monkeypatch):
+    """/proc/TID exists for every thread, but only the first one of a process is listed."""
+    namespace = host.process(105)
+    net_ns = record.Namespace(net_ns=str(namespace.stat().st_ino))
+    monkeypatch.setattr(netns_search.os, "listdir", lambda _folder: [])
+
+    assert (
+        host.enrich(kill(process=record.Process(pid=100, tid=105), namespace=net_ns)).namespace.addresses == ADDRESSES
+    )
 
 
-def test_where_processes_have_other_numbers_none_is_looked_at_and_the_addresses_are_missing(host):
-    namespace = host.process(100)
+def test_an_answer_that_was_reused_is_kept_longer_than_older_ones(host):
+    namespaces = [host.process(pid) for pid in range(200, 201 + LIMITS.cached)]
+    for namespace in (*namespaces[:-1], namespaces[0], namespaces[-1]):
+        host.enrich(killed_in(namespace))
+    host.queried.clear()
 
-    told = add_netns_addresses(host.proc, host.run, lambda: host.time, search=False)(killed_in(namespace))
+    host.enrich(killed_in(namespaces[0]))
 
-    assert host.asked == []
-    assert told.namespace.addresses is None
-    assert told.missing == ("namespace.addresses",)
+    assert host.queried == []

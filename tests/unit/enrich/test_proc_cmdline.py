@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command of a victim from what is left of it in /proc, without ever waiting long for that."""
+"""Title or arguments of a victim from /proc, with a timeout."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.proc_cmdline import OLD, PATIENCE_S, add_proc_cmdline
+from ooMtrace.enrich.proc_cmdline import ARGS, TIMEOUT_S, add_proc_cmdline
 from ooMtrace.output.encode import encode
 
 NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))
 AT_EXEC = kill(
     process=record.Process(pid=100, tid=105, comm="worker", command_args=("worker", "--at-exec")),
-    derived=("oom.scope", OLD),
+    derived=("oom.scope", ARGS),
 )
 
 
@@ -32,13 +32,13 @@ def left(proc: Path, cmdline: bytes, comm: bytes = b"worker\n", pid: int = 100, 
     return proc
 
 
-def test_arguments_that_could_not_be_read_before_are_read_now(tmp_path):
+def test_arguments_that_are_unknown_are_read_from_proc(tmp_path):
     found = add_proc_cmdline(left(tmp_path, b"worker\0--now\0"))(NOTHING)
 
     assert found == replace(NOTHING, process=replace(NOTHING.process, command_args=("worker", "--now")))
 
 
-def test_arguments_of_today_replace_those_at_exec(tmp_path):
+def test_current_arguments_replace_those_at_exec(tmp_path):
     found = add_proc_cmdline(left(tmp_path, b"worker\0--now\0"))(AT_EXEC)
 
     assert found.process.command_args == ("worker", "--now")
@@ -54,7 +54,7 @@ def test_arguments_of_today_replace_those_at_exec(tmp_path):
         (b"\xff busy", "\\xff busy"),
     ],
 )
-def test_a_title_replaces_them_too(tmp_path, cmdline, title):
+def test_a_title_replaces_the_arguments_at_exec(tmp_path, cmdline, title):
     found = add_proc_cmdline(left(tmp_path, cmdline))(AT_EXEC)
 
     assert (found.process.title, found.process.command_args) == (title, None)
@@ -62,26 +62,26 @@ def test_a_title_replaces_them_too(tmp_path, cmdline, title):
 
 
 @pytest.mark.parametrize("before", [NOTHING, AT_EXEC])
-def test_a_victim_that_has_gone_stays_as_it_was(tmp_path, before):
+def test_a_victim_that_has_exited_is_unchanged(tmp_path, before):
     assert add_proc_cmdline(tmp_path)(before) is before
 
 
 @pytest.mark.parametrize("before", [NOTHING, AT_EXEC])
-def test_a_victim_whose_memory_has_gone_stays_as_it_was(tmp_path, before):
+def test_a_victim_whose_memory_was_released_is_unchanged(tmp_path, before):
     assert add_proc_cmdline(left(tmp_path, b""))(before) is before
 
 
 @pytest.mark.parametrize("comm", [b"other\n", b"\n", b"worker-2\n", b"worke\n"])
-def test_somebody_else_under_the_same_number_is_not_believed(tmp_path, comm):
+def test_another_process_with_a_reused_pid_is_ignored(tmp_path, comm):
     assert add_proc_cmdline(left(tmp_path, b"other\0", comm))(AT_EXEC) is AT_EXEC
 
 
-def test_a_process_whose_marked_thread_has_gone_is_not_believed(tmp_path):
+def test_a_process_whose_marked_thread_has_exited_is_ignored(tmp_path):
     assert add_proc_cmdline(left(tmp_path, b"other\0", tid=100))(AT_EXEC) is AT_EXEC
 
 
 @pytest.mark.parametrize(("raw", "comm"), [(b"a\xff\n", "a\\xff"), ("naïve\n".encode(), "naïve"), (b"a\nb\n", "a\nb")])
-def test_a_hostile_name_is_recognised(tmp_path, raw, comm):
+def test_a_hostile_name_is_compared_correctly(tmp_path, raw, comm):
     before = kill(process=record.Process(pid=100, tid=105, comm=comm))
 
     assert add_proc_cmdline(left(tmp_path, b"x\0", raw))(before).process.command_args == ("x",)
@@ -96,7 +96,7 @@ def test_a_hostile_name_is_recognised(tmp_path, raw, comm):
         record.Process(tid=105, comm="worker"),
     ],
 )
-def test_what_is_known_or_can_not_be_looked_up_is_not_looked_up(tmp_path, process):
+def test_nothing_is_read_if_it_is_known_or_the_pid_is_not(tmp_path, process):
     before = kill(process=process)
 
     assert add_proc_cmdline(left(tmp_path, b"worker\0"))(before) is before
@@ -106,35 +106,35 @@ def test_what_is_known_or_can_not_be_looked_up_is_not_looked_up(tmp_path, proces
     ("cmdline", "args", "truncated"),
     [
         (b"a\0" + b"b" * 4093 + b"\0", ("a", "b" * 4093), None),
-        (b"a\0" + b"b" * 4094 + b"\0", ("a", "b" * 4094), (OLD,)),
-        (b"a\0" + b"b" * 9000 + b"\0", ("a", "b" * 4094), (OLD,)),
+        (b"a\0" + b"b" * 4094 + b"\0", ("a", "b" * 4094), (ARGS,)),
+        (b"a\0" + b"b" * 9000 + b"\0", ("a", "b" * 4094), (ARGS,)),
     ],
 )
-def test_arguments_longer_than_4_kib_are_cut_and_that_is_told(tmp_path, cmdline, args, truncated):
+def test_arguments_longer_than_4_kib_are_truncated_and_reported_as_such(tmp_path, cmdline, args, truncated):
     found = add_proc_cmdline(left(tmp_path, cmdline))(NOTHING)
 
     assert (found.process.command_args, found.truncated) == (args, truncated)
 
 
-def test_what_was_cut_at_exec_is_not_any_more(tmp_path):
-    before = replace(AT_EXEC, truncated=(OLD, "process.connections"))
+def test_arguments_truncated_at_exec_are_no_longer_truncated(tmp_path):
+    before = replace(AT_EXEC, truncated=(ARGS, "process.connections"))
 
     proc = left(tmp_path, b"worker\0--now\0")
     assert add_proc_cmdline(proc)(before).truncated == ("process.connections",)
-    assert add_proc_cmdline(proc)(replace(before, truncated=(OLD,))).truncated is None
+    assert add_proc_cmdline(proc)(replace(before, truncated=(ARGS,))).truncated is None
 
 
-def test_what_was_truncated_before_still_is(tmp_path):
+def test_other_truncated_facts_stay_truncated(tmp_path):
     before = replace(NOTHING, truncated=("process.connections",))
 
     found = add_proc_cmdline(left(tmp_path, b"a\0" + b"b" * 9000))(before)
 
-    assert found.truncated == ("process.connections", OLD)
+    assert found.truncated == ("process.connections", ARGS)
     assert b'"truncated":["process.connections","process.command_args"]' in encode(found)
 
 
 class Silent:
-    """A process whose cmdline gives no answer: open(2) of a FIFO waits for somebody to write."""
+    """A process whose cmdline cannot be read in time: open(2) of a FIFO blocks until it has a writer."""
 
     def __init__(self, proc: Path) -> None:
         self.proc = left(proc, b"")
@@ -147,7 +147,7 @@ class Silent:
         return [thread for thread in threading.enumerate() if thread not in self._before]
 
     def answer(self) -> None:
-        """Give the readers an answer, and wait until they have gone."""
+        """Give the readers an answer, and wait until they have ended."""
         hanging = self.readers()
         if hanging:
             with self._fifo.open("wb", buffering=0) as writer:
@@ -159,19 +159,19 @@ class Silent:
 
 @pytest.fixture
 def silent(tmp_path: Path) -> Iterator[Silent]:
-    one = Silent(tmp_path)
-    yield one
-    one.answer()
+    process = Silent(tmp_path)
+    yield process
+    process.answer()
 
 
-def test_a_reader_that_hangs_holds_no_line_up_for_long(silent):
+def test_a_read_that_hangs_delays_a_line_by_the_timeout_only(silent):
     start = time.monotonic()
 
     assert add_proc_cmdline(silent.proc)(AT_EXEC) is AT_EXEC
-    assert PATIENCE_S <= time.monotonic() - start < 10 * PATIENCE_S
+    assert TIMEOUT_S <= time.monotonic() - start < 10 * TIMEOUT_S
 
 
-def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
+def test_a_read_that_hangs_does_not_prevent_the_process_from_exiting(silent):
     add_proc_cmdline(silent.proc)(AT_EXEC)
 
     assert [thread.daemon for thread in silent.readers()] == [True]
@@ -180,7 +180,7 @@ def test_a_hanging_reader_does_not_keep_the_program_from_ending(silent):
 OTHER = kill(process=record.Process(pid=200, tid=200, comm="worker"))
 
 
-def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
+def test_while_one_read_hangs_no_other_is_started_and_nothing_waits(silent):
     left(silent.proc, b"other\0", pid=200, tid=200)
     enrich = add_proc_cmdline(silent.proc)
     enrich(AT_EXEC)
@@ -190,11 +190,11 @@ def test_while_one_reader_hangs_no_other_is_started_and_nothing_waits(silent):
         assert enrich(OTHER) is OTHER
         assert enrich(AT_EXEC) is AT_EXEC
 
-    assert time.monotonic() - start < 10 * PATIENCE_S
+    assert time.monotonic() - start < 10 * TIMEOUT_S
     assert len(silent.readers()) == 1
 
 
-def test_when_the_reader_has_come_back_all_is_as_before_and_its_answer_is_nobodys(silent):
+def test_after_a_read_has_returned_late_its_answer_is_discarded_and_reading_works_again(silent):
     left(silent.proc, b"other\0", pid=200, tid=200)
     enrich = add_proc_cmdline(silent.proc)
     first = enrich(AT_EXEC)
@@ -204,7 +204,7 @@ def test_when_the_reader_has_come_back_all_is_as_before_and_its_answer_is_nobody
     assert first is AT_EXEC
 
 
-def test_where_no_thread_can_be_started_the_line_stays_as_it_was(tmp_path, monkeypatch):
+def test_a_victim_is_unchanged_if_no_thread_can_be_started(tmp_path, monkeypatch):
     def refuse(_):
         raise RuntimeError("cannot start new thread")
 

@@ -1,79 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What user space adds, from trees of files with and without gaps; what cannot be read adds nothing."""
+"""Process and cgroup of a victim, from trees that stand in for /proc, with and without gaps."""
 
 from __future__ import annotations
 
 import os
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich.proc_status import add_proc_status
-from ooMtrace.enrich.user import add_user_name
-from ooMtrace.output.encode import encode
-from ooMtrace.runtime.host import read_host
-
-PASSWD = """\
-root:x:0:0:root:/root:/bin/bash
-daemon:x:1:1::/:/usr/sbin/nologin
-
-# comment
-broken
-nobody:x:minus-one:0
-app:x:1000:1000:App,,,:/home/app:/bin/sh
-"""
-
-
-def of_user(id_: int | None) -> record.OomKill:
-    return kill(process=record.Process(pid=100, user=record.User(id=id_)))
-
-
-@pytest.mark.parametrize(("id_", "name"), [(0, "root"), (1, "daemon"), (1000, "app"), (1001, None), (4294967295, None)])
-def test_a_user_has_the_name_that_passwd_gives(tmp_path, id_, name):
-    (tmp_path / "passwd").write_text(PASSWD)
-
-    named = add_user_name(tmp_path / "passwd")(of_user(id_))
-
-    assert named == kill(process=record.Process(pid=100, user=record.User(id=id_, name=name)))
-
-
-def test_of_two_names_for_one_user_the_first_counts(tmp_path):
-    (tmp_path / "passwd").write_text("root:x:0:0::/:/bin/sh\ntoor:x:0:0::/:/bin/sh\n")
-
-    assert add_user_name(tmp_path / "passwd")(of_user(0)).process.user.name == "root"
-
-
-def test_a_user_added_later_is_known(tmp_path):
-    enrich = add_user_name(tmp_path / "passwd")
-    assert enrich(of_user(1000)).process.user.name is None
-
-    (tmp_path / "passwd").write_text(PASSWD)
-
-    assert enrich(of_user(1000)).process.user.name == "app"
-
-
-@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe:x:1000:\n", b":::::\n", b"\0\0"])
-def test_a_passwd_that_is_missing_or_broken_costs_nothing_but_the_name(tmp_path, content):
-    if content is not None:
-        (tmp_path / "passwd").write_bytes(content)
-
-    named = add_user_name(tmp_path / "passwd")(of_user(1000))
-
-    assert replace(named.process.user, name=None) == record.User(id=1000)
-    assert named.process.user.name in (None, "\\xff\\xfe")
-
-
-@pytest.mark.parametrize("user", [None, record.User()])
-def test_a_user_who_is_not_known_gets_no_name(tmp_path, user):
-    (tmp_path / "passwd").write_text(PASSWD)
-    nameless = kill(process=record.Process(pid=100, user=user))
-
-    assert add_user_name(tmp_path / "passwd")(nameless) is nameless
-
 
 STATUS = """\
 Name:	{name}
@@ -114,7 +52,7 @@ def proc(tmp_path: Path) -> Proc:
 VICTIM = kill(fidelity="minimal", process=record.Process(tid=100, comm="worker"))
 
 
-def test_a_victim_that_is_still_there_is_completed(proc):
+def test_a_victim_that_still_exists_is_completed(proc):
     proc.task(100, 100, 90, "worker", cgroup="0::/job/worker\n").task(90, 90, 1, "boss", inner=4)
 
     found = add_proc_status(proc.folder)(VICTIM)
@@ -133,7 +71,7 @@ def test_a_victim_that_is_still_there_is_completed(proc):
     )
 
 
-def test_a_thread_leads_to_its_process(proc):
+def test_the_process_is_found_through_a_thread(proc):
     proc.task(105, 100, 90, "worker", cgroup="0::/job\n")
 
     found = add_proc_status(proc.folder)(kill(process=record.Process(tid=105, comm="worker")))
@@ -141,23 +79,23 @@ def test_a_thread_leads_to_its_process(proc):
     assert (found.process.pid, found.process.tid) == (100, 105)
 
 
-def test_a_process_sees_itself_by_its_own_number_and_not_its_threads(proc):
+def test_vpid_is_that_of_the_process_and_not_of_the_thread(proc):
     proc.task(105, 100, 90, "worker", inner=14)
 
     assert add_proc_status(proc.folder)(kill(process=record.Process(tid=105, comm="worker"))).process.vpid == 9
 
 
-def test_a_victim_that_has_gone_stays_as_it_was(proc):
+def test_a_victim_that_has_exited_is_unchanged(proc):
     assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
-def test_somebody_else_under_the_same_number_is_not_believed(proc):
+def test_another_process_with_a_reused_pid_is_ignored(proc):
     proc.task(100, 100, 90, "other", cgroup="0::/other\n")
 
     assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
-def test_a_victim_without_a_name_gets_the_one_under_its_number(proc):
+def test_a_victim_without_a_name_gets_the_name_in_proc(proc):
     proc.task(100, 100, 90, "a\\\\b")
 
     found = add_proc_status(proc.folder)(kill(process=record.Process(tid=100)))
@@ -165,26 +103,26 @@ def test_a_victim_without_a_name_gets_the_one_under_its_number(proc):
     assert (found.process.pid, found.process.comm) == (100, "a\\b")
 
 
-def test_a_victim_without_a_name_that_has_gone_stays_as_it_was(proc):
+def test_a_victim_without_a_name_that_has_exited_is_unchanged(proc):
     nameless = kill(process=record.Process(tid=100))
 
     assert add_proc_status(proc.folder)(nameless) is nameless
 
 
-def test_what_the_kernel_side_has_read_is_not_read_again(proc):
+def test_a_victim_that_the_probe_described_is_not_looked_up(proc):
     proc.task(100, 999, 90, "worker", cgroup="0::/other\n")
     known = kill(process=record.Process(pid=100, tid=100, comm="worker"))
 
     assert add_proc_status(proc.folder)(known) is known
 
 
-def test_without_a_thread_there_is_nothing_to_look_up(proc):
-    nobody = kill(process=record.Process())
+def test_a_victim_without_a_tid_is_unchanged(proc):
+    without_tid = kill(process=record.Process())
 
-    assert add_proc_status(proc.folder)(nobody) is nobody
+    assert add_proc_status(proc.folder)(without_tid) is without_tid
 
 
-def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
+def test_of_a_parent_that_has_exited_only_the_pid_is_known(proc):
     proc.task(100, 100, 90, "worker")
 
     found = add_proc_status(proc.folder)(VICTIM)
@@ -193,7 +131,7 @@ def test_a_parent_that_has_gone_is_known_by_its_number_only(proc):
     assert found.cgroup is None
 
 
-def test_a_status_with_gaps_gives_what_it_has(proc):
+def test_an_incomplete_status_gives_the_fields_it_has(proc):
     (proc.folder / "100").mkdir()
     (proc.folder / "100/status").write_text(f"Name:\tworker\nTgid:\t\nThreads\nPPid:\tnobody\nNStgid:\t{'1' * 5000}\n")
 
@@ -218,7 +156,7 @@ def test_a_status_with_gaps_gives_what_it_has(proc):
         ("nonsense\n", None),
     ],
 )
-def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
+def test_the_cgroup_is_that_of_the_memory_controller(proc, content, expected):
     proc.task(100, 100, 90, "worker", cgroup=content)
 
     assert add_proc_status(proc.folder)(VICTIM).cgroup == expected
@@ -239,7 +177,7 @@ def test_the_memory_cgroup_is_the_one_told_for_memory(proc, content, expected):
         ("\ttab", "\ttab"),
     ],
 )
-def test_a_hostile_name_is_recognised(proc, comm, in_status):
+def test_a_hostile_name_is_compared_correctly(proc, comm, in_status):
     proc.task(100, 100, 90, in_status)
 
     found = add_proc_status(proc.folder)(kill(process=record.Process(tid=100, comm=comm)))
@@ -247,32 +185,7 @@ def test_a_hostile_name_is_recognised(proc, comm, in_status):
     assert found.process.pid == 100
 
 
-def test_a_hostile_cgroup_is_not_cut(proc):
+def test_a_hostile_cgroup_path_is_read_whole(proc):
     proc.task(100, 100, 90, "worker", cgroup="9:memory:/a\x0bb\rc\u2028d\n0::/\n")
 
     assert add_proc_status(proc.folder)(VICTIM).cgroup == record.Cgroup(path="/a\x0bb\rc\u2028d", version=1)
-
-
-def test_the_host_is_named_with_its_boot_and_kernel(tmp_path):
-    (tmp_path / "sys/kernel/random").mkdir(parents=True)
-    (tmp_path / "sys/kernel/random/boot_id").write_text("12345678-9abc-4def-8123-456789abcdef\n")
-
-    assert read_host(tmp_path) == record.Host(
-        name=os.uname().nodename, boot_id="12345678-9abc-4def-8123-456789abcdef", kernel=os.uname().release
-    )
-
-
-def test_a_hidden_boot_id_is_missing_and_not_invented(tmp_path):
-    found = read_host(tmp_path)
-
-    assert found.boot_id is None
-    assert "host.boot_id" in record.missing_facts(kill(host=found))
-
-
-def test_a_host_name_that_is_not_utf_8_keeps_its_bytes_to_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(nodename="box\udcff", release="6.12.0"))
-
-    found = read_host(tmp_path)
-
-    assert found == record.Host(name="box\\xff", kernel="6.12.0")
-    assert b'"name":"box\\\\xff"' in encode(kill(host=found))

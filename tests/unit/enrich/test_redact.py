@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What looks like a secret is not in the line; what operators need is."""
+"""Secrets are not in the line; what operators need is."""
 
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -107,25 +108,25 @@ SECRETS = [
 ]
 
 
-@pytest.mark.parametrize(("told", "secret", "fact"), SECRETS)
-def test_a_secret_is_not_in_the_line(told, secret, fact):
-    assert secret.encode() in encode(told)
+@pytest.mark.parametrize(("victim", "secret", "fact"), SECRETS)
+def test_a_secret_is_not_in_the_line(victim, secret, fact):
+    assert secret.encode() in encode(victim)
 
-    scrubbed = redact()(told)
+    scrubbed = redact()(victim)
 
     assert secret.encode() not in encode(scrubbed)
     assert MASK.encode() in encode(scrubbed)
     assert scrubbed.redacted == (fact,)
 
 
-@pytest.mark.parametrize("told", [told for told, _, _ in SECRETS])
-def test_scrubbing_twice_changes_nothing_more(told):
-    scrubbed = redact()(told)
+@pytest.mark.parametrize("victim", [victim for victim, _, _ in SECRETS])
+def test_redacting_twice_changes_nothing_more(victim):
+    scrubbed = redact()(victim)
 
     assert redact()(scrubbed) == scrubbed
 
 
-def test_what_one_secret_uncovers_is_replaced_with_it():
+def test_a_secret_that_another_one_covers_is_replaced_too():
     """Too long for one pattern, this is first taken for an address within an address."""
     glued = kill(process=record.Process(pid=100, title="s://:usera://user:pas" + "x" * 190 + "Sh/do@db"))
     scrubbed = redact()(glued)
@@ -183,17 +184,17 @@ HARMLESS_ARGUMENTS = [
 
 
 @pytest.mark.parametrize(
-    "told", [*map(titled, HARMLESS_TITLES), *(called(*arguments) for arguments in HARMLESS_ARGUMENTS)]
+    "victim", [*map(titled, HARMLESS_TITLES), *(called(*arguments) for arguments in HARMLESS_ARGUMENTS)]
 )
-def test_what_is_no_secret_stays(told):
-    scrubbed = redact()(told)
+def test_harmless_text_is_unchanged(victim):
+    scrubbed = redact()(victim)
 
-    assert scrubbed == told
+    assert scrubbed == victim
     assert scrubbed.redacted is None
 
 
-def test_other_facts_that_are_no_secrets_stay():
-    told = process(
+def test_other_harmless_facts_are_unchanged():
+    victim = process(
         title="",
         executable=Executable(path="/usr/lib/auth/token-service"),
         working_directory="/srv/secrets",
@@ -204,7 +205,7 @@ def test_other_facts_that_are_no_secrets_stay():
         ),
     )
 
-    assert redact()(told) == told
+    assert redact()(victim) == victim
 
 
 @pytest.mark.parametrize(
@@ -224,14 +225,20 @@ def test_only_the_secret_is_replaced(before, after):
     assert redact()(called(*before)).process.command_args == after
 
 
-def test_redacted_names_every_fact_in_the_records_order():
+def test_redacted_lists_facts_in_the_order_of_the_record():
     scrubbed = redact()(process(environment={"TOKEN": S}, command_args=(f"secret={S}",), title=f"secret={S}"))
 
     assert scrubbed.redacted == ("process.title", "process.command_args", "process.environment")
 
 
+def test_facts_that_were_redacted_before_stay_listed_in_the_order_of_the_record():
+    before = replace(process(title=f"secret={S}", environment={"TOKEN": MASK}), redacted=("process.environment",))
+
+    assert redact()(before).redacted == ("process.title", "process.environment")
+
+
 @pytest.mark.parametrize(
-    ("told", "withheld"),
+    ("victim", "withheld"),
     [
         (process(title=S, command_args=(S,)), ("process.title", "process.command_args")),
         (process(title=S), ("process.title",)),
@@ -239,8 +246,8 @@ def test_redacted_names_every_fact_in_the_records_order():
         (process(), ("process.command_args",)),
     ],
 )
-def test_a_command_is_withheld_if_the_operator_wishes(told, withheld):
-    held = redact(cmdline=False)(told)
+def test_title_and_arguments_are_withheld_without_cmdline(victim, withheld):
+    held = redact(cmdline=False)(victim)
 
     assert S.encode() not in encode(held)
     assert (held.withheld, held.redacted) == (withheld, None)
@@ -248,7 +255,7 @@ def test_a_command_is_withheld_if_the_operator_wishes(told, withheld):
     assert redact(cmdline=False)(held) == held
 
 
-def test_what_is_not_withheld_is_scrubbed_all_the_same():
+def test_what_is_not_withheld_is_still_redacted():
     held = redact(cmdline=False)(process(title=S, environment={"TOKEN": S}))
 
     assert (held.withheld, held.redacted) == (("process.title",), ("process.environment",))
@@ -269,21 +276,21 @@ TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
         ("redis://to[ken@host:password@://x", f"redis://{MASK}@host:{MASK}@://x"),
     ],
 )
-def test_a_token_leaves_nothing_to_find_once_it_is_gone(title, expected):
+def test_nothing_is_left_to_redact_after_a_token_was_replaced(title, expected):
     assert redact()(process(title=title)).process.title == expected
 
 
 @given(title=TEXTS, arguments=st.lists(TEXTS, max_size=4), name=TEXTS, value=TEXTS)
-def test_no_text_makes_it_fail_and_once_is_enough(title, arguments, name, value):
+def test_no_text_raises_and_redacting_once_is_enough(title, arguments, name, value):
     connection = Connection(fd=3, transport="unix", local=Endpoint(address=value), remote=Endpoint(address=title))
-    told = process(
+    victim = process(
         title=title,
         command_args=tuple(arguments),
         environment={name: value},
         connections=(connection,),
     )
 
-    scrubbed = redact()(told)
+    scrubbed = redact()(victim)
 
     assert redact()(scrubbed) == scrubbed
 
@@ -299,7 +306,7 @@ PATHOLOGICAL = [
 
 
 @pytest.mark.parametrize("piece", PATHOLOGICAL)
-def test_a_hostile_text_takes_no_more_time_than_its_length_allows(piece):
+def test_a_hostile_text_takes_linear_time(piece):
     def seconds(size: int) -> float:
         text = (piece * size)[:size]
         start = time.perf_counter()

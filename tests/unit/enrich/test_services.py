@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Connections get the names of what is at their other end."""
+"""Services of connections, by port, path and the operator's names."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ second 7000/tcp alias
 talk\t\t517/udp
 redis-of-the-file 6379/tcp
 #commented 7001/tcp
+last 32767/tcp
+ephemeral 32768/tcp
 high 40000/tcp
 broken
 broken 7002
@@ -70,6 +72,8 @@ def name_of(connection: Connection, services: Path, names: dict[int, str] | None
         (7001, "tcp", None),
         (7002, "tcp", None),
         (7003, "tcp", None),
+        (32767, "tcp", "last"),
+        (32768, "tcp", None),
         (40000, "tcp", None),
         (6379, "sctp", None),
         (6379, "raw", None),
@@ -82,7 +86,7 @@ def test_the_remote_port_names_the_service(services, port, transport, name):
     assert name_of(client(port, transport), services) == name
 
 
-def test_what_listens_is_named_by_its_own_port(services):
+def test_a_listening_socket_is_named_by_its_own_port(services):
     local, remote = Endpoint(address="0.0.0.0", port=6379), Endpoint(address="0.0.0.0", port=5432)
     listening = Connection(fd=3, transport="tcp", state="listen", local=local, remote=remote)
 
@@ -90,17 +94,17 @@ def test_what_listens_is_named_by_its_own_port(services):
 
 
 @pytest.mark.parametrize("state", ["listen", "established", None])
-def test_a_socket_without_ends_has_no_name(services, state):
+def test_a_socket_without_endpoints_has_no_service(services, state):
     assert name_of(Connection(fd=3, transport="tcp", state=state), services) is None
 
 
 @pytest.mark.parametrize("port", [6379, 70, 9999, 40000])
-def test_the_operators_names_win(services, port):
+def test_the_operators_names_take_precedence(services, port):
     assert name_of(client(port), services, {port: "ours"}) == "ours"
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe\0", b"a/b/c\n" * 9, b"x" * 9999, b"x " * 9999])
-def test_a_services_file_that_is_missing_or_broken_costs_only_its_names(tmp_path, content):
+def test_a_missing_or_damaged_services_file_costs_only_its_names(tmp_path, content):
     if content is not None:
         (tmp_path / "services").write_bytes(content)
 
@@ -108,11 +112,11 @@ def test_a_services_file_that_is_missing_or_broken_costs_only_its_names(tmp_path
     assert name_of(client(6379), tmp_path / "services") == "redis"
 
 
-def test_a_folder_in_the_files_place_costs_only_its_names(tmp_path):
+def test_a_directory_in_place_of_the_file_costs_only_its_names(tmp_path):
     assert name_of(client(70), tmp_path) is None
 
 
-def test_the_file_is_not_read_without_end(tmp_path):
+def test_only_the_beginning_of_a_huge_file_is_read(tmp_path):
     (tmp_path / "services").write_bytes(b"near 70/tcp\n" + b"#" * FILE_LIMIT + b"\nfar 71/tcp\n")
 
     assert name_of(client(70), tmp_path / "services") == "near"
@@ -161,7 +165,7 @@ def test_a_unix_socket_is_named_by_its_path(services, path, name):
     assert name_of(unix(local=path), services) == name
 
 
-def test_of_a_unix_sockets_two_names_the_other_ends_counts(services):
+def test_the_remote_name_of_a_unix_socket_takes_precedence(services):
     assert name_of(unix(local="/run/own.sock", remote="/var/run/docker.sock"), services) == "docker"
 
 
@@ -176,8 +180,8 @@ def test_without_connections_nothing_changes(services, connections):
     assert add_services({}, services)(alone) is alone
 
 
-def test_all_else_about_a_connection_stays(services):
+def test_other_facts_of_a_connection_are_unchanged(services):
     named = add_services({}, services)(holding(client(6379), client(9999))).process.connections
 
-    assert [one.service for one in named] == ["redis", None]
-    assert [one.remote for one in named] == [client(6379).remote, client(9999).remote]
+    assert [connection.service for connection in named] == ["redis", None]
+    assert [connection.remote for connection in named] == [client(6379).remote, client(9999).remote]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel's type information: what is found in it, and that damage never gets further than BtfError."""
+"""BTF: what is found in it, and that corrupt data raises only BtfError."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NAMES = ("outer", "either", "flags", "colour", "kill", "ring", "btf_trace_mark_v
 
 
 def built() -> bytes:
-    """One type of every kind that is looked into."""
+    """Return BTF with one type of every kind."""
     types = BtfBuilder()
     integer = types.integer(4)
     long = types.integer(8, "long")
@@ -78,7 +78,7 @@ def btf() -> Btf:
         ("flags.plain", 4, 4),
     ],
 )
-def test_a_member_is_found_however_deep_it_lies(btf, path, offset, size):
+def test_a_member_is_found_at_any_depth(btf, path, offset, size):
     member = btf.member(path)
 
     assert member is not None
@@ -93,11 +93,11 @@ def test_a_member_is_found_however_deep_it_lies(btf, path, offset, size):
         "outer.inner.third",
         "outer.number.x",
         "outer.pointer.first",
-        "stranger.number",
+        "unknown.number",
         "inner.first",
     ],
 )
-def test_a_member_that_is_not_there_is_none(btf, path):
+def test_a_member_that_does_not_exist_is_none(btf, path):
     assert btf.member(path) is None
 
 
@@ -105,10 +105,10 @@ def test_sizes_are_those_of_structures_and_unions(btf):
     assert btf.size("outer") == 128
     assert btf.size("either") == 8
     assert btf.size("colour") is None
-    assert btf.size("stranger") is None
+    assert btf.size("unknown") is None
 
 
-def test_enumerators_have_their_values_negative_ones_too(btf):
+def test_enumerators_have_their_values_including_negative_ones(btf):
     assert btf.enumerator("colour", "RED") == 0
     assert btf.enumerator("colour", "GREEN") == 7
     assert btf.enumerator("colour", "NONE") == -1
@@ -116,7 +116,7 @@ def test_enumerators_have_their_values_negative_ones_too(btf):
     assert btf.enumerator("outer", "RED") is None
 
 
-def test_a_function_is_named_by_the_number_of_its_type():
+def test_a_function_has_the_id_of_its_type():
     types = BtfBuilder()
     nothing = types.prototype()
     expected = types.function("kill", nothing)
@@ -128,13 +128,13 @@ def test_a_function_is_named_by_the_number_of_its_type():
     assert btf.function("spare") is None
 
 
-def test_a_tracepoint_tells_the_types_of_its_arguments_without_its_own_data(btf):
+def test_a_tracepoint_has_the_types_of_its_arguments_without_the_private_data(btf):
     assert btf.tracepoint_arguments("mark_victim") == ("task_struct *", "uid_t", "outer *")
     assert btf.tracepoint_arguments("empty") == ()
-    assert btf.tracepoint_arguments("stranger") is None
+    assert btf.tracepoint_arguments("unknown") is None
 
 
-def test_names_that_were_not_asked_for_are_not_kept():
+def test_only_the_requested_names_are_indexed():
     btf = Btf(BLOB, ["either"])
 
     assert btf.size("either") == 8
@@ -149,7 +149,7 @@ def test_the_first_of_two_types_with_one_name_counts():
     assert Btf(types.blob(), ["twin"]).size("twin") == 8
 
 
-def test_a_name_counts_only_where_it_is_whole():
+def test_a_part_of_a_name_does_not_match():
     types = BtfBuilder()
     types.struct("task_struct_of_others", 8, [])
     types.struct("my_task_struct", 16, [])
@@ -161,21 +161,21 @@ def test_a_name_counts_only_where_it_is_whole():
 @pytest.mark.parametrize(
     ("data", "fact"),
     [
-        (b"", r"type information is damaged \(.*\)"),
+        (b"", r"BTF data is corrupt \(.*\)"),
         (b"\x7fELF" + bytes(60), r"not BTF \(magic 0x457f, version 76\)"),
         (struct.pack(">HB", 0xEB9F, 1) + BLOB[3:], r"not BTF \(magic 0x9feb, version 1\)"),
         (BLOB[:2] + b"\2" + BLOB[3:], r"not BTF \(magic 0xeb9f, version 2\)"),
-        (BLOB[:-1], "type information ends too early"),
+        (BLOB[:-1], "BTF data is truncated"),
     ],
 )
-def test_what_is_not_whole_type_information_is_refused_with_the_reason(data, fact):
+def test_data_that_is_not_complete_btf_is_rejected_with_the_reason(data, fact):
     with pytest.raises(BtfError) as caught:
         Btf(data, NAMES)
 
     assert re.fullmatch(fact, caught.value.fact)
 
 
-def test_an_error_names_the_file(tmp_path):
+def test_an_error_states_the_file(tmp_path):
     missing, broken = tmp_path / "missing", tmp_path / "broken"
     broken.write_bytes(BLOB[:-1])
 
@@ -185,10 +185,10 @@ def test_an_error_names_the_file(tmp_path):
         Btf.load(broken, NAMES)
 
     assert of_missing.value.fact == f"{missing}: No such file or directory"
-    assert of_broken.value.fact == f"{broken}: type information ends too early"
+    assert of_broken.value.fact == f"{broken}: BTF data is truncated"
 
 
-def test_a_file_gives_what_its_bytes_give(tmp_path):
+def test_a_file_is_read_like_its_bytes(tmp_path):
     path = tmp_path / "vmlinux"
     path.write_bytes(BLOB)
 
@@ -196,7 +196,7 @@ def test_a_file_gives_what_its_bytes_give(tmp_path):
 
 
 def look_up_everything(data: bytes) -> list[object]:
-    """All that can be asked."""
+    """Do every look-up there is."""
     btf = Btf(data, NAMES)
     members = ("outer.inner.second", "outer.row", "outer.none", "either.b", "flags.high", "ring.next.next", "ring.far")
     return [
@@ -208,24 +208,24 @@ def look_up_everything(data: bytes) -> list[object]:
     ]
 
 
-def test_whole_data_answers_every_question():
+def test_complete_data_answers_every_look_up():
     assert look_up_everything(BLOB)[0] == Member(88, 8, look_up_everything(BLOB)[0].type_id)
 
 
-def test_every_truncation_is_refused():
+def test_every_truncation_is_rejected():
     for length in range(len(BLOB)):
         with pytest.raises(BtfError):
             Btf(BLOB[:length], NAMES)
 
 
-def test_types_that_end_early_raise_nothing_but_btf_error():
+def test_truncated_types_raise_only_btf_error():
     types, strings = sections(BLOB)
     for length in range(len(types)):
         with suppress(BtfError):
             look_up_everything(assemble(types[:length], strings))
 
 
-def test_strings_that_end_early_raise_nothing_but_btf_error():
+def test_truncated_strings_raise_only_btf_error():
     types, strings = sections(BLOB)
     for length in range(len(strings)):
         with suppress(BtfError):
@@ -234,7 +234,7 @@ def test_strings_that_end_early_raise_nothing_but_btf_error():
 
 @settings(deadline=None)
 @given(data=st.binary(max_size=200))
-def test_random_bytes_raise_nothing_but_btf_error(data):
+def test_random_bytes_raise_only_btf_error(data):
     with suppress(BtfError):
         look_up_everything(data)
 
@@ -246,7 +246,7 @@ def test_random_bytes_raise_nothing_but_btf_error(data):
     )
 )
 @example(changes=[(0, 255)])
-def test_damaged_types_raise_nothing_but_btf_error(changes):
+def test_corrupt_types_raise_only_btf_error(changes):
     damaged = bytearray(BLOB)
     for at, value in changes:
         damaged[24 + at] = value
@@ -256,7 +256,7 @@ def test_damaged_types_raise_nothing_but_btf_error(changes):
 
 
 def ring(kind: str) -> bytes:
-    """A type whose only way leads back to itself."""
+    """Return BTF with a type that contains itself."""
     types = BtfBuilder()
     if kind == "typedef":
         types.typedef("loop", 1)
@@ -272,19 +272,19 @@ def ring(kind: str) -> bytes:
 
 
 @pytest.mark.parametrize("kind", ["typedef", "array", "unnamed struct", "pointer"])
-def test_types_that_refer_to_themselves_are_refused(kind):
+def test_types_that_contain_themselves_are_rejected(kind):
     data = ring(kind)
 
     with pytest.raises(BtfError):
         look_up_everything(data)
 
 
-def test_types_that_never_come_to_an_end_are_refused():
+def test_exponentially_nested_types_are_rejected():
     types = BtfBuilder()
     inner = types.struct("", 8, [])
     for _ in range(30):
         inner = types.struct("", 8, [("", inner, 0), ("", inner, 0)])
     types.struct("ring", 8, [("", inner, 0)])
 
-    with pytest.raises(BtfError, match=r"^type information does not come to an end$"):
+    with pytest.raises(BtfError, match=r"^BTF data is corrupt \(too many nested types\)$"):
         look_up_everything(types.blob())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Arguments or a title, from the memory that holds either, and which of the environment is told."""
+"""Arguments or a title from memory, and the allowed variables of the environment."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def of(memory: bytes, size: int | None = None, end: int | None = 0) -> Cmdline:
         (b"\xed\xa0\x80\0", ("\\xed\\xa0\\x80",)),
     ],
 )
-def test_arguments_are_told_one_by_one(memory, args):
+def test_arguments_are_split_at_zeros(memory, args):
     assert of(memory) == Cmdline(None, args, cut=False)
 
 
-def test_nothing_is_told_of_a_process_that_was_given_nothing():
+def test_a_process_without_arguments_has_an_empty_list():
     assert of(b"") == Cmdline(None, (), cut=False)
 
 
@@ -76,17 +76,17 @@ def test_a_space_in_one_of_several_arguments_makes_no_title():
         (b"\0x", 2, ""),
     ],
 )
-def test_a_title_that_ends_without_a_zero_goes_on_in_the_environment_up_to_one(memory, size, title):
+def test_a_title_without_a_final_zero_extends_into_the_environment(memory, size, title):
     assert of(memory, size, end=ord("x")) == Cmdline(title, None, cut=False)
 
 
-def test_a_title_that_has_no_end_in_what_was_read_is_cut():
+def test_a_title_without_an_end_in_the_memory_read_is_cut():
     assert of(b"x" * ARGUMENTS, 5000, end=ord("x")) == Cmdline("x" * 4096, None, cut=True)
     assert of(b"x" * 4095, 4095, end=ord("x")) == Cmdline("x" * 4095, None, cut=False)
     assert of(b"x" * 4095 + b"\0", 5000, end=ord("x")) == Cmdline("x" * 4095, None, cut=False)
 
 
-def test_arguments_longer_than_4_kib_are_cut_and_that_is_told():
+def test_arguments_longer_than_4_kib_are_truncated_and_reported_as_such():
     memory = (b"x" * 1023 + b"\0") * 4
 
     assert of(memory, 4096) == Cmdline(None, ("x" * 1023,) * 4, cut=False)
@@ -94,23 +94,23 @@ def test_arguments_longer_than_4_kib_are_cut_and_that_is_told():
     assert of(b"a\0" + b"b" * 4094, 9000) == Cmdline(None, ("a", "b" * 4094), cut=True)
 
 
-def test_a_character_that_the_cut_goes_through_is_told_by_its_bytes():
+def test_a_character_that_is_cut_is_shown_by_its_bytes():
     assert of(b"a\0" + "名".encode()[:2], 9000).args == ("a", "\\xe5\\x90")
 
 
-def test_one_string_with_spaces_that_is_cut_is_a_cut_title():
+def test_a_single_string_with_spaces_that_is_cut_is_a_cut_title():
     assert of(b"a b" * 1000, 4000) == Cmdline("a b" * 1000, None, cut=True)
 
 
-def test_what_lies_behind_the_arguments_is_not_one_of_them():
+def test_memory_after_the_arguments_is_not_an_argument():
     assert of(b"worker\0x\0PATH=/bin\0", 9) == Cmdline(None, ("worker", "x"), cut=False)
 
 
-def test_where_the_last_byte_is_not_known_they_are_arguments():
+def test_memory_with_an_unknown_last_byte_is_arguments():
     assert of(b"worker\0x\0", 9000, end=None) == Cmdline(None, ("worker", "x"), cut=True)
 
 
-def test_memory_of_which_nothing_could_be_read_is_cut():
+def test_memory_that_could_not_be_read_is_cut():
     assert of(b"", 9) == Cmdline(None, (), cut=True)
 
 
@@ -118,32 +118,32 @@ ARGUMENT = st.binary(max_size=12).map(lambda raw: raw.replace(b"\0", b""))
 
 
 @given(args=st.lists(ARGUMENT, min_size=2, max_size=8), behind=st.binary(max_size=20))
-def test_any_arguments_come_back_whatever_lies_behind_them(args, behind):
+def test_any_arguments_round_trip_whatever_follows_them(args, behind):
     memory = b"".join(arg + b"\0" for arg in args)
     found = parse_cmdline(memory + behind, len(memory), 0)
 
     if any(args[1:]) or not args[0]:
         assert found == Cmdline(None, tuple(arg.decode("utf-8", "backslashreplace") for arg in args), cut=False)
-    else:  # one string and nothing but zeros behind it is what a padded title looks like
+    else:  # a single string followed by zeros only looks like a padded title
         assert found == Cmdline(args[0].decode("utf-8", "backslashreplace").rstrip(" "), None, cut=False)
 
 
 @given(title=ARGUMENT.filter(bool), size=st.integers(1, 16), environment_size=st.integers(13, 20))
-def test_any_title_that_setproctitle_writes_comes_back_however_long_it_is(title, size, environment_size):
-    """It has arguments and environment in one, and fills with zeros what it does not need."""
+def test_any_title_that_setproctitle_writes_round_trips(title, size, environment_size):
+    """It writes over arguments and environment together, and pads with zeros."""
     memory = title + bytes(size + environment_size - len(title))
     shown = title.decode("utf-8", "backslashreplace")
 
     found = parse_cmdline(memory, size, memory[size - 1])
 
-    if len(title) + 1 == size and b" " not in title:  # looks as if nothing had been written over it
+    if len(title) + 1 == size and b" " not in title:  # looks like a single argument
         assert found == Cmdline(None, (shown,), cut=False)
     else:
         assert found == Cmdline(shown if len(title) >= size else shown.rstrip(" "), None, cut=False)
 
 
 @given(memory=st.binary(max_size=40), size=st.integers(0, 60), end=st.one_of(st.none(), st.integers(0, 255)))
-def test_any_memory_gives_a_title_or_arguments_that_utf_8_can_carry(memory, size, end):
+def test_any_memory_gives_a_title_or_arguments_in_utf_8(memory, size, end):
     found = parse_cmdline(memory, size, end)
 
     assert (found.title is None) is not (found.args is None)
@@ -170,19 +170,19 @@ MEMORY = b"QUEUE=mailers\0CI_JOB_ID=4711\0CI_=\0PATH=/bin:/sbin\0EMPTY=\0EQ=a=b=
         (("\\xff",), {"\\xff": "\\xfe"}),
     ],
 )
-def test_only_variables_whose_names_are_allowed_are_told(allowed, expected):
+def test_only_allowed_variables_are_included(allowed, expected):
     assert parse_environment(MEMORY, allowed) == expected
 
 
-def test_all_that_are_variables_are_told_if_all_are_allowed():
+def test_all_variables_are_included_if_all_are_allowed():
     assert list(parse_environment(MEMORY, ["*"])) == ["QUEUE", "CI_JOB_ID", "CI_", "PATH", "EMPTY", "EQ", "\\xff"]
 
 
-def test_of_two_variables_of_one_name_the_later_is_told():
+def test_the_later_of_two_variables_with_one_name_counts():
     assert parse_environment(b"A=1\0A=2\0", ("A",)) == {"A": "2"}
 
 
-def test_a_variable_that_is_cut_is_not_told():
+def test_a_variable_that_is_cut_is_left_out():
     assert parse_environment(b"A=1\0B=secret-without-an-e", ("*",)) == {"A": "1"}
     assert parse_environment(b"", ("*",)) == {}
 
@@ -192,7 +192,7 @@ VALUE = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",
 
 
 @given(variables=st.dictionaries(NAME, VALUE, max_size=6))
-def test_any_environment_comes_back(variables):
+def test_any_environment_round_trips(variables):
     memory = "".join(f"{name}={value}\0" for name, value in variables.items()).encode()
 
     assert parse_environment(memory, ("*",)) == variables
@@ -200,10 +200,10 @@ def test_any_environment_comes_back(variables):
 
 
 @given(memory=st.binary(max_size=60))
-def test_any_memory_is_an_environment(memory):
+def test_any_memory_parses_as_an_environment(memory):
     for name, value in parse_environment(memory, ("*",)).items():
         (name + value).encode("utf-8")
 
 
-def test_a_padded_title_is_whole_though_there_is_more_room_than_was_read():
+def test_a_padded_title_is_complete_even_if_not_all_padding_was_read():
     assert parse_cmdline(b"title" + bytes(4091), 9000) == Cmdline("title", None, cut=False)

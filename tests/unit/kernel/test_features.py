@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is seen of a kernel through /proc and /sys, and that nothing in there can make looking fail."""
+"""What is observed of a kernel through /proc and /sys, and that no content there makes it raise."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def machine(tmp_path: Path) -> Machine:
     return Machine(tmp_path)
 
 
-def test_an_empty_tree_offers_nothing_and_raises_nothing(machine):
+def test_an_empty_tree_offers_nothing_and_does_not_raise(machine):
     seen = machine.observed()
 
     assert seen == Features(
@@ -88,7 +88,7 @@ def test_an_empty_tree_offers_nothing_and_raises_nothing(machine):
     )
 
 
-def test_symbols_have_their_own_address_and_that_of_what_follows(machine):
+def test_a_symbol_has_its_start_and_the_start_of_the_next(machine):
     seen = machine.put("proc/kallsyms", KALLSYMS).observed()
 
     assert seen.symbols == {
@@ -100,13 +100,13 @@ def test_symbols_have_their_own_address_and_that_of_what_follows(machine):
     }
 
 
-def test_the_first_symbol_of_all_is_found(machine):
+def test_a_symbol_on_the_first_line_is_found(machine):
     seen = machine.put("proc/kallsyms", b"ffffffff81000000 t moom_callback\nffffffff81000040 t next\n").observed()
 
     assert seen.symbols == {"moom_callback": (0xFFFFFFFF81000000, 0xFFFFFFFF81000040)}
 
 
-def test_symbols_whose_addresses_are_hidden_are_known_to_exist(machine):
+def test_symbols_with_hidden_addresses_are_listed_without_them(machine):
     hidden = b"0000000000000000 t oom_kill_process\n0000000000000000 T out_of_memory\n"
 
     assert machine.put("proc/kallsyms", hidden).observed().symbols == {
@@ -148,7 +148,7 @@ def test_lockdown_is_the_mode_in_brackets(machine, content, mode):
 @pytest.mark.parametrize(
     ("content", "cpus"), [(b"0\n", 1), (b"0-3\n", 4), (b"0-3,8\n", 9), (b"0-127\n", 128), (b"\n", 1)]
 )
-def test_cpus_are_counted_to_the_highest_that_may_ever_be(machine, content, cpus):
+def test_cpus_are_counted_to_the_highest_possible_number(machine, content, cpus):
     assert machine.put("sys/devices/system/cpu/possible", content).observed().possible_cpus == cpus
 
 
@@ -165,7 +165,7 @@ def test_cpus_are_counted_to_the_highest_that_may_ever_be(machine, content, cpus
         ("0000003fffdfffff", False),
     ],
 )
-def test_loading_programs_takes_sys_admin_or_bpf_together_with_perfmon(machine, mask, able):
+def test_loading_programs_requires_sys_admin_or_bpf_with_perfmon(machine, mask, able):
     status = f"Name:\tx\nCapPrm:\t000001ffffffffff\nCapEff:\t{mask}\nCapBnd:\t000001ffffffffff\n".encode()
 
     seen = machine.put("proc/self/status", status).observed()
@@ -174,7 +174,7 @@ def test_loading_programs_takes_sys_admin_or_bpf_together_with_perfmon(machine, 
     assert seen.can_load_bpf() is able
 
 
-def test_kprobes_are_there_when_perf_has_a_device_for_them(machine):
+def test_kprobes_exist_if_perf_has_a_device_for_them(machine):
     assert machine.observed().kprobes is False
 
     machine.put("sys/bus/event_source/devices/kprobe/type", b"8\n")
@@ -186,25 +186,25 @@ def test_a_kernel_log_that_can_be_opened_has_no_error(machine):
     assert machine.put("dev/kmsg", b"").observed().kmsg_error == ""
 
 
-def test_a_kernel_log_that_cannot_be_opened_has_the_kernels_word_for_it(machine):
+def test_a_kernel_log_that_cannot_be_opened_has_the_kernels_error(machine):
     machine.dev.mkdir()
     (machine.dev / "kmsg").symlink_to("kmsg")
 
     assert machine.observed().kmsg_error == "Too many levels of symbolic links"
 
 
-def test_a_pipe_or_another_device_is_not_taken_for_the_kernel_log(machine):
+def test_a_pipe_or_another_device_is_not_the_kernel_log(machine):
     machine.dev.mkdir()
     os.mkfifo(machine.dev / "kmsg")
-    assert machine.observed().kmsg_error == "something else is in its place"
+    assert machine.observed().kmsg_error == "not the expected device"
 
     (machine.dev / "kmsg").unlink()
     (machine.dev / "kmsg").symlink_to("/dev/null")
-    assert machine.observed().kmsg_error == "something else is in its place"
+    assert machine.observed().kmsg_error == "not the expected device"
 
 
 @pytest.mark.parametrize(("content", "restricted"), [(b"0\n", False), (b"1\n", True), (b"", False), (b"?", False)])
-def test_whether_the_kernel_log_is_for_some_only(machine, content, restricted):
+def test_dmesg_restrict_is_read(machine, content, restricted):
     assert machine.put("proc/sys/kernel/dmesg_restrict", content).observed().dmesg_restrict is restricted
 
 
@@ -212,7 +212,7 @@ def test_whether_the_kernel_log_is_for_some_only(machine, content, restricted):
     ("target", "hosts"),
     [("pid:[4026531836]", True), ("pid:[4026532179]", False), ("pid:[40265318360]", False), (None, False)],
 )
-def test_the_hosts_pid_namespace_is_known_by_its_number_and_what_cannot_be_read_is_not_it(machine, target, hosts):
+def test_the_hosts_pid_namespace_is_recognized_by_its_inode_number(machine, target, hosts):
     (machine.proc / "self/ns").mkdir(parents=True)
     if target:
         (machine.proc / "self/ns/pid").symlink_to(target)
@@ -224,7 +224,7 @@ def test_the_hosts_pid_namespace_is_known_by_its_number_and_what_cannot_be_read_
     ("content", "counts"),
     [(b"pgpgin 1\noom_kill 0\npgpgout 2\n", True), (b"pgpgin 1\nswap_oom_kill 3\noom_kills 3\n", False), (b"", False)],
 )
-def test_whether_the_kernel_counts_its_kills(machine, content, counts):
+def test_the_kill_counter_is_detected(machine, content, counts):
     assert machine.put("proc/vmstat", content).observed().oom_kill_counter is counts
 
 
@@ -261,7 +261,7 @@ def test_memory_cgroups_are_found_on_either_version(machine, mounts, controllers
     assert seen.memory_cgroups == memory
 
 
-def test_type_information_gives_layout_and_arguments(machine):
+def test_btf_gives_offsets_and_tracepoint_arguments(machine):
     types = BtfBuilder()
     integer = types.integer(4)
     task = types.struct("task_struct", 64, [("pid", integer, 24)])
@@ -279,7 +279,7 @@ def test_type_information_gives_layout_and_arguments(machine):
 
 
 @pytest.mark.parametrize("content", [b"", b"\x7fELF" + bytes(100)])
-def test_broken_type_information_is_the_same_as_none(machine, content):
+def test_a_file_that_is_not_btf_counts_as_no_btf(machine, content):
     seen = machine.put("sys/kernel/btf/vmlinux", content).observed()
 
     assert seen.btf_error.startswith(f"{machine.sys}/kernel/btf/vmlinux: ")
@@ -287,7 +287,7 @@ def test_broken_type_information_is_the_same_as_none(machine, content):
     assert seen.mark_victim is None
 
 
-def test_type_information_that_is_damaged_inside_is_the_same_as_none(machine):
+def test_btf_with_a_corrupt_type_counts_as_no_btf(machine):
     types = BtfBuilder()
     types.struct("task_struct", 64, [("pid", 999, 24)])
 
@@ -301,13 +301,13 @@ def test_type_information_that_is_damaged_inside_is_the_same_as_none(machine):
     "path", ["proc/kallsyms", "proc/self/status", "sys/kernel/security/lockdown", "sys/devices/system/cpu/possible"]
 )
 @pytest.mark.parametrize("content", [b"\xff\xfe\0\n" * 5, b"-", b"[", b"CapEff:\tzz\n"])
-def test_nonsense_is_taken_for_nothing(machine, path, content):
+def test_files_with_invalid_content_count_as_missing(machine, path, content):
     seen = machine.put(path, content).observed()
 
     assert (seen.symbols, seen.capabilities, seen.lockdown, seen.possible_cpus) == ({}, 0, "", 1)
 
 
-def test_a_folder_where_a_file_should_be_is_taken_for_nothing(machine):
+def test_a_directory_in_place_of_a_file_counts_as_missing(machine):
     (machine.proc / "kallsyms").mkdir()
 
     assert machine.observed().symbols == {}

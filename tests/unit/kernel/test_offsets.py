@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From type information to the macros of the kernel side: renamed, moved, resized and lost members."""
+"""From BTF to the macros of the probes: renamed, moved, resized and missing members."""
 
 from __future__ import annotations
 
@@ -141,11 +141,11 @@ Change = dict[str, tuple[str, int, int] | None]
 def kernel(changes: Change | None = None, events: dict[str, int] | None = None, per_cpu: int = 40) -> Btf:
     """Linux 6.18 with some members changed (path -> another path, offset, size) or taken away."""
     members = {path: (path, int(offset), int(size)) for _, path, offset, size in SPLIT}
-    members |= {one[0]: one for one in OTHERS}
+    members |= {member[0]: member for member in OTHERS}
     members |= changes or {}
     types = BtfBuilder()
-    kept = [one for one in members.values() if one]
-    add_members(types, [one for one in kept if not one[0].startswith(("percpu_counter.", "upid."))])
+    kept = [member for member in members.values() if member]
+    add_members(types, [member for member in kept if not member[0].startswith(("percpu_counter.", "upid."))])
     for name, size in (("percpu_counter", per_cpu), ("upid", 16)):
         inner = [
             (path.split(".")[1], types.integer(width), at) for path, at, width in kept if path.startswith(f"{name}.")
@@ -225,7 +225,7 @@ USELESS_WITHOUT = {
 
 
 @pytest.mark.parametrize(("macro", "path"), [(row[0], row[1]) for row in SPLIT])
-def test_a_member_that_is_not_there_is_absent_and_costs_no_other_but_what_would_be_wrong_without(macro, path):
+def test_a_missing_member_is_absent_with_the_members_that_depend_on_it(macro, path):
     with_it, without_it = macros(), macros(changes={path: None})
 
     changed = {name for name in with_it if with_it[name] != without_it[name]}
@@ -237,7 +237,7 @@ ANY_SIZE = ("MM_RSS_STAT", "PID_NUMBERS", "MEMCG_EVENTS", "MOUNT_MNT", "SOCKET_A
 
 
 @pytest.mark.parametrize(("macro", "path"), [(row[0], row[1]) for row in SPLIT if row[0] not in ANY_SIZE])
-def test_a_member_of_another_size_is_not_read(macro, path):
+def test_a_member_of_another_size_is_absent(macro, path):
     assert macros(changes={path: (path, 64, 12)})[f"OFF_{macro}"] == -1
 
 
@@ -250,7 +250,7 @@ def test_a_member_of_another_size_is_not_read(macro, path):
         ("mem_cgroup.memory_events", USELESS_WITHOUT["MEMCG_EVENTS"]),
     ],
 )
-def test_what_would_be_wrong_without_another_member_is_absent_with_it(path, useless):
+def test_members_that_depend_on_a_missing_one_are_absent(path, useless):
     found = macros(changes={path: None})
 
     assert {found[name] for name in useless} == {-1}
@@ -263,7 +263,7 @@ def test_a_member_that_may_have_any_size_is_read(macro):
     assert macros(changes={path: (path, 64, 48)})[f"OFF_{macro}"] == 64
 
 
-def test_without_these_members_nothing_true_can_be_said():
+def test_these_members_are_required():
     required = (
         "task_struct.pid",
         "task_struct.tgid",
@@ -293,7 +293,7 @@ def test_a_required_member_of_another_size_is_lacking():
     assert find_offsets(kernel({"task_struct.comm": ("task_struct.comm", 1752, 32)})).lacking == ("task_struct.comm",)
 
 
-def test_a_kernel_without_any_of_it_lacks_all_that_is_required():
+def test_an_empty_btf_lacks_all_required_members():
     nothing = find_offsets(Btf(BtfBuilder().blob(), NAMES))
 
     assert len(nothing.lacking) == 17
@@ -302,7 +302,7 @@ def test_a_kernel_without_any_of_it_lacks_all_that_is_required():
     assert nothing.macros["SIZE_UPID"] == 0
 
 
-def test_counters_of_kernels_before_6_2_are_four_plain_numbers():
+def test_counters_before_linux_6_2_are_four_plain_numbers():
     found = macros(changes={"mm_struct.rss_stat": ("mm_struct.rss_stat", 960, 32)})
 
     assert found["OFF_MM_RSS_STAT"] == 960
@@ -334,14 +334,14 @@ def test_per_cpu_counters_are_recognised_by_their_size_whatever_it_is():
         {"percpu_counter.count": None},
     ],
 )
-def test_counters_of_another_kind_are_lacking(changes):
+def test_counters_of_an_unknown_kind_are_lacking(changes):
     found = find_offsets(kernel(changes))
 
     assert found.lacking == ("mm_struct.rss_stat",)
     assert found.macros["OFF_MM_RSS_STAT"] == -1
 
 
-def test_an_event_that_an_older_kernel_does_not_count_is_absent():
+def test_an_event_that_an_older_kernel_lacks_is_absent():
     older = {"MEMCG_LOW": 0, "MEMCG_HIGH": 1, "MEMCG_MAX": 2, "MEMCG_OOM": 3, "MEMCG_OOM_KILL": 4}
 
     found = macros(events=older)
@@ -350,7 +350,7 @@ def test_an_event_that_an_older_kernel_does_not_count_is_absent():
     assert found["MEMCG_OOM_GROUP_KILL"] == -1
 
 
-def test_a_kernel_without_memory_cgroups_has_no_place_for_them():
+def test_a_kernel_without_memory_cgroups_has_no_offset_for_them():
     found = macros(changes={"css_set.subsys": None})
 
     assert found["OFF_CSS_SET_SUBSYS_MEMORY"] == -1
@@ -391,13 +391,13 @@ def provided(settings: Settings | None = None, **changes: object) -> set[str]:
     return set(plan(Features(**{**kernel_6_18, **changes}), settings or Settings()).macros)  # type: ignore[arg-type]
 
 
-def test_every_macro_of_the_probes_is_provided_and_none_for_nothing():
+def test_exactly_the_macros_that_the_probes_use_are_provided():
     all_ = Settings(env=("A",), lifecycle=True)
     either = provided(all_, kprobes=True) | provided(all_, kprobes=False)
 
     assert asked_for("oomtrace.bpf.c") == either
 
 
-def test_every_macro_of_the_level_without_type_information_is_provided_and_none_for_nothing():
+def test_exactly_the_macros_that_level_minimal_uses_are_provided():
     # events.h asks whether ENVIRONMENT is defined for the size of struct context, which this level does not send.
     assert asked_for("minimal.bpf.c") - {"ENVIRONMENT"} == provided(offsets=None, btf_error="none")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What is attached on which kernel, why not more, and when that is not enough."""
+"""What is attached on which kernel, what blocks higher levels, and when that is an error."""
 
 from __future__ import annotations
 
@@ -23,7 +23,8 @@ from support.plan_features import (
 )
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.plan import TAIL_CALLS, Hook, Obstacle, Plan, obstacles, plan
+from ooMtrace.kernel.obstacles import Obstacle, obstacles
+from ooMtrace.kernel.plan import TAIL_CALLS, Hook, Plan, plan
 from ooMtrace.settings import Level, Settings
 
 
@@ -87,7 +88,7 @@ def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
         ("cap-bpf-without-cap-perfmon", dict.fromkeys(("minimal", "reduced", "full"), NO_CAPABILITY)),
     ],
 )
-def test_each_level_out_of_reach_has_its_reason_and_its_remedy(name, expected):
+def test_each_blocked_level_has_a_fact_and_a_hint(name, expected):
     assert obstacles(features(name)) == tuple(Obstacle(level, *why) for level, why in expected.items())
 
 
@@ -101,11 +102,11 @@ def test_each_level_out_of_reach_has_its_reason_and_its_remedy(name, expected):
         ("lockdown-confidentiality", tuple(Obstacle(level, *LOCKED) for level in ("minimal", "reduced", "full"))),
     ],
 )
-def test_a_plan_tells_what_kept_it_from_the_levels_above_and_nothing_else(name, above):
+def test_a_plan_lists_the_obstacles_of_higher_levels_only(name, above):
     assert plan(features(name)).obstacles == above
 
 
-def test_the_plan_of_a_full_kernel_is_this():
+def test_the_plan_for_a_kernel_with_all_features():
     assert plan(features("kprobes")) == Plan(
         level="full",
         program="oomtrace.bpf.c",
@@ -142,21 +143,21 @@ def test_the_plan_of_a_full_kernel_is_this():
         ("linux-6.18-no-kprobes-no-fentry", {"MARK_VICTIM_TASK"}),
     ],
 )
-def test_the_kernel_side_is_told_which_hooks_it_has_and_what_mark_victim_gives(name, expected):
+def test_macros_state_the_hooks_and_the_argument_of_mark_victim(name, expected):
     switches = {"MARK_VICTIM_TASK", "WITH_KPROBE", "WITH_FENTRY"}
 
     assert switches & plan(features(name)).macros.keys() == expected
 
 
-def test_without_the_address_of_per_cpu_data_the_parts_of_counters_are_not_read():
+def test_without_the_address_of_per_cpu_data_its_macro_is_0():
     assert plan(features("linux-6.18-no-kprobes-no-fentry")).macros["PER_CPU_OFFSET"] == 0
 
 
-def test_the_number_of_cpus_that_are_walked_is_bounded():
+def test_the_number_of_cpus_is_bounded():
     assert plan(features("4096-cpus")).macros["NR_CPUS"] == 1024
 
 
-def test_without_type_information_the_offsets_are_those_of_the_tracepoints_records():
+def test_level_minimal_has_the_offsets_of_the_tracepoints():
     assert plan(features("no-btf")).macros == {
         "PAGE_SIZE": 4096,
         "OOM_KILL_PROCESS": 18446744071584707344,
@@ -179,7 +180,7 @@ def test_without_type_information_the_offsets_are_those_of_the_tracepoints_recor
     }
 
 
-def test_what_an_older_tracepoint_does_not_tell_is_absent():
+def test_fields_that_an_older_tracepoint_lacks_are_absent():
     macros = plan(features("no-btf-and-a-short-record")).macros
 
     assert macros["MARK_VICTIM_PID"] == 8
@@ -196,16 +197,16 @@ def test_what_an_older_tracepoint_does_not_tell_is_absent():
 
 
 @pytest.mark.parametrize("highest", ["log", "minimal", "reduced", "full"])
-def test_a_plan_goes_no_higher_than_it_may(highest):
+def test_a_plan_is_not_above_the_allowed_level(highest):
     assert plan(features("kprobes"), Settings(level=highest)).level == highest
 
 
-def test_a_level_that_is_forbidden_is_not_called_an_obstacle():
+def test_a_level_above_the_allowed_one_is_not_an_obstacle():
     assert plan(features("kprobes"), Settings(level="reduced")).obstacles == ()
 
 
 @pytest.mark.parametrize("require", ["log", "minimal", "reduced", "full"])
-def test_a_level_that_is_reached_or_passed_satisfies(require):
+def test_a_level_at_or_above_the_required_one_satisfies(require):
     assert plan(features("kprobes"), Settings(require=require)).level == "full"
 
 
@@ -220,22 +221,23 @@ def cannot(name: str, highest: Level = "full", require: Level | None = None) -> 
     [
         (
             ("linux-6.18-no-kprobes-no-fentry", "full", "full"),
-            "level full cannot be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
-            "a kernel with CONFIG_KPROBES=y has them",
+            "level full cannot be reached: the kernel has no kprobes and rejects fentry (Operation not permitted); "
+            "boot a kernel built with CONFIG_KPROBES=y",
         ),
         (
             ("no-btf", "full", "reduced"),
-            "level reduced cannot be reached: no kernel type information (/sys/kernel/btf/vmlinux: "
-            "No such file or directory); a kernel with CONFIG_DEBUG_INFO_BTF=y has it",
+            "level reduced cannot be reached: kernel type information (BTF) is unavailable "
+            "(/sys/kernel/btf/vmlinux: No such file or directory); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
         ),
         (
             ("no-capabilities", "full", "minimal"),
-            "level minimal cannot be reached: loading BPF programs needs CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
+            "level minimal cannot be reached: loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
             f"{AS_ROOT}",
         ),
         (
             ("no-tracefs", "minimal", "minimal"),
-            "level minimal cannot be reached: tracefs cannot be read; mount -t tracefs tracefs /sys/kernel/tracing",
+            "level minimal cannot be reached: /sys/kernel/tracing cannot be read; "
+            "mount -t tracefs tracefs /sys/kernel/tracing",
         ),
         (
             ("kprobes", "log", "minimal"),
@@ -247,12 +249,12 @@ def cannot(name: str, highest: Level = "full", require: Level | None = None) -> 
         ),
         (
             ("no-tracefs-no-kprobes-no-fentry", "full", "full"),
-            "level full cannot be reached: the kernel has no kprobes, and refuses fentry (Operation not permitted); "
-            "a kernel with CONFIG_KPROBES=y has them",
+            "level full cannot be reached: the kernel has no kprobes and rejects fentry (Operation not permitted); "
+            "boot a kernel built with CONFIG_KPROBES=y",
         ),
     ],
 )
-def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line):
+def test_a_required_level_that_is_blocked_is_one_line_and_exit_code_77(arguments, line):
     error = cannot(*arguments)
 
     assert str(error) == line
@@ -263,11 +265,11 @@ def test_a_level_that_cannot_be_had_is_one_line_and_exit_code_77(arguments, line
     ("error", "why"),
     [
         ("No such file or directory", NO_TRACEFS),
-        ("Permission denied", (NO_TRACEFS[0], f"{AS_ROOT}, or with CAP_DAC_READ_SEARCH")),
+        ("Permission denied", (NO_TRACEFS[0], f"{AS_ROOT}, or grant CAP_DAC_READ_SEARCH")),
         ("", NO_TRACEPOINT),
     ],
 )
-def test_tracefs_out_of_reach_has_its_reason_and_its_remedy(error, why):
+def test_unreadable_tracefs_has_a_fact_and_a_hint(error, why):
     found = obstacles(replace(features("no-tracefs"), tracefs_error=error))
 
     assert found[0] == Obstacle("minimal", *why)
@@ -288,17 +290,17 @@ NONE = {"kmsg_error": "No such file or directory"}
         ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg cannot be read (Operation not permitted)", GIVE)),
     ],
 )
-def test_a_kernel_log_out_of_reach_has_its_reason_and_its_remedy(changes, why):
+def test_an_unreadable_kernel_log_has_a_fact_and_a_hint(changes, why):
     assert obstacles(replace(features("no-capabilities"), **changes))[0] == Obstacle("log", *why)
 
 
-def test_a_kernel_log_out_of_reach_keeps_from_no_other_level():
+def test_an_unreadable_kernel_log_blocks_no_other_level():
     chosen = plan(replace(features("kprobes"), **SECRET), Settings(require="log"))
 
     assert (chosen.level, chosen.obstacles) == ("full", ())
 
 
-def test_without_bcc_there_is_the_kernel_log():
+def test_without_bcc_the_plan_is_the_kernel_log():
     chosen = plan(replace(features("kprobes"), bcc_error=NO_BCC[0]))
 
     assert chosen == Plan(
@@ -325,7 +327,7 @@ def test_without_bcc_there_is_the_kernel_log():
             "no-tracefs-no-btf",
             "full",
             NONE,
-            "no level can be reached: tracefs cannot be read, and "
+            "no level can be reached: /sys/kernel/tracing cannot be read, and "
             "/dev/kmsg cannot be read (No such file or directory); "
             f"mount -t tracefs tracefs /sys/kernel/tracing, or {GIVE}",
         ),
@@ -337,7 +339,7 @@ def test_without_bcc_there_is_the_kernel_log():
         ),
     ],
 )
-def test_where_there_is_nothing_at_all_one_line_says_why_of_both_ways(name, highest, changes, line, require):
+def test_if_no_level_can_be_reached_one_line_states_both_obstacles(name, highest, changes, line, require):
     with pytest.raises(CannotTraceError) as caught:
         plan(replace(features(name), **changes), Settings(level=highest, require=require))
 
@@ -358,7 +360,7 @@ PART = ("kprobe:out_of_memory", "kprobe:oom_badness.part.0", "kretprobe:oom_badn
         (("oom_badness",), ()),
     ],
 )
-def test_the_ranking_is_probed_where_it_really_is(symbols, hooks):
+def test_the_ranking_is_probed_in_the_function_that_callers_enter(symbols, hooks):
     full = features("kprobes")
     there = {**full.symbols, **dict.fromkeys(symbols, (1, 2))}
 
@@ -381,7 +383,7 @@ def test_the_ranking_is_probed_where_it_really_is(symbols, hooks):
         ),
     ],
 )
-def test_only_what_is_wished_for_is_compiled_and_attached(name, settings, hooks, macros):
+def test_only_what_the_settings_ask_for_is_compiled_and_attached(name, settings, hooks, macros):
     plain, chosen = plan(features(name)), plan(features(name), settings)
 
     assert names(chosen) == (*names(plain), *hooks)
@@ -406,7 +408,7 @@ def test_tail_calls_are_in_the_order_of_the_enum_in_the_program():
 
 
 @pytest.mark.parametrize("symbols", [{}, {"oom_kill_process": (0, 0)}])
-def test_where_the_oom_killers_address_is_not_known_the_kernel_side_is_told_so(symbols):
+def test_an_unknown_address_of_the_oom_killer_is_0(symbols):
     macros = plan(replace(features("linux-6.18-no-kprobes-no-fentry"), symbols=symbols)).macros
 
     assert (macros["OOM_KILL_PROCESS"], macros["OOM_KILL_PROCESS_SIZE"]) == (0, 0)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From the kernel's clocks and pages to times and sizes."""
+"""Conversion of the kernel's clocks and pages to times and sizes."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_each_clock_has_its_own_zero():
     assert MOMENT.from_boottime(50_000_000_000) == "2023-11-14T22:12:50.000000Z"
 
 
-def test_the_clocks_are_read_at_one_moment(tmp_path):
+def test_the_clocks_are_read_at_the_same_moment(tmp_path):
     before = time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
     seen = take_snapshot(tmp_path)
     after = time.time_ns(), time.monotonic_ns(), time.clock_gettime_ns(time.CLOCK_BOOTTIME)
@@ -57,7 +57,7 @@ def test_the_clocks_are_read_at_one_moment(tmp_path):
     assert seen.page_size == os.sysconf("SC_PAGE_SIZE")
 
 
-def test_of_several_readings_of_the_clocks_the_one_that_nothing_interrupted_counts(tmp_path, monkeypatch):
+def test_the_shortest_of_several_clock_readings_counts(tmp_path, monkeypatch):
     class Clock:
         """Every reading takes 10 ns, but the third attempt is the only one that is not interrupted in between."""
 
@@ -112,7 +112,7 @@ def test_ram_and_swap_are_counted_in_pages(tmp_path):
     assert (seen.ram, seen.swap, seen.swappiness) == (24684092 // pages, 2097148 // pages, 60)
 
 
-def test_no_swap_is_zero_and_not_unknown(tmp_path):
+def test_no_swap_is_zero(tmp_path):
     (tmp_path / "meminfo").write_text("SwapTotal:             0 kB\n")
 
     assert take_snapshot(tmp_path).swap == 0

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a record to its line: one line, valid, short enough, and unknown is absent."""
+"""Lines are valid, single and short enough, and unknown facts are absent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.output.encode import EXPENDABLE, dump, encode
+from ooMtrace.output.encode import dump, encode
+from ooMtrace.output.shorten import EXPENDABLE
 
 TEXT = st.text(
     st.characters(exclude_categories=("Cs",)) | st.characters(max_codepoint=0x9F) | st.sampled_from("\u2028\u2029"),
@@ -24,7 +25,7 @@ TEXT = st.text(
 """All that UTF-8 can carry, often control characters and ends of lines."""
 
 
-def test_the_least_that_a_line_has_is_this():
+def test_a_minimal_record_is_encoded_like_this():
     assert encode(kill()) == (
         b'{"schema":"oomtrace/1","event":"oom_kill","id":"12345678-ee6b2800-100","seq":1,'
         b'"time":"2023-11-14T22:13:19.000001Z","observed":"2023-11-14T22:13:20.000000Z","severity":"ERROR",'
@@ -34,7 +35,7 @@ def test_the_least_that_a_line_has_is_this():
     )
 
 
-def test_unknown_is_absent_and_so_is_what_holds_nothing_else():
+def test_unknown_facts_and_parts_without_facts_are_absent():
     empty = record.Oom(
         incident="i",
         points=record.Points(),
@@ -76,7 +77,7 @@ def test_zero_false_and_an_empty_list_are_facts():
         ("\\u009b", rb"\\u009b"),
     ],
 )
-def test_nothing_that_ends_a_line_or_moves_a_terminal_gets_into_a_line(name, raw):
+def test_characters_that_end_a_line_or_control_a_terminal_are_escaped(name, raw):
     line = encode(kill(process=record.Process(pid=100, comm=name)))
 
     assert b'"comm":"' + raw + b'"' in line
@@ -84,7 +85,7 @@ def test_nothing_that_ends_a_line_or_moves_a_terminal_gets_into_a_line(name, raw
 
 
 @given(name=TEXT, path=TEXT, host=TEXT)
-def test_any_text_makes_one_line_that_gives_it_back(name, path, host):
+def test_any_text_round_trips_in_one_line(name, path, host):
     whole = kill(
         process=record.Process(comm=name), cgroup=record.Cgroup(path=path), namespace=record.Namespace(hostname=host)
     )
@@ -93,20 +94,20 @@ def test_any_text_makes_one_line_that_gives_it_back(name, path, host):
 
     assert line.endswith(b"}\n")
     assert len(line.decode().splitlines()) == 1
-    assert not [one for one in line[:-1].decode() if unicodedata.category(one) == "Cc"]
+    assert not [char for char in line[:-1].decode() if unicodedata.category(char) == "Cc"]
     parsed = json.loads(line)
     assert (parsed["process"]["comm"], parsed["cgroup"]["path"], parsed["namespace"]["hostname"]) == (name, path, host)
 
 
 @given(name=TEXT)
-def test_pretty_says_the_same(name):
+def test_pretty_has_the_same_content(name):
     whole = kill(process=record.Process(comm=name))
 
     pretty = encode(whole, pretty=True)
 
     assert json.loads(pretty) == json.loads(encode(whole))
     assert pretty.count(b"\n") > 20
-    assert not [one for one in pretty.decode() if unicodedata.category(one) == "Cc" and one != "\n"]
+    assert not [char for char in pretty.decode() if unicodedata.category(char) == "Cc" and char != "\n"]
 
 
 def with_paths(trigger: str = "", v2: str = "", group: str = "", memcg: str = "", own: str = "") -> record.OomKill:
@@ -140,7 +141,7 @@ ORDER = ["oom.trigger.cgroup", "cgroup.v2", "oom.group", "oom.memcg.path", "cgro
         (dict.fromkeys(("trigger", "v2", "group", "memcg", "own"), 30000), ORDER),
     ],
 )
-def test_a_line_that_is_too_long_loses_paths_in_a_fixed_order_and_says_so(validate, paths, gone):
+def test_a_line_that_is_too_long_loses_paths_in_a_fixed_order_and_lists_them(validate, paths, gone):
     line = encode(with_paths(**{name: "x" * size for name, size in paths.items()}))
 
     parsed = json.loads(line)
@@ -156,7 +157,7 @@ def test_a_line_that_is_too_long_loses_paths_in_a_fixed_order_and_says_so(valida
     assert parsed["oom"]["memcg"]["id"] == "11"
 
 
-def test_what_is_not_there_is_not_called_truncated():
+def test_an_absent_fact_is_not_listed_as_truncated():
     whole = with_paths(memcg="x" * 9000)
     whole = replace(whole, oom=replace(whole.oom, trigger=None, group=None))
 
@@ -164,7 +165,7 @@ def test_what_is_not_there_is_not_called_truncated():
 
 
 @pytest.mark.parametrize("worst", ["\x01", "\x9b", "\u2028", "\\xff", "名"])
-def test_the_worst_names_that_the_kernel_lets_through_fit_into_the_limit(validate, worst):
+def test_the_longest_names_that_the_kernel_allows_fit_into_a_line(validate, worst):
     """4,096 bytes of paths at most, each of which may take six; the other strings are short."""
     path = worst * 4096
     whole = with_paths(path, path, path, path, path)
@@ -183,27 +184,27 @@ def test_the_worst_names_that_the_kernel_lets_through_fit_into_the_limit(validat
 
 
 @given(sizes=st.lists(st.integers(0, 9000), min_size=5, max_size=5))
-def test_no_mixture_of_lengths_passes_the_limit(sizes):
+def test_no_mixture_of_lengths_exceeds_the_limit(sizes):
     names = ("trigger", "v2", "group", "memcg", "own")
     assert len(encode(with_paths(**{name: "x" * size for name, size in zip(names, sizes, strict=True)}))) <= 8000
 
 
-def test_no_length_around_the_limit_passes_it():
+def test_no_length_near_the_limit_exceeds_it():
     for size in range(7000, 8200):
         assert len(encode(with_paths(trigger="x" * size))) <= 8000
         assert len(encode(with_paths(memcg="x" * size))) <= 8000
 
 
-OWN_WORDS = {"missing", "derived", "redacted", "truncated"}
+OWN_NAMES = {"missing", "derived", "redacted", "truncated"}
 """Lists of names of facts: no text of others gets there."""
 
 
 def filled(kind: Any, text: str, many: int) -> Any:
-    """Make a record of this type, or whatever else a fact may be, in which every text is this one."""
+    """Return a value of this type in which every text is this text."""
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        return kind(**{name: () if name in OWN_WORDS else filled(hint, text, many) for name, hint in hints.items()})
-    arguments = [one for one in get_args(kind) if one not in (type(None), Ellipsis)]
+        return kind(**{name: () if name in OWN_NAMES else filled(hint, text, many) for name, hint in hints.items()})
+    arguments = [argument for argument in get_args(kind) if argument not in (type(None), Ellipsis)]
     origin = get_origin(kind)
     if kind is str or origin is Literal:
         return text if kind is str else arguments[0]
@@ -234,7 +235,7 @@ def test_no_text_of_any_fact_makes_a_line_too_long(text, many):
         assert (name in parsed.get("truncated", ())) is (len(text) > 100)
 
 
-def test_other_documents_are_indented_and_end_with_a_newline():
+def test_dump_indents_and_ends_with_a_newline():
     assert dump({"a": [1], "b": "\x9b"}) == b'{\n  "a": [\n    1\n  ],\n  "b": "\\u009b"\n}\n'
 
 
@@ -253,7 +254,7 @@ def shortened(whole: record.OomKill) -> dict[str, Any]:
     return found
 
 
-def test_of_many_arguments_the_first_half_is_kept_and_half_of_that():
+def test_many_arguments_are_halved_from_the_end():
     args = tuple(f"argument-{i:04}" for i in range(1000))
 
     line = shortened(of_process(command_args=args))
@@ -262,7 +263,7 @@ def test_of_many_arguments_the_first_half_is_kept_and_half_of_that():
     assert line["truncated"] == ["process.command_args"]
 
 
-def test_of_arguments_that_are_long_the_longest_are_halved_and_none_is_lost():
+def test_the_longest_arguments_are_halved_first_and_none_is_lost():
     args = ("program", "a" * 6000, "--flag", "b" * 5000, "")
 
     line = shortened(of_process(command_args=args))
@@ -271,14 +272,14 @@ def test_of_arguments_that_are_long_the_longest_are_halved_and_none_is_lost():
     assert line["truncated"] == ["process.command_args"]
 
 
-def test_of_arguments_all_of_64_characters_none_is_halved():
+def test_arguments_of_64_characters_are_not_halved():
     args = tuple("x" * 64 for _ in range(200))
 
     assert shortened(of_process(command_args=args))["process"]["command_args"] == ["x" * 64] * 100
 
 
 @pytest.mark.parametrize(("length", "left"), [(6000, 6000), (9000, 4500), (40000, 5000)])
-def test_of_a_title_the_beginning_is_kept(length, left):
+def test_a_long_title_keeps_its_beginning(length, left):
     line = shortened(of_process(title="x" * length))
 
     assert line["process"]["title"] == "x" * left
@@ -286,14 +287,14 @@ def test_of_a_title_the_beginning_is_kept(length, left):
 
 
 @pytest.mark.parametrize(("number", "length", "left"), [(48, 90, 48), (48, 200, 24), (48, 400, 12), (15, 2000, 3)])
-def test_of_connections_the_first_are_kept(number, length, left):
+def test_the_first_connections_are_kept(number, length, left):
     line = shortened(of_process(connections=tuple(connection(fd, length) for fd in range(number))))
 
-    assert [one["fd"] for one in line["process"]["connections"]] == list(range(left))
+    assert [connection["fd"] for connection in line["process"]["connections"]] == list(range(left))
     assert line.get("truncated") == (None if left == number else ["process.connections"])
 
 
-def test_eight_connections_are_worth_more_than_arguments():
+def test_arguments_are_halved_before_the_last_eight_connections():
     connections = tuple(connection(fd, 300) for fd in range(32))
 
     line = shortened(of_process(connections=connections, command_args=("a" * 4000, "b" * 4000)))
@@ -303,7 +304,7 @@ def test_eight_connections_are_worth_more_than_arguments():
     assert line["truncated"] == ["process.command_args", "process.connections"]
 
 
-def test_arguments_are_gone_before_the_last_connections_are():
+def test_arguments_are_removed_before_the_last_connections():
     connections = tuple(connection(fd, 1500) for fd in range(8))
 
     line = shortened(of_process(connections=connections, command_args=("a" * 4000,)))
@@ -312,7 +313,7 @@ def test_arguments_are_gone_before_the_last_connections_are():
     assert len(line["process"]["connections"]) == 4
 
 
-def test_what_goes_first_spares_all_that_follows():
+def test_later_facts_are_kept_if_cutting_an_earlier_one_suffices():
     environment = {f"KEY_{i}": "x" * 100 for i in range(60)}
     connections = tuple(connection(fd) for fd in range(48))
 
@@ -324,28 +325,28 @@ def test_what_goes_first_spares_all_that_follows():
     assert line["truncated"] == ["process.environment"]
 
 
-def test_what_was_truncated_before_is_named_once():
+def test_a_fact_that_was_truncated_before_is_listed_once():
     whole = replace(of_process(title="x" * 9000), truncated=("process.title", "process.connections"))
 
     assert shortened(whole)["truncated"] == ["process.connections", "process.title"]
 
 
-def test_a_line_that_is_short_enough_keeps_what_was_truncated_before_and_nothing_more():
+def test_a_short_line_lists_only_what_was_truncated_before():
     whole = replace(of_process(title="x", command_args=(), connections=()), truncated=("process.title",))
 
     assert shortened(whole)["truncated"] == ["process.title"]
 
 
-def test_everything_that_a_line_may_lose_is_a_fact_of_the_record():
+def test_every_expendable_fact_is_in_the_record():
     for name, _ in EXPENDABLE:
         part: Any = record.OomKill
         for step in name.split("."):
             hints = get_type_hints(part)
             assert step in hints, name
-            part = next((one for one in (hints[step], *get_args(hints[step])) if is_dataclass(one)), None)
+            part = next((kind for kind in (hints[step], *get_args(hints[step])) if is_dataclass(kind)), None)
 
 
-def test_a_line_that_lost_all_that_it_may_lose_can_still_name_it_all():
+def test_the_reserve_suffices_to_list_every_expendable_fact():
     names = json.dumps([name for name, _ in EXPENDABLE], separators=(",", ":"))
 
     assert len(f'"truncated":{names},') <= 400
@@ -375,7 +376,7 @@ def endpoint(draw: st.DrawFn) -> record.Endpoint | None:
     job=st.none() | long_text(2000),
 )
 @settings(deadline=None, max_examples=60)
-def test_whatever_a_victim_was_doing_its_line_is_short_enough(validate, args, title, ends, environment, paths, job):
+def test_any_context_of_a_victim_fits_into_a_line(validate, args, title, ends, environment, paths, job):
     whole = with_paths(*paths)
     path = paths[0]
     whole = replace(

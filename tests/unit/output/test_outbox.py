@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines wait for an output that fails, and come out whole, once and in order."""
+"""Lines are queued for an output that fails, and written whole, once and in order."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ from hypothesis import strategies as st
 
 from ooMtrace.errors import SinkError
 from ooMtrace.output.outbox import LIMIT, RETRY_MS, Outbox
-from ooMtrace.output.stream import ClosedPipeError, LaterError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError, LaterError
+from ooMtrace.output.stream import StreamSink
 
 LINES = [f"{number}:".encode().ljust(6000, b"x") + b"\n" for number in range(50)]
 write_whole = os.write
 
 
 class Disk:
-    """os.write as it is on a disk with so many bytes left; None: enough."""
+    """os.write on a disk with this many bytes left; None: enough."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, left: int | None = None, number: int = errno.ENOSPC) -> None:
         self.left, self.number, self.tried = left, number, 0
@@ -44,7 +45,7 @@ class Disk:
 
 
 class Fifo:
-    """An output that somebody may read."""
+    """An output with a reader that reads when the test says so."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "fifo"
@@ -61,7 +62,7 @@ def outbox(path: Path, said: list[str] | None = None, limit: int = LIMIT) -> Out
     return Outbox(StreamSink(path), [].append if said is None else said.append, limit)
 
 
-def test_lines_are_out_at_once_and_nothing_is_waited_for(tmp_path):
+def test_lines_are_written_at_once(tmp_path):
     said: list[str] = []
     box = outbox(tmp_path / "lines", said)
 
@@ -74,7 +75,7 @@ def test_lines_are_out_at_once_and_nothing_is_waited_for(tmp_path):
 
 
 @pytest.mark.parametrize("own", [True, False])
-def test_a_pipe_that_nobody_reads_holds_nobody_up_and_loses_nothing(tmp_path, monkeypatch, own):
+def test_a_pipe_without_a_reader_does_not_block_and_loses_nothing(tmp_path, monkeypatch, own):
     if not own:  # where /proc is not mounted
         monkeypatch.setattr(StreamSink, "never_wait", lambda _sink: None)
     fifo = Fifo(tmp_path)
@@ -96,7 +97,7 @@ def test_a_pipe_that_nobody_reads_holds_nobody_up_and_loses_nothing(tmp_path, mo
     assert box.blocked_fd() is None
 
 
-def test_a_line_for_which_there_is_no_room_is_refused_and_the_next_is_not_when_there_is(tmp_path, monkeypatch):
+def test_a_line_without_room_is_dropped_and_later_lines_are_taken_again(tmp_path, monkeypatch):
     disk = Disk(monkeypatch, 0)
     box = outbox(tmp_path / "lines", limit=20_000)
 
@@ -111,13 +112,13 @@ def test_a_line_for_which_there_is_no_room_is_refused_and_the_next_is_not_when_t
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EFBIG, errno.EROFS])
-def test_a_full_disk_is_told_once_and_so_is_its_end(tmp_path, monkeypatch, number):
+def test_a_full_disk_is_reported_once_and_so_is_its_end(tmp_path, monkeypatch, number):
     disk, said, path = Disk(monkeypatch, 0, number), list[str](), tmp_path / "lines"
     box = outbox(path, said)
     for line in LINES:
         assert box.put(line)
         box.flush()
-    assert said == [f"{path}: {os.strerror(number)}; lines are kept in memory until that works"]
+    assert said == [f"{path}: {os.strerror(number)}; lines are kept in memory until it can be written"]
     assert (box.held, box.blocked_fd(), box.retry_ms()) == (len(LINES), None, RETRY_MS)
 
     disk.left = None
@@ -128,7 +129,7 @@ def test_a_full_disk_is_told_once_and_so_is_its_end(tmp_path, monkeypatch, numbe
     assert (box.empty, box.retry_ms()) == (True, None)
 
 
-def test_an_error_that_will_not_pass_is_one(tmp_path, monkeypatch):
+def test_a_permanent_error_is_raised(tmp_path, monkeypatch):
     Disk(monkeypatch, 0, errno.EINVAL)
     box = outbox(tmp_path / "lines")
     box.put(LINES[0])
@@ -137,7 +138,7 @@ def test_an_error_that_will_not_pass_is_one(tmp_path, monkeypatch):
         box.flush()
 
 
-def test_a_terminal_that_has_gone_is_no_full_disk(tmp_path, monkeypatch):
+def test_a_closed_terminal_is_a_permanent_error(tmp_path, monkeypatch):
     fifo = Fifo(tmp_path)
     box = outbox(fifo.path)
     Disk(monkeypatch, 0, errno.EIO)
@@ -149,7 +150,7 @@ def test_a_terminal_that_has_gone_is_no_full_disk(tmp_path, monkeypatch):
 
 
 def half_a_line(path: Path, disk: Disk) -> Outbox:
-    """Let the disk be full in the middle of the second line."""
+    """Fill the disk in the middle of the second line."""
     box = outbox(path)
     disk.left = 9000
     for line in LINES:
@@ -159,7 +160,7 @@ def half_a_line(path: Path, disk: Disk) -> Outbox:
     return box
 
 
-def test_the_rest_of_a_half_written_line_comes_first(tmp_path, monkeypatch):
+def test_the_rest_of_a_partial_line_is_written_first(tmp_path, monkeypatch):
     path, disk = tmp_path / "lines", Disk(monkeypatch)
     box = half_a_line(path, disk)
 
@@ -169,7 +170,7 @@ def test_the_rest_of_a_half_written_line_comes_first(tmp_path, monkeypatch):
     assert path.read_bytes() == b"".join(LINES)
 
 
-def test_a_half_written_line_is_whole_in_the_file_that_comes_after(tmp_path, monkeypatch):
+def test_a_partial_line_is_written_whole_into_the_next_file(tmp_path, monkeypatch):
     path, disk = tmp_path / "lines", Disk(monkeypatch)
     box = half_a_line(path, disk)
 
@@ -183,7 +184,7 @@ def test_a_half_written_line_is_whole_in_the_file_that_comes_after(tmp_path, mon
     assert path.read_bytes() == b"{}\n" + b"".join(LINES[1:])
 
 
-def test_a_half_written_line_goes_on_where_the_same_file_is_opened_anew(tmp_path, monkeypatch):
+def test_a_partial_line_continues_if_the_same_file_is_reopened(tmp_path, monkeypatch):
     path, disk = tmp_path / "lines", Disk(monkeypatch)
     box = half_a_line(path, disk)
 
@@ -194,7 +195,7 @@ def test_a_half_written_line_goes_on_where_the_same_file_is_opened_anew(tmp_path
     assert path.read_bytes() == b"".join(LINES)
 
 
-def test_a_half_written_line_is_written_again_into_a_file_that_was_emptied(tmp_path, monkeypatch):
+def test_a_partial_line_is_written_again_into_a_file_that_was_truncated(tmp_path, monkeypatch):
     path, disk = tmp_path / "lines", Disk(monkeypatch)
     box = half_a_line(path, disk)
 
@@ -205,7 +206,7 @@ def test_a_half_written_line_is_written_again_into_a_file_that_was_emptied(tmp_p
     assert path.read_bytes() == b"".join(LINES[1:])
 
 
-def test_a_file_that_was_removed_is_made_anew_and_that_is_told(tmp_path):
+def test_a_removed_file_is_recreated_and_reported(tmp_path):
     path, said = tmp_path / "lines", list[str]()
     box = outbox(path, said)
     box.put(LINES[0])
@@ -217,10 +218,10 @@ def test_a_file_that_was_removed_is_made_anew_and_that_is_told(tmp_path):
         box.flush()
 
     assert path.read_bytes() == b"".join(LINES[1:3])
-    assert said == [f"{path}: was removed, and is made anew"]
+    assert said == [f"{path}: was removed; recreated"]
 
 
-def test_lines_wait_for_a_folder_that_was_removed(tmp_path):
+def test_lines_are_queued_while_the_directory_is_missing(tmp_path):
     path, said = tmp_path / "folder/lines", list[str]()
     path.parent.mkdir()
     box = outbox(path, said)
@@ -229,17 +230,17 @@ def test_lines_wait_for_a_folder_that_was_removed(tmp_path):
     for line in LINES:
         box.put(line)
         box.flush()
-    assert said == [f"{path}: No such file or directory; lines are kept in memory until that works"]
+    assert said == [f"{path}: No such file or directory; lines are kept in memory until it can be written"]
     assert box.retry_ms() == RETRY_MS
 
     path.parent.mkdir()
     box.flush()
 
     assert path.read_bytes() == b"".join(LINES)
-    assert said[1:] == [f"{path}: was removed, and is made anew", f"{path}: works again"]
+    assert said[1:] == [f"{path}: was removed; recreated", f"{path}: works again"]
 
 
-def test_a_blocked_pipe_that_was_removed_is_not_waited_for(tmp_path):
+def test_a_removed_pipe_is_retried_and_not_polled(tmp_path):
     folder = tmp_path / "folder"
     folder.mkdir()
     fifo = Fifo(folder)
@@ -257,7 +258,7 @@ def test_a_blocked_pipe_that_was_removed_is_not_waited_for(tmp_path):
     assert box.retry_ms() == RETRY_MS
 
 
-def test_a_fifo_without_a_reader_keeps_nobody_when_it_is_reopened(tmp_path):
+def test_reopening_a_fifo_without_a_reader_does_not_block(tmp_path):
     fifo = Fifo(tmp_path)
     box = outbox(fifo.path)
     fifo.path.unlink()
@@ -269,7 +270,7 @@ def test_a_fifo_without_a_reader_keeps_nobody_when_it_is_reopened(tmp_path):
     os.close(fifo.fd)
 
 
-def test_a_reader_that_has_gone_is_the_end_of_the_work(tmp_path):
+def test_a_reader_that_closes_the_output_ends_the_work(tmp_path):
     fifo = Fifo(tmp_path)
     box = outbox(fifo.path)
     for line in LINES:
@@ -291,7 +292,7 @@ def ends(kind: str) -> tuple[int, int]:
 
 @contextmanager
 def stdout(fd: int) -> Iterator[None]:
-    """Put it where stdout was."""
+    """Replace stdout by this file descriptor."""
     saved = os.dup(1)
     os.dup2(fd, 1)
     try:
@@ -302,7 +303,7 @@ def stdout(fd: int) -> Iterator[None]:
 
 
 def held_and_read(box: Outbox, reader: int) -> tuple[int, bytes]:
-    """Put all lines; return how many are held while nobody reads, and what is then read."""
+    """Put all lines; return how many are queued before anything is read, and all that is read."""
     for line in LINES:
         box.put(line)
         box.flush()
@@ -315,7 +316,7 @@ def held_and_read(box: Outbox, reader: int) -> tuple[int, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["pipe", "socket", "terminal"])
-def test_stdout_that_nobody_reads_holds_nobody_up_and_stays_blocking_for_others(kind):
+def test_stdout_without_a_reader_does_not_block_and_stays_blocking_for_others(kind):
     reader, writer = ends(kind)
     with stdout(writer):
         held, got = held_and_read(Outbox(StreamSink(), [].append), reader)
@@ -327,7 +328,7 @@ def test_stdout_that_nobody_reads_holds_nobody_up_and_stays_blocking_for_others(
     os.close(writer)
 
 
-def test_a_terminal_by_its_path_holds_nobody_up():
+def test_a_terminal_opened_by_path_does_not_block():
     reader, writer = ends("terminal")
 
     held, got = held_and_read(outbox(Path(os.ttyname(writer))), reader)
@@ -338,7 +339,7 @@ def test_a_terminal_by_its_path_holds_nobody_up():
     os.close(writer)
 
 
-def test_the_end_waits_for_a_slow_reader(tmp_path):
+def test_drain_waits_for_a_slow_reader(tmp_path):
     fifo, got = Fifo(tmp_path), bytearray()
     box = outbox(fifo.path)
     for line in LINES:
@@ -358,7 +359,7 @@ def test_the_end_waits_for_a_slow_reader(tmp_path):
     assert bytes(got) == b"".join(LINES)
 
 
-def test_the_end_gives_up_on_a_reader_that_sleeps(tmp_path):
+def test_drain_ends_at_the_timeout_if_nobody_reads(tmp_path):
     fifo = Fifo(tmp_path)
     box = outbox(fifo.path)
     for line in LINES:
@@ -373,7 +374,7 @@ def test_the_end_gives_up_on_a_reader_that_sleeps(tmp_path):
     assert box.held == len(LINES) - out.count(b"\n")
 
 
-def test_the_end_asks_a_full_disk_again(tmp_path, monkeypatch):
+def test_drain_retries_a_full_disk(tmp_path, monkeypatch):
     disk = Disk(monkeypatch, 0)
     box = outbox(tmp_path / "lines")
     box.put(LINES[0])
@@ -399,8 +400,8 @@ EVENTS = st.one_of(st.integers(0, 40), st.sampled_from([rename, hang_up]))
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(EVENTS, max_size=60))
-def test_whatever_happens_no_half_line_is_followed_by_another_and_none_comes_twice(events):
-    """An integer: so much room, and then a line more."""
+def test_after_any_events_each_line_is_written_whole_and_once(events):
+    """An integer is the free space before the next line."""
     with TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:
         path, disk, put = Path(folder, "lines"), Disk(patch), []
         box = outbox(path)
@@ -418,3 +419,9 @@ def test_whatever_happens_no_half_line_is_followed_by_another_and_none_comes_twi
         files = sorted(Path(folder).iterdir(), key=lambda p: int(p.suffix[1:] or 1 << 30))
         whole = [line for file in files for line in file.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
         assert whole == put
+
+
+def test_the_limit_counts_bytes_and_is_inclusive(tmp_path):
+    box = outbox(tmp_path / "lines", limit=10)
+
+    assert [box.put(line) for line in (b"12345678901", b"1234567890", b"1", b"")] == [False, True, False, True]

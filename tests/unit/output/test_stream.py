@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Lines reach a file or pipe whole, and an output that fails says so."""
+"""Lines reach a file or pipe whole, and failures are reported with the reason."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.errors import SinkError
-from ooMtrace.output.stream import ClosedPipeError, StreamSink
+from ooMtrace.output.sink import ClosedPipeError
+from ooMtrace.output.stream import StreamSink
 
 LINE = b'{"a":1}\n'
 
@@ -54,14 +55,14 @@ def written_through(pipe: Pipe, lines: list[bytes]) -> bytes:
 LONG = [bytes([97 + i]) * 30_000 + b"\n" for i in range(4)]
 
 
-def test_lines_get_whole_through_a_slow_pipe():
+def test_lines_are_whole_through_a_slow_pipe():
     with Pipe() as pipe:
         got = written_through(pipe, LONG)
 
     assert got == b"".join(LONG)
 
 
-def test_lines_get_whole_through_a_slow_pipe_that_does_not_block():
+def test_lines_are_whole_through_a_slow_nonblocking_pipe():
     with Pipe() as pipe:
         os.set_blocking(1, False)
         got = written_through(pipe, LONG)
@@ -69,7 +70,7 @@ def test_lines_get_whole_through_a_slow_pipe_that_does_not_block():
     assert got == b"".join(LONG)
 
 
-def test_a_reader_that_leaves_a_full_pipe_that_does_not_block_is_the_end_of_the_work():
+def test_a_reader_that_closes_a_full_nonblocking_pipe_ends_the_work():
     with Pipe() as pipe:
         os.set_blocking(1, False)
         threading.Timer(0.1, os.close, [pipe.read]).start()
@@ -78,7 +79,7 @@ def test_a_reader_that_leaves_a_full_pipe_that_does_not_block_is_the_end_of_the_
             StreamSink().write(LONG[0])
 
 
-def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path, monkeypatch):
+def test_a_short_write_continues_where_it_stopped(tmp_path, monkeypatch):
     whole = os.write
     monkeypatch.setattr(os, "write", lambda fd, data: whole(fd, data[:3]))
     sink = StreamSink(tmp_path / "lines")
@@ -89,11 +90,11 @@ def test_a_write_that_is_cut_short_goes_on_where_it_stopped(tmp_path, monkeypatc
     assert (tmp_path / "lines").read_bytes() == LINE * 2
 
 
-def test_a_reader_that_has_gone_is_the_end_of_the_work():
+def test_a_reader_that_closes_the_output_ends_the_work():
     with Pipe() as pipe:
         os.close(pipe.read)
 
-        with pytest.raises(ClosedPipeError, match=r"^nobody reads the output any more$"):
+        with pytest.raises(ClosedPipeError, match=r"^the reader has closed the output$"):
             StreamSink().write(LINE)
 
 
@@ -109,7 +110,7 @@ def test_stdout_is_neither_reopened_nor_closed():
         assert os.read(pipe.read, 100) == LINE
 
 
-def test_lines_are_appended_to_what_is_there(tmp_path):
+def test_lines_are_appended_to_an_existing_file(tmp_path):
     path = tmp_path / "lines"
     path.write_bytes(b"before\n")
     sink = StreamSink(path)
@@ -121,7 +122,7 @@ def test_lines_are_appended_to_what_is_there(tmp_path):
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
-def test_a_line_that_was_never_finished_is_not_continued_by_another(tmp_path, end):
+def test_an_incomplete_last_line_is_terminated_before_the_first_line(tmp_path, end):
     path = tmp_path / "lines"
     path.write_bytes(b'{"a":1}\n{"b"' + end)
     sink = StreamSink(path)
@@ -133,6 +134,19 @@ def test_a_line_that_was_never_finished_is_not_continued_by_another(tmp_path, en
     assert path.read_bytes() == b'{"a":1}\n{"b"\n' + LINE * 2
 
 
+def test_an_incomplete_last_line_of_a_file_found_by_reopen_is_terminated(tmp_path):
+    path = tmp_path / "lines"
+    sink = StreamSink(path)
+    path.rename(tmp_path / "lines.1")
+    path.write_bytes(b'{"b"')
+
+    sink.reopen()
+    sink.write(LINE)
+    sink.close()
+
+    assert path.read_bytes() == b'{"b"\n' + LINE
+
+
 def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
     sink = StreamSink(tmp_path / "lines")
 
@@ -142,7 +156,7 @@ def test_a_line_is_in_the_file_as_soon_as_it_is_written(tmp_path):
     sink.close()
 
 
-def test_a_new_file_is_not_for_everybody(tmp_path):
+def test_a_new_file_has_mode_0640(tmp_path):
     before = os.umask(0)
     try:
         StreamSink(tmp_path / "lines").close()
@@ -159,7 +173,7 @@ def test_a_child_does_not_inherit_the_file(tmp_path):
     sink.close()
 
 
-def test_after_a_rename_lines_go_to_the_old_file_until_it_is_reopened(tmp_path):
+def test_after_a_rename_lines_go_to_the_old_file_until_reopen(tmp_path):
     path, moved = tmp_path / "lines", tmp_path / "lines.1"
     sink = StreamSink(path)
     sink.write(b"first\n")
@@ -174,7 +188,7 @@ def test_after_a_rename_lines_go_to_the_old_file_until_it_is_reopened(tmp_path):
     assert path.read_bytes() == b"third\n"
 
 
-def test_reopening_a_thousand_times_leaves_no_file_open(tmp_path):
+def test_reopen_leaks_no_file_descriptor(tmp_path):
     sink = StreamSink(tmp_path / "lines")
     before = len(list(Path("/proc/self/fd").iterdir()))
 
@@ -191,7 +205,7 @@ def test_a_file_that_cannot_be_reopened_leaves_the_old_one_in_use(tmp_path):
     sink = StreamSink(folder / "lines")
     folder.rename(tmp_path / "gone")
 
-    with pytest.raises(SinkError, match=r"No such file or directory; choose a file that can be written with --output$"):
+    with pytest.raises(SinkError, match=r"No such file or directory; choose a writable file with --output$"):
         sink.reopen()
     sink.write(LINE)
     sink.close()
@@ -203,23 +217,26 @@ def test_a_file_that_cannot_be_reopened_leaves_the_old_one_in_use(tmp_path):
     ("path", "reason"),
     [("nowhere/lines", "No such file or directory"), ("", "Is a directory"), ("file/lines", "Not a directory")],
 )
-def test_a_path_that_cannot_be_written_is_named_with_the_reason(tmp_path, path, reason):
+def test_the_error_for_an_unwritable_path_states_path_and_reason(tmp_path, path, reason):
     (tmp_path / "file").touch()
 
     with pytest.raises(SinkError) as caught:
         StreamSink(tmp_path / path)
 
-    assert str(caught.value) == f"{tmp_path / path}: {reason}; choose a file that can be written with --output"
+    assert str(caught.value) == f"{tmp_path / path}: {reason}; choose a writable file with --output"
     assert caught.value.exit_code == 1
 
 
-def test_a_full_disk_is_named_with_the_reason():
+def test_the_error_for_a_full_disk_states_path_and_reason():
     sink = StreamSink(Path("/dev/full"))
 
     with pytest.raises(SinkError) as caught:
         sink.write(LINE)
 
-    assert str(caught.value) == "/dev/full: No space left on device; free space there or choose another --output"
+    assert (
+        str(caught.value)
+        == "/dev/full: No space left on device; free space there, or choose another file with --output"
+    )
     assert caught.value.exit_code == 1
     assert not isinstance(caught.value, ClosedPipeError)
     sink.close()

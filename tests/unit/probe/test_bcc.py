@@ -13,7 +13,7 @@ from types import SimpleNamespace
 import pytest
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.plan import INSTALL_BCC
+from ooMtrace.kernel.obstacles import INSTALL_BCC
 from ooMtrace.probe import bcc
 
 

@@ -152,7 +152,7 @@ def test_obstacles_are_named_once_each(start):
     start.host = features("no-btf")
     start.run()
 
-    reason = "no kernel type information (/sys/kernel/btf/vmlinux: No such file or directory)"
+    reason = "kernel type information (BTF) is unavailable (/sys/kernel/btf/vmlinux: No such file or directory)"
     assert start.said == [f"tracing at level minimal ({reason}); Ctrl-C ends"]
 
 
@@ -160,7 +160,7 @@ def test_in_another_pid_namespace_that_is_said_and_proc_is_left_alone(start):
     start.host = replace(start.host, host_pids=False)
     start.run()
 
-    assert start.said[0].startswith("the pid namespace is a container's: ")
+    assert start.said[0].startswith("the pid namespace is not the host's: ")
     assert [host_pids for _, host_pids in start.chains] == [False]
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Whose worker a victim was, from titles as the systems' sources build them; and what only looks alike."""
+"""Workers of job systems, from titles as the systems' sources build them; and similar ones that are none."""
 
 from __future__ import annotations
 
@@ -49,19 +49,19 @@ def victim(title=None, args=None, path=None, hostname="box", **changes):
     )
 
 
-def told(*args, **changes):
-    """The job without its registry, as a dictionary of what is known."""
+def job_of(*args, **changes):
+    """Return the known facts of the job, without its registry."""
     found = add_job()(victim(*args, **changes)).job
     names = ("system", "role", "queue", "name", "id", "worker", "join")
-    return None if found is None else {name: one for name in names if (one := getattr(found, name)) is not None}
+    return None if found is None else {name: fact for name in names if (fact := getattr(found, name)) is not None}
 
 
 @pytest.mark.parametrize(("given", "expected"), EXAMPLES)
-def test_a_worker_is_known(given, expected):
-    assert told(**given) == expected
+def test_a_worker_is_recognized(given, expected):
+    assert job_of(**given) == expected
 
 
-def test_no_rule_goes_without_an_example():
+def test_every_rule_has_an_example():
     hit = [found[0] for given, _ in EXAMPLES if (found := match(victim(**given)))]
 
     assert [rule for rule in RULES if rule not in hit] == []
@@ -115,7 +115,7 @@ def test_the_whole_job_is_in_the_record():
         "",
     ],
 )
-def test_what_only_looks_alike_is_not_taken_for_it(args):
+def test_similar_command_lines_are_not_workers(args):
     as_arguments, as_title = victim(args=args), victim(title=args)
 
     assert add_job()(as_arguments) is as_arguments
@@ -125,8 +125,8 @@ def test_what_only_looks_alike_is_not_taken_for_it(args):
 @pytest.mark.parametrize(
     "title", ["resque-scheduler-4.0: Processing", "postgres", "resque-pool-master[app]: managing [1]", "rq:worker:"]
 )
-def test_a_kin_of_a_worker_is_none(title):
-    assert told(title) in (None, {"system": "postgresql", "role": "postmaster"})
+def test_similar_titles_are_not_workers(title):
+    assert job_of(title) in (None, {"system": "postgresql", "role": "postmaster"})
 
 
 @pytest.mark.parametrize(
@@ -139,15 +139,15 @@ def test_a_kin_of_a_worker_is_none(title):
         "/slurm/job_123",
     ],
 )
-def test_a_cgroup_that_only_looks_like_slurms_is_not_taken_for_it(path):
-    assert told(path=path) is None
+def test_similar_cgroups_are_not_slurms(path):
+    assert job_of(path=path) is None
 
 
 @pytest.mark.parametrize(
     "environment", [{"CI_JOB_ID": ""}, {"CI_JOB_ID": "x"}, {"BUILD_TAG": ""}, {"SLURM_JOB_ID": "?"}]
 )
-def test_an_environment_that_says_nothing_is_no_job(environment):
-    assert told(environment=environment) is None
+def test_an_environment_with_invalid_ids_is_no_job(environment):
+    assert job_of(environment=environment) is None
 
 
 @pytest.mark.parametrize(
@@ -168,38 +168,38 @@ def test_an_environment_that_says_nothing_is_no_job(environment):
         ("airflow task runner: etl ******** manual__1", {}),
     ],
 )
-def test_a_key_that_lacks_a_part_is_no_key(title, unknown):
+def test_a_key_with_an_unknown_part_is_left_out(title, unknown):
     found = add_job()(victim(title, **unknown)).job
 
     assert found is not None
     assert (found.join, found.registry) == (None, None)
 
 
-def test_a_worker_without_a_namespace_is_still_a_worker():
+def test_a_worker_without_a_namespace_is_recognized():
     bare = kill(process=record.Process(pid=100, vpid=7, title="sidekiq 7.2.4 app [1 of 5 busy]"))
 
     assert add_job()(bare).job == record.Job(system="sidekiq", role="worker")
 
 
-def test_a_process_of_which_nothing_is_known_is_nobodys_worker():
+def test_an_unknown_process_is_no_worker():
     bare = kill(process=record.Process())
 
     assert add_job()(bare) is bare
 
 
-def test_a_worker_is_more_than_the_ci_job_that_restarted_it():
-    assert told("postgres: a b [local] idle", environment={"BUILD_TAG": "jenkins-deploy-1"})["system"] == "postgresql"
+def test_a_title_takes_precedence_over_an_inherited_environment():
+    assert job_of("postgres: a b [local] idle", environment={"BUILD_TAG": "jenkins-deploy-1"})["system"] == "postgresql"
 
 
-def test_no_key_says_none():
+def test_no_key_contains_none():
     nothing = {"vpid": None, "hostname": None, "parent": None}
 
-    assert not any("None" in told(**given | nothing).get("join", "") for given, _ in EXAMPLES)
+    assert not any("None" in job_of(**given | nothing).get("join", "") for given, _ in EXAMPLES)
 
 
 PIECES = st.sampled_from(
     [
-        *(one[0].get("title") or one[0].get("args") or "x" for one in EXAMPLES),
+        *(given.get("title") or given.get("args") or "x" for given, _ in EXAMPLES),
         " ",
         "\0",
         "/",
@@ -221,7 +221,7 @@ KEYS = st.sampled_from([source.partition(".")[2] for rule in RULES for source, _
     hostname=st.none() | TEXT,
     environment=st.none() | st.dictionaries(KEYS | TEXT, TEXT),
 )
-def test_whatever_the_victim_wrote_it_does_no_harm(title, args, comm, path, hostname, environment):
+def test_no_text_of_a_victim_raises_or_takes_long(title, args, comm, path, hostname, environment):
     began = time.monotonic()
     found = add_job()(victim(title, args, path, hostname, comm=comm, environment=environment)).job
 
@@ -275,7 +275,7 @@ def test_whatever_the_victim_wrote_it_does_no_harm(title, args, comm, path, host
         ),
     ],
 )
-def test_a_title_made_to_be_slow_is_not(begin, unit):
+def test_a_hostile_title_is_matched_in_time(begin, unit):
     text = (begin + unit * 100_000)[:100_000]
     slow = victim(text, path=text, comm=text, environment={"BUILD_TAG": text, "SLURM_JOB_ID": text})
     began = time.monotonic()
@@ -285,7 +285,7 @@ def test_a_title_made_to_be_slow_is_not(begin, unit):
     assert time.monotonic() - began < 0.5
 
 
-def test_templates_and_patterns_name_nothing_that_is_not_there():
+def test_templates_and_groups_use_only_known_names():
     surroundings = {"hostname", "pid", "parent"}
     for rule in RULES:
         groups = {name for _, pattern in (*rule.where, *rule.also) for name in PATTERNS[pattern].groupindex}
@@ -295,5 +295,41 @@ def test_templates_and_patterns_name_nothing_that_is_not_there():
         assert bool(rule.join) == bool(rule.registry)
 
 
-def test_the_page_has_a_section_for_each_system_and_no_other():
+def test_the_documentation_has_a_section_for_each_system():
     assert sorted(re.findall(r"(?m)^## (.+)$", DOCS.read_text())) == sorted(NAMES.values())
+
+
+SLURM = "/slurm/uid_1000/job_123/step_0"
+AIRFLOW_TASK = {"AIRFLOW_CTX_DAG_ID": "etl", "AIRFLOW_CTX_TASK_ID": "load"}
+JENKINS = {"BUILD_TAG": "jenkins-shop-7"}
+
+
+@pytest.mark.parametrize(
+    ("sources", "system", "role"),
+    [
+        ({"title": "sidekiq 7.2.4 app [1 of 5 busy]", "path": SLURM, "comm": "puma srv tp"}, "sidekiq", "worker"),
+        ({"title": "postgres: a b [local] idle", "comm": "postgres"}, "postgresql", "backend"),
+        ({"path": SLURM, "environment": JENKINS}, "slurm", "task"),
+        ({"environment": AIRFLOW_TASK | JENKINS}, "airflow", "task"),
+        ({"environment": {"SLURM_JOB_ID": "1", "CI_JOB_ID": "2"}}, "slurm", "task"),
+        ({"environment": {"CI_JOB_ID": "2"}, "comm": "postgres"}, "gitlab_runner", None),
+    ],
+)
+def test_titles_precede_cgroups_environments_and_names(sources, system, role):
+    job = add_job()(victim(**sources)).job
+
+    assert (job.system, job.role) == (system, role)
+
+
+def test_what_the_arguments_say_takes_precedence_over_the_environment():
+    args = f"java {EXECUTOR} --executor-id 4 --app-id app-1"
+    environment = {"SPARK_EXECUTOR_ID": "5", "SPARK_APPLICATION_ID": "app-2"}
+
+    assert job_of(args=args, environment=environment)["join"] == "app-1/4"
+
+
+@pytest.mark.parametrize(("padding", "queue"), [(10, "mails"), (5000, None)])
+def test_only_the_beginning_of_a_text_is_searched(padding, queue):
+    args = ("celery", "-A", "proj", "worker", "x" * padding, "-Q", "mails")
+
+    assert job_of(args=args).get("queue") == queue
