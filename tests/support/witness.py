@@ -66,10 +66,6 @@ class KernelLog:
         kills = [logged_kill(found) for found in map(KILLED.search, self.lines()) if found]
         return {kill.pid: kill for kill in kills}
 
-    def count(self) -> int:
-        """Return how many `Killed process` lines there were."""
-        return sum(1 for line in self.lines() if KILLED.search(line))
-
     def summaries(self) -> dict[int, tuple[str, str]]:
         """Return (oom_memcg, task_memcg) by process."""
         found = (SUMMARY.search(line) for line in self.lines())

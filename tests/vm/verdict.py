@@ -9,7 +9,7 @@ from pathlib import Path
 
 from .boot import Result
 
-STALLED = re.compile(r"nvme nvme\d+: I/O .* timeout, ")
+STALLED = re.compile(r"nvme nvme\d+: I/O .* timeout, |I/O error, dev nvme")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +59,7 @@ def disk_stalled(out: Path) -> bool:
     """Return whether the guest's disk failed to answer a request.
 
     QEMU's NVMe sometimes never answers a request (once in about 60 boots here, on 6.18); the kernel gives up on it
-    after 30 s, and what ran meanwhile is late.
+    after 30 s, and what ran meanwhile is late. The console of a guest that did not end shows only the errors.
     """
     logs = (out / "guest" / "dmesg.txt", out / "console.log")
     return any(STALLED.search(log.read_text(errors="replace")) for log in logs if log.exists())
