@@ -7,10 +7,11 @@ VENV := .venv
 PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
 # Everything that pip downloads here is pinned by hash, the build requirements included. Builds are not isolated: for an
-# isolated build pip downloads the build requirements without checking hashes.
+# isolated build pip downloads the build requirements without checking hashes. Twice quiet: pip 26 prints the build's
+# warnings, such as that an editable installation is editable.
 LOCKS := requirements/build.txt requirements/runtime.txt
 LOCKED := --quiet --require-hashes $(LOCKS:%=--requirement %)
-UNISOLATED := --quiet --no-deps --no-build-isolation
+UNISOLATED := --quiet --quiet --no-deps --no-build-isolation
 COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
