@@ -1,15 +1,24 @@
 # SPDX-License-Identifier: Apache-2.0
-# `make help` lists what there is. BCC belongs to the distribution's own Python, so the virtual environment is made
-# of that one and sees its packages.
+# `make help` lists the targets. BCC is packaged for the distribution's own Python, so the virtual environment uses that
+# one and sees its packages.
 
 PYTHON := /usr/bin/python3
 VENV := .venv
 PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
+# Everything that pip downloads here is pinned by hash, the build requirements included. Builds are not isolated: for an
+# isolated build pip downloads the build requirements without checking hashes. Twice quiet: pip 26 prints the build's
+# warnings, such as that an editable installation is editable.
+LOCKS := requirements/build.txt requirements/runtime.txt
+LOCKED := --quiet --require-hashes $(LOCKS:%=--requirement %)
+UNISOLATED := --quiet --quiet --no-deps --no-build-isolation
+COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
+	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-vm fuzz logs-1g check format venv install uninstall packages tree-packages \
-	test-packages vm-packages support-table vagrant-test vagrant-check vagrant-packages vagrant-check-packages tracefs clean
+.PHONY: help demo story test test-unit test-host test-vm fuzz logs-1g support-table vagrant-test vagrant-check check lock \
+	format venv install uninstall packages tree-packages test-packages vm-packages vagrant-packages \
+	vagrant-check-packages tracefs clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -17,44 +26,48 @@ help: ## list the targets
 demo: packages tracefs venv ## (root) install what is missing, make one harmless kill and show its line
 	@if [ -t 1 ]; then $(VENV)/bin/oomtrace --pretty demo; else $(VENV)/bin/oomtrace demo; fi
 
-story: tree-packages tracefs venv ## (root) a Sidekiq job vanishes; its line leads to the job and to the lock that it left
+story: tree-packages tracefs venv ## (root) kill a Sidekiq job; its line leads to the job and to the lock it left behind
 	@$(VENV)/bin/python tests/story.py
 
 test: test-packages tracefs $(VENV)/dev ## (root) install what is missing and run all tests, real kills included
 	OOMTRACE_REQUIRE_KERNEL=1 $(VENV)/bin/pytest tests/unit tests/host
 
-test-unit: $(VENV)/dev ## the tests that need neither root nor a kernel
+test-unit: $(VENV)/dev ## run the tests that need neither root nor a kernel
 	$(VENV)/bin/pytest tests/unit
 
-test-host: tracefs $(VENV)/dev ## (root) the tests that make real kills on this kernel
+test-host: tracefs $(VENV)/dev ## (root) run the tests that make real kills on this kernel
 	$(VENV)/bin/pytest tests/host
 
-test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and make every kind of OOM there; KERNEL=6.1 for one
+test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1 for one
 	rm -rf build dist
-	$(VENV)/bin/pip wheel --quiet --no-deps --wheel-dir dist ./ >&2
+	$(VENV)/bin/pip wheel $(UNISOLATED) --wheel-dir dist ./ >&2
 	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
 
 RUNS := 100000
-fuzz: $(VENV)/fuzz ## try the parsers on what nobody would write; RUNS=1000000, TARGET=kmsg, FILE=...
+fuzz: $(VENV)/fuzz ## fuzz the parsers; RUNS=1000000, TARGET=kmsg, FILE=...
 	cd tests && ../$(VENV)/bin/python -m fuzz $(or $(TARGET),all) -print_final_stats=1 $(or $(abspath $(FILE)),-runs=$(RUNS))
 
-logs-1g: $(VENV)/dev ## time oomtrace logs on a log of 1 GB with 1,000 reports, beside grep
+logs-1g: $(VENV)/dev ## time `oomtrace logs` on a log of 1 GB with 1,000 reports, beside grep
 	cd tests && ../$(VENV)/bin/python -m support.logcost
 
 support-table: $(VENV)/dev ## write docs/support.md from the last `make test-vm`
 	$(VENV)/bin/python -m tests.vm.support
 
-vagrant-test: vagrant-packages venv ## (root) a real `vagrant up` of the local box, the demo and all scenarios in it; ONLY="memcg swap"
+vagrant-test: vagrant-packages venv ## (root) `vagrant up` the local box, run the demo and all scenarios in it; ONLY="memcg swap"
 	$(VENV)/bin/python tests/vagrant.py $(ONLY)
 
-vagrant-check: vagrant-check-packages ## (root) is what vagrant reads and runs valid?
+vagrant-check: vagrant-check-packages ## (root) validate the Vagrantfile and its scripts
 	cd vagrant && vagrant validate
 	shellcheck vagrant/oomtrace-scenario vagrant/provision.sh vagrant/box/*.sh
 
-check: $(VENV)/dev ## formatters, linters and types
+check: $(VENV)/dev ## run the formatters (check only), linters and type checker
 	$(VENV)/bin/pytest -q tests/unit/test_linters.py
 
-format: $(VENV)/dev ## let the formatters have their way
+lock: $(VENV)/lock ## write requirements/*.txt from pyproject.toml; UPGRADE=1 for the newest versions
+	$(COMPILE) --only-build-deps --build-deps-for=wheel --output-file requirements/build.txt pyproject.toml
+	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
+
+format: $(VENV)/dev ## apply the formatters
 	$(VENV)/bin/ruff format .
 	$(VENV)/bin/clang-format -i bpf/*.c bpf/*.h tests/support/*.c
 
@@ -62,13 +75,14 @@ venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 
 install: packages ## (root) install the command oomtrace for the whole system
 	$(PYTHON) -m venv --system-site-packages $(LIBRARY)
-	rm -f $(LIBRARY)/installed-tree # what vagrant/provision.sh knows it by
-	$(LIBRARY)/bin/pip install --quiet --force-reinstall .
+	rm -f $(LIBRARY)/installed-tree # the checksum of what vagrant/provision.sh has installed
+	$(LIBRARY)/bin/pip install $(LOCKED)
+	$(LIBRARY)/bin/pip install $(UNISOLATED) --force-reinstall .
 	rm -rf build oomtrace.egg-info
 	mkdir -p $(PREFIX)/bin
 	ln -sf $(LIBRARY)/bin/oomtrace $(PREFIX)/bin/oomtrace
 
-uninstall: ## (root) take it away again
+uninstall: ## (root) remove what `make install` installed
 	rm -rf $(LIBRARY) $(PREFIX)/bin/oomtrace $(PREFIX)/bin/oomtrace-scenario
 
 packages:
@@ -88,7 +102,7 @@ vm-packages: test-packages
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
 			e2fsprogs debian-archive-keyring; } >&2
 
-# libvirt-daemon-system-sysv: the machine need not have been started by systemd
+# libvirt-daemon-system-sysv: for machines that were not booted by systemd
 vagrant-packages: tree-packages vagrant-check-packages
 	@(for program in libvirtd virsh qemu-system-x86_64 qemu-img dnsmasq iptables rsync ssh mcopy syslinux sfdisk mkfs.vfat \
 		mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \
@@ -103,18 +117,19 @@ vagrant-check-packages:
 tracefs:
 	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 
-$(VENV)/bin/oomtrace: pyproject.toml
+$(VENV)/bin/oomtrace: pyproject.toml $(LOCKS)
 	@$(PYTHON) -m venv --system-site-packages $(VENV) >&2
-	@$(VENV)/bin/pip install --quiet --editable . >&2
-	@touch $@
-
-$(VENV)/dev: $(VENV)/bin/oomtrace
-	@$(VENV)/bin/pip install --quiet --editable '.[dev]' >&2
+	@$(VENV)/bin/pip install $(LOCKED) >&2
+	@$(VENV)/bin/pip install $(UNISOLATED) --editable . >&2
 	@touch $@
 
 $(VENV)/fuzz: $(VENV)/dev
-	@$(VENV)/bin/pip install --quiet --editable '.[fuzz]' >&2
+
+# Dependency groups need pip 25.1; Debian 12 has 23.0.
+$(VENV)/dev $(VENV)/fuzz $(VENV)/lock: $(VENV)/bin/oomtrace
+	@$(VENV)/bin/python -m pip install --quiet pip==26.3 >&2
+	@$(VENV)/bin/pip install --quiet --group $(@F) >&2
 	@touch $@
 
-clean: ## remove what was made here
+clean: ## remove what was built here
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .fuzz

@@ -18,22 +18,22 @@ from ooMtrace.errors import OomtraceError
 
 
 def main() -> None:
-    """Tell the story, and leave nothing behind: not either if somebody ends it."""
+    """Run the story, and leave nothing behind, even if it is interrupted."""
     if os.geteuid() != 0:
         raise StoryError("making cgroups and namespaces needs root: use sudo")
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
-    say("Starting Redis and Sidekiq in a Debian root tree, which is made the first time: half a minute or more.")
+    say("Starting Redis and Sidekiq in a Debian root tree, which is built the first time: half a minute or more.")
     with TemporaryDirectory(prefix="oomtrace-story-") as folder:
         places = [Path(folder) / name for name in ("story", "tracer")]
         for place in places:
             place.mkdir()
         with story(places[0]) as happened, RunningTracer(places[1], "--service", f"{happened.port}=redis") as tracer:
-            tell(happened, tracer)
+            run(happened, tracer)
 
 
-def tell(happened: Story, tracer: RunningTracer) -> None:
-    """Let it happen and say what is known of it afterwards, by whom."""
+def run(happened: Story, tracer: RunningTracer) -> None:
+    """Let the job be killed, and print what Sidekiq, Redis and oomtrace know of it afterwards."""
     say(f"NotifyJob(42) is on its queue. A worker with a limit of {LIMIT >> 20} MiB takes it, and {LOCK} with it.")
     pid = happened.run()
     left = happened.left()
@@ -55,19 +55,19 @@ def tell(happened: Story, tracer: RunningTracer) -> None:
     say(
         f"Redis has a set `processes`. The one in it that begins with {join} is",
         f"    {job.member}",
-        f"and the hash {job.key} says what it was at:",
+        f"and the hash {job.key} shows what it was running:",
         f"    {job.name}({', '.join(map(str, job.args))}), jid {job.jid}",
         "",
         f"Who holds {LOCK}?",
         f"    {holder}, for {'ever' if seconds_left == -1 else f'{seconds_left} seconds more'} (TTL {seconds_left})",
     )
     if (holder, seconds_left) != (job.jid, -1):
-        raise StoryError("that is not the job: the line led astray")
-    say("The job that vanished is found, and the lock that it left can be taken away.")
+        raise StoryError("that is not the job: the line led to the wrong one")
+    say("The job that vanished is found, and the lock that it left behind can be removed.")
 
 
 def facts(line: Line) -> list[str]:
-    """Pick from the line what the story needs."""
+    """Return the facts of the line that the story shows."""
     process, job = line["process"], line.get("job", {})
     ends = [
         f"{end.get('service', 'somebody')} at {end['remote']['address']}:{end['remote']['port']}"

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`make vagrant-test`: a real `vagrant up` of the local box, the demo and all scenarios in it. Exit 0 only if all hold.
 
-libvirtd and all that it starts run in mount, network and process namespaces of their own, with folders of their own:
-whatever becomes of the run, no process, network, firewall rule, volume or box is left, and a libvirtd of the machine's
-own is not touched. The machine in there has no network but to here.
+libvirtd and all that it starts run in separate mount, network and process namespaces, with separate folders: however
+the run ends, no process, network, firewall rule, volume or box is left, and the machine's own libvirtd is not touched.
+The virtual machine has no network except to this host.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ RESULTS = CACHE / "results"
 BOX = "oomtrace/debian12"
 MACHINE = "debian12"
 SCRATCH = "scratch-"
-# after these it is to be shown that the machine itself lives on
+# after these the machine itself must still answer
 HARD = {"global", "storm"}
-# where libvirt keeps what it knows and makes
+# where libvirt keeps its configuration and state
 STATE = ("/etc/libvirt", "/run/libvirt", "/var/cache/libvirt", "/var/lib/libvirt", "/var/log/libvirt")
-# QEMU as root, for nobody else may open /dev/kvm; and without what would want more daemons, or cgroups of the machine
+# QEMU as root, because only root may open /dev/kvm; and without features that need more daemons or the host's cgroups
 QEMU_CONF = """\
 user = "root"
 group = "root"
@@ -46,10 +46,10 @@ namespaces = []
 stdio_handler = "file"
 """
 NAMESPACES = ("unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc")
-# an upload tells its progress thousands of times
+# an upload prints its progress thousands of times
 PROGRESS = re.compile(r"\s*(\S+: )?Progress: \d+%.*")
 ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 
 class StepError(Exception):
@@ -66,7 +66,8 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda number, _: sys.exit(128 + number))
     if chosen.inside:
-        return with_reaper(lambda: inside(*chosen.inside, chosen.scenarios))
+        scratch, box = chosen.inside
+        return with_reaper(lambda: inside(scratch, box, chosen.scenarios))
     with locked(CACHE):
         return outside(chosen.scenarios)
 
@@ -82,15 +83,21 @@ def outside(scenarios: list[str]) -> int:
     try:
         return run.wait()
     finally:
-        # with it dies the first process in there, and with that one all the others
+        # the first process of the namespace dies with it, and with that one all others
         run.kill()
         run.wait()
-        until(lambda: shutil.rmtree(scratch, ignore_errors=True) or not scratch.exists(), f"{scratch} to be gone")
+        until(lambda: removed(scratch), f"{scratch} to be gone")
+
+
+def removed(folder: Path) -> bool:
+    shutil.rmtree(folder, ignore_errors=True)
+    return not folder.exists()
 
 
 def built_box() -> Path:
-    """Return the folder with the box, built anew only if it would become another."""
-    inputs = sorted(path for path in BUILD.parent.rglob("*") if path.is_file())
+    """Return the folder with the box, built again only if its inputs have changed."""
+    folders = (BUILD.parent, ROOT / "requirements")
+    inputs = sorted(path for folder in folders for path in folder.rglob("*") if path.is_file())
     key = hashlib.sha256(b"".join(str(path).encode() + path.read_bytes() for path in inputs)).hexdigest()[:12]
     folder = CACHE / f"box-{key}"
     if not folder.exists():
@@ -103,11 +110,11 @@ def built_box() -> Path:
 
 
 def with_reaper(work: Callable[[], int]) -> int:
-    """Do the work in a child: the first process of a namespace is to wait for all that lose their parents."""
+    """Do the work in a child: the first process of a namespace must reap orphans."""
     child = os.fork()
     if child == 0:
         return work()
-    # the child is told too
+    # the child gets the signal, too
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     while True:
         ended, status = os.wait()
@@ -133,14 +140,12 @@ def inside(scratch: Path, box: Path, scenarios: list[str]) -> int:
         failed = try_all(scenarios)
     finally:
         step("vagrant destroy", "vagrant", "destroy", "--force", limit_s=300)
-    print(
-        f"{len(failed)} failed{': ' if failed else ''}{', '.join(failed)}; what they said is in {RESULTS}", flush=True
-    )
+    print(f"{len(failed)} failed{': ' if failed else ''}{', '.join(failed)}; their output is in {RESULTS}", flush=True)
     return 1 if failed else 0
 
 
 def own_places(scratch: Path) -> None:
-    """Put folders of the run's own over those of libvirt, and show it only the network that it is in."""
+    """Mount the run's own folders over those of libvirt, and show it only its own network."""
     for number, place in enumerate(map(Path, STATE)):
         own = scratch / f"libvirt-{number}"
         if place == Path("/etc/libvirt"):
@@ -183,7 +188,7 @@ def ssh(command: str) -> list[str]:
 
 
 def step(title: str, *command: str | Path, limit_s: int = 120) -> None:
-    """Run a command; keep what it says in a file, and say how long it took."""
+    """Run a command; keep its output in a file, and print how long it took."""
     began = time.monotonic()
     log = RESULTS / f"{title.replace(' ', '-')}.log"
     environment = {**os.environ, "PYTHON": sys.executable}
@@ -219,10 +224,10 @@ def report(title: str, began: float) -> None:
 
 
 def until(holds: Callable[[], object], what: str) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
         if time.monotonic() > deadline:
-            raise HarnessError(f"waited {PATIENCE_S} s for {what}")
+            raise HarnessError(f"waited {TIMEOUT_S} s for {what}")
         time.sleep(0.2)
 
 

@@ -1,19 +1,19 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Makes a machine of apt or dnf ready for oomtrace and its scenarios, from the source tree that this file is in. As root:
-# vagrant/provision.sh. Run again it does what is still missing; what is there already needs neither packages nor network.
+# Prepares a machine with apt or dnf for oomtrace and its scenarios, from the source tree that this file is in. As root:
+# vagrant/provision.sh. A second run does what is still missing; where nothing is, it needs neither packages nor network.
 set -eu
 umask 022
 tree=$(cd "$(dirname "$0")/.." && pwd -P)
-python=/usr/bin/python3 # BCC belongs to the distribution's own
+python=/usr/bin/python3 # the distribution's: BCC is packaged for it
 library=/usr/local/lib/oomtrace
 bin=/usr/local/bin
 policy=/usr/sbin/policy-rc.d
-sources='ooMtrace bpf pyproject.toml README.md LICENSE'
-manager=$(for one in apt-get dnf; do command -v $one >/dev/null && echo $one && break; done) || manager=none
+sources='ooMtrace bpf requirements pyproject.toml README.md LICENSE'
+manager=$(for name in apt-get dnf; do command -v $name >/dev/null && echo $name && break; done) || manager=none
 scratch=
-asked=false   # the package manager
-changed=false # anything
+prepared=false # the package manager
+changed=false  # anything
 
 fail() {
     echo "provision.sh: $1" >&2
@@ -31,7 +31,7 @@ check_python() { # RHEL 9 has 3.9, and its python3-bcc is for that one
         fail "this distribution's Python is $version, oomtrace needs 3.10: take Debian 12, Ubuntu 22.04, RHEL 10 or later"
 }
 
-# Asked of the thing itself and not of the package manager: it need not have come in a package.
+# Looks for the program itself and does not ask the package manager: it need not have come in a package.
 has() {
     case $1 in
     bcc) "$python" -I -c 'import bcc' ;;
@@ -39,12 +39,12 @@ has() {
     compiler) echo '#include <pthread.h>' | cc -E - ;;
     sidekiq) command -v redis-server && command -v sidekiq ;;
     postgresql) command -v postgres || ls /usr/lib/postgresql/*/bin/postgres ;;
-    busybox) command -v busybox && ! ldd "$(command -v busybox)" ;; # alone in a container it has no libraries
+    busybox) command -v busybox && ! ldd "$(command -v busybox)" ;; # the container has no libraries
     *) command -v "$1" ;;
     esac >/dev/null 2>&1
 }
 
-# The names for dnf have been read and not tried. RHEL has busybox in EPEL only, and does without.
+# The names for dnf were looked up, not tested. RHEL has busybox in EPEL only, and does without.
 packages_of() {
     case $manager:$1 in
     apt-get:bcc) echo python3-bpfcc ;;
@@ -61,9 +61,9 @@ packages_of() {
     esac
 }
 
-install_packages() { # without what is only recommended; all that they say goes to stderr
+install_packages() { # without recommended packages; all output goes to stderr
     case $manager in
-    # a machine that was just started is busy with updates of its own, and Ubuntu's restarts services after an install
+    # a machine that has just booted runs its own updates, and Ubuntu restarts services after an install
     apt-get)
         DEBIAN_FRONTEND=noninteractive NEEDRESTART_SUSPEND=1 \
             apt-get install -qq -y --no-install-recommends -o DPkg::Lock::Timeout=300 "$@"
@@ -73,11 +73,11 @@ install_packages() { # without what is only recommended; all that they say goes 
 }
 
 prepare() { # once, before the first package
-    [ $asked = false ] || return 0
-    asked=true
+    [ $prepared = false ] || return 0
+    prepared=true
     [ "$manager" != none ] || fail "$1 is missing, and there is neither apt-get nor dnf to install it"
     [ "$manager" = apt-get ] || return 0
-    apt-get update -qq >&2 || echo "packages: apt-get update failed, its older lists must do"
+    apt-get update -qq >&2 || echo "packages: apt-get update failed: using the lists that are there"
     # Debian starts a service as it is installed, unless this program forbids it
     [ -e $policy ] || {
         touch $policy.oomtrace
@@ -96,11 +96,11 @@ provide() { # provide required|optional WHAT
     prepare "$2"
     echo "packages: installing $packages"
     before=$(enabled)
-    # shellcheck disable=SC2086 # they are words
+    # shellcheck disable=SC2086 # a list of words
     if install_packages $packages && has "$2"; then
         changed=true
     elif [ "$1" = required ]; then
-        fail "$2 could not be installed: oomtrace does not work without"
+        fail "$2 could not be installed: oomtrace needs it"
     else
         echo "packages: $packages could not be installed: skipped, some scenarios will not work"
     fi
@@ -111,7 +111,7 @@ enabled() { # the units that are started at boot, in one line
     find /etc/systemd/system -type l -path '*.wants/*' 2>/dev/null | tr '\n' ' '
 }
 
-silence() { # what was not enabled before: the scenarios start their own servers
+silence() { # disable the units that an install has enabled: the scenarios start their own servers
     for wanted in $(enabled); do
         case " $1" in *" $wanted "*) continue ;; esac
         unit=${wanted##*/}
@@ -121,7 +121,7 @@ silence() { # what was not enabled before: the scenarios start their own servers
                 continue
             }
         else
-            rm -f "$wanted" # all that `systemctl disable` would do, and there may be none
+            rm -f "$wanted" # what `systemctl disable` does; systemd may not be installed
         fi
         echo "services: $unit was brought along, and is neither running nor enabled"
     done
@@ -136,22 +136,28 @@ checksum() { # of what is installed, and of the Python that it is installed for
 install_oomtrace() {
     wanted=$(checksum)
     if [ -x "$library/bin/oomtrace" ] && [ "$wanted" = "$(cat "$library/installed-tree" 2>/dev/null)" ]; then
-        echo "oomtrace: $library is what the tree says"
+        echo "oomtrace: $library is up to date"
         return
     fi
     echo "oomtrace: installing $tree into $library"
     changed=true
     rm -f "$library/installed-tree"
     "$python" -m venv --system-site-packages "$library"
-    # a build leaves its traces, and the tree may be somebody else's or not writable
+    # a build writes into the tree, which may be another user's or read-only
     scratch=$(mktemp -d)
     for part in $sources; do
         cp -R "$tree/$part" "$scratch/"
     done
     chmod -R a+rX "$scratch"
-    "$library/bin/pip" install --quiet --disable-pip-version-check "$scratch" >&2 ||
-        fail "pip could not install oomtrace: it takes orjson, pyroute2 and setuptools from where pip's configuration says"
+    install_with_pip ||
+        fail "pip could not install oomtrace: its index must have what requirements/ names, with the same hashes"
     echo "$wanted" >"$library/installed-tree"
+}
+
+install_with_pip() { # root runs what is installed here: all that pip fetches is pinned by hash
+    set -- "$library/bin/pip" install --quiet --disable-pip-version-check
+    "$@" --require-hashes -r "$scratch/requirements/build.txt" -r "$scratch/requirements/runtime.txt" >&2 &&
+        "$@" --no-deps --no-build-isolation "$scratch" >&2
 }
 
 link() {
@@ -169,11 +175,11 @@ mount_tracefs() {
         echo "tracefs: mounted at /sys/kernel/tracing"
         changed=true
     else
-        echo "tracefs: could not be mounted at /sys/kernel/tracing: oomtrace has no level \`record\` here"
+        echo "tracefs: could not be mounted at /sys/kernel/tracing: level \`minimal\` is not available"
     fi
 }
 
-[ "$(id -u)" = 0 ] || fail "it takes root: sudo $0"
+[ "$(id -u)" = 0 ] || fail "needs root: sudo $0"
 for part in $sources vagrant/oomtrace-scenario; do
     [ -e "$tree/$part" ] || fail "there is no $part in $tree: this file must be in vagrant/ of the whole source tree"
 done
@@ -188,7 +194,7 @@ check_python
 for what in sidekiq postgresql podman busybox numactl; do
     provide optional $what
 done
-[ $asked = true ] || echo "packages: all there"
+[ $prepared = true ] || echo "packages: all installed"
 install_oomtrace
 link oomtrace "$library/bin/oomtrace"
 link oomtrace-scenario "$tree/vagrant/oomtrace-scenario"

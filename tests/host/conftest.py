@@ -21,9 +21,9 @@ from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
 
 def obstacle() -> str:
-    """Say why no kill can be traced here; "" if one can.
+    """Return why no kill can be traced here; "" if one can.
 
-    Asked in a process of its own: BCC's compiler would stay mapped in this one, and count as the tracers' memory.
+    In a process of its own: BCC's compiler would stay mapped in this one, and count as the tracers' memory.
     """
     if os.geteuid() != 0:
         return "making cgroups needs root"
@@ -42,7 +42,7 @@ def _able() -> None:
 
 @pytest.fixture(scope="session")
 def program() -> Iterator[Path]:
-    # not in pytest's folder: victims of other users run it, too, and any other pytest closes that to them
+    # not in pytest's folder: victims of other users run it, too, and a later pytest run removes their access
     with TemporaryDirectory(prefix="oomtrace-victim-") as folder:
         Path(folder).chmod(0o755)
         yield compile_victim(Path(folder))
@@ -74,10 +74,10 @@ def cgroup() -> Iterator[MakeCgroup]:
         def make(megabytes: int = 0, name: str = "") -> ScratchCgroup:
             nonlocal made
             made += 1
-            one = stack.enter_context(scratch_cgroup(name or f"oomtrace-test-{os.getpid()}-{made}"))
+            new = stack.enter_context(scratch_cgroup(name or f"oomtrace-test-{os.getpid()}-{made}"))
             if megabytes:
-                one.limit(megabytes << 20)
-            return one
+                new.limit(megabytes << 20)
+            return new
 
         yield make
 
@@ -97,7 +97,7 @@ class MakeVictim(Protocol):
 
 @pytest.fixture
 def victim(program: Path) -> Iterator[MakeVictim]:
-    """Start victims, and end those that are left."""
+    """Start victims, and kill those that still run at the end."""
     started: list[Victim] = []
 
     def start(mode: str, cgroup: ScratchCgroup, megabytes: int = 256, **more: object) -> Victim:

@@ -45,7 +45,7 @@ def process(*command: str) -> Iterator[int]:
             running.kill()
 
 
-def number_of(pid: int) -> int:
+def net_ns_of(pid: int) -> int:
     return Path(f"/proc/{pid}/ns/net").stat().st_ino
 
 
@@ -75,7 +75,7 @@ def assert_addresses(kill: record.OomKill, addresses: tuple[str, ...] | None) ->
 def test_a_named_namespace_is_found_as_long_as_it_has_its_name(namespace):
     namespace.connect()
     with process("ip", "netns", "exec", namespace.name) as pid:
-        assert number_of(pid) == namespace.number
+        assert net_ns_of(pid) == namespace.number
         assert_addresses(enriched(namespace.number, pid), ADDRESSES)
 
     assert_addresses(enriched(namespace.number, pid), ADDRESSES)
@@ -90,10 +90,10 @@ def test_a_process_leads_to_its_namespace_when_the_name_has_gone(namespace):
         assert_addresses(enriched(namespace.number, pid), ADDRESSES)
 
 
-def test_a_namespace_that_never_had_a_name_is_found_by_whoever_lives_there():
+def test_a_namespace_that_never_had_a_name_is_found_by_a_process_in_it():
     prepare = 'ip link set lo up && ip address add 198.51.100.2/32 dev lo && exec "$@"'
     with process("unshare", "--net", "sh", "-c", prepare, "sh") as pid:
-        number = number_of(pid)
+        number = net_ns_of(pid)
         assert_addresses(enriched(number, pid), ("198.51.100.2",))
         with process() as other:  # whose process id is that of the victim, now
             assert_addresses(enriched(number, other), ("198.51.100.2",))
@@ -101,9 +101,9 @@ def test_a_namespace_that_never_had_a_name_is_found_by_whoever_lives_there():
     assert_addresses(enriched(number, pid), None)
 
 
-def test_the_hosts_own_namespace_says_nothing_about_the_victim():
+def test_a_victim_in_the_hosts_namespace_has_no_addresses():
     with process() as pid:
-        kill = enriched(number_of(pid), pid)
+        kill = enriched(net_ns_of(pid), pid)
 
     assert kill.namespace
     assert kill.namespace.addresses is None
@@ -116,9 +116,9 @@ def test_an_isolated_namespace_has_no_address(namespace):
     assert_addresses(enriched(namespace.number, 0), ())
 
 
-def test_asking_moves_nobody_and_holds_nothing(namespace):
+def test_a_query_leaves_no_thread_in_the_namespace_and_no_descriptor_open(namespace):
     namespace.connect()
-    own = number_of(os.getpid())
+    own = net_ns_of(os.getpid())
     files, threads = (len(list(Path("/proc/self", kind).iterdir())) for kind in ("fd", "task"))
 
     for _ in range(20):
@@ -132,7 +132,7 @@ def test_asking_moves_nobody_and_holds_nothing(namespace):
     assert len(list(Path("/proc/self/fd").iterdir())) == files
 
 
-def test_who_may_not_enter_a_namespace_goes_without_and_says_nothing(namespace):
+def test_without_the_right_to_enter_a_namespace_addresses_are_missing_and_there_is_no_message(namespace):
     namespace.connect()
     script = f"from test_addresses import enriched; print(enriched({namespace.number}, 0).missing)"
     done = subprocess.run(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The command as its user meets it: start, stop, output, and every way in which it can be started wrongly."""
+"""The installed command: start, stop, output, and every way in which it can be started wrongly."""
 
 from __future__ import annotations
 
@@ -12,17 +12,18 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.tracer import COMMAND, RunningTracer, victim_of
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
-def run(*command: object, **more: object) -> subprocess.CompletedProcess[str]:
-    command = [str(part) for part in command]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **more)
+def run(*command: object, **more: Any) -> subprocess.CompletedProcess[str]:
+    words = [str(part) for part in command]
+    return subprocess.run(words, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, **more)
 
 
 def assert_one_line(stderr: str) -> None:
@@ -30,7 +31,7 @@ def assert_one_line(stderr: str) -> None:
     assert re.fullmatch(r"oomtrace: [^\n]+\n", stderr), stderr
 
 
-def test_demo_ends_with_one_true_line(validate):
+def test_demo_prints_one_valid_line(validate):
     done = run(COMMAND, "demo")
 
     assert done.returncode == 0, done.stderr
@@ -47,7 +48,7 @@ def test_demo_ends_with_one_true_line(validate):
     assert not list(Path("/sys/fs/cgroup").glob("**/oomtrace-demo-*"))
 
 
-def test_pretty_is_the_same_line_for_people():
+def test_pretty_indents_the_line():
     done = run(COMMAND, "--pretty", "demo")
 
     assert json.loads(done.stdout)["event"] == "oom_kill"
@@ -57,22 +58,22 @@ def test_pretty_is_the_same_line_for_people():
 def test_ctrl_c_drains_and_exits_0(tmp_path, cgroup, victim):
     with RunningTracer(tmp_path) as tracer:
         tracer.process.send_signal(signal.SIGSTOP)
-        one = victim("hog", cgroup(24)).go()
-        one.end()
+        process = victim("hog", cgroup(24)).go()
+        process.end()
         tracer.process.send_signal(signal.SIGINT)
         tracer.process.send_signal(signal.SIGCONT)
-        assert tracer.process.wait(PATIENCE_S) == 0
-        assert one.pid in map(victim_of, tracer.lines())
+        assert tracer.process.wait(TIMEOUT_S) == 0
+        assert process.pid in map(victim_of, tracer.lines())
 
 
-def test_ready_file_is_there_while_the_probes_are(tmp_path):
+def test_the_ready_file_exists_while_the_probes_are_attached(tmp_path):
     with RunningTracer(tmp_path) as tracer:
         assert (tmp_path / "ready").read_text() == f"{tracer.process.pid}\n"
     assert not (tmp_path / "ready").exists()
 
 
 def test_a_ready_file_never_follows_a_link(tmp_path):
-    """Nor does it empty a file that somebody has linked to its name."""
+    """Nor does it truncate a file that was hard-linked to its name."""
     target, other = tmp_path / "target", tmp_path / "other"
     target.write_text("precious")
     (tmp_path / "ready").symlink_to(target)
@@ -89,7 +90,7 @@ def test_a_ready_file_never_follows_a_link(tmp_path):
     assert not (tmp_path / "ready").exists()
 
 
-def test_a_ready_file_does_not_take_the_place_of_a_device(tmp_path):
+def test_a_ready_file_does_not_replace_a_device(tmp_path):
     os.mknod(tmp_path / "ready", stat.S_IFCHR | 0o600, os.makedev(1, 3))
     done = run(COMMAND, "--ready-file", str(tmp_path / "ready"))
 
@@ -99,7 +100,7 @@ def test_a_ready_file_does_not_take_the_place_of_a_device(tmp_path):
 
 
 def wait_for_a_pid(path: Path, pid: int) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not (path.exists() and path.read_text() == f"{pid}\n"):
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -108,15 +109,15 @@ def wait_for_a_pid(path: Path, pid: int) -> None:
 def test_sighup_reopens_the_output(tracer, cgroup, victim):
     moved = tracer.output.rename(tracer.output.with_suffix(".1"))
     tracer.process.send_signal(signal.SIGHUP)
-    one = victim("hog", cgroup(24)).go()
+    process = victim("hog", cgroup(24)).go()
     while not tracer.output.exists():
         time.sleep(0.01)
 
-    assert tracer.lines_of([one.pid])
+    assert tracer.lines_of([process.pid])
     assert moved.read_bytes() == b""
 
 
-def test_a_closed_pipe_ends_quietly(cgroup, victim):
+def test_a_closed_pipe_ends_the_tracer_without_a_message(cgroup, victim):
     with subprocess.Popen([COMMAND], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as tracer:
         assert tracer.stdout
         assert tracer.stderr
@@ -124,8 +125,8 @@ def test_a_closed_pipe_ends_quietly(cgroup, victim):
         victim("hog", cgroup(24)).go().end()
         assert json.loads(tracer.stdout.readline())["event"] == "oom_kill"
         tracer.stdout.close()
-        assert tracer.wait(PATIENCE_S) == 0
-        # said at the start where CAP_SYS_RESOURCE is missing
+        assert tracer.wait(TIMEOUT_S) == 0
+        # printed at the start where CAP_SYS_RESOURCE is missing
         assert re.fullmatch(r"(oomtrace: the OOM killer may take oomtrace, too [^\n]+\n)?", tracer.stderr.read())
 
 
@@ -141,7 +142,7 @@ def test_stdout_has_nothing_but_lines(cgroup, victim):
     assert output
 
 
-def test_start_is_quick_and_what_stays_resident_is_small(tmp_path, record_property):
+def test_start_is_fast_and_the_resident_set_is_small(tmp_path, record_property):
     began = time.monotonic()
     with RunningTracer(tmp_path) as tracer:
         seconds = time.monotonic() - began
@@ -152,11 +153,11 @@ def test_start_is_quick_and_what_stays_resident_is_small(tmp_path, record_proper
     record_property("seconds_to_ready", seconds)
     record_property("resident_mib", resident)
     print(f"ready after {seconds:.2f} s, {resident:.0f} MiB resident")
-    assert seconds < 10  # ten times what it takes: other things run here, too
+    assert seconds < 10  # ten times what it takes: other processes run here, too
     assert resident < 60
 
 
-def test_without_root_one_line_says_what_to_do():
+def test_without_root_one_message_names_the_remedy():
     script = f"""
         mount --bind {ROOT} /mnt && cd / &&
         PYTHONPATH=/mnt exec setpriv --reuid=65534 --regid=65534 --clear-groups \
@@ -172,7 +173,7 @@ def test_without_root_one_line_says_what_to_do():
 @pytest.mark.parametrize(
     ("content", "fact"), [("raise ImportError", "is not installed"), ("answer = 42", "is not BCC")]
 )
-def test_without_bcc_one_line_says_what_to_install(tmp_path, content, fact):
+def test_without_bcc_one_message_names_the_package(tmp_path, content, fact):
     (tmp_path / "bcc.py").write_text(content)
     done = run(COMMAND, "--require", "minimal", env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
@@ -192,12 +193,12 @@ def test_a_file_that_cannot_be_written_is_named(option):
 
 
 @pytest.mark.parametrize("content", [b"", b"not type information", b"\x9f\xeb\x01\x00" + b"\xff" * 60])
-def test_broken_type_information_costs_the_levels_that_need_it_and_no_more(tmp_path, content):
+def test_broken_type_information_disables_the_levels_that_need_it_and_no_others(tmp_path, content):
     broken = tmp_path / "vmlinux"
     broken.write_bytes(content)
     mount = f"mount --bind {broken} /sys/kernel/btf/vmlinux && exec {COMMAND}"
 
-    refused = run("unshare", "--mount", "sh", "-c", f"{mount} --require victim")
+    refused = run("unshare", "--mount", "sh", "-c", f"{mount} --require reduced")
     assert refused.returncode == 77
     assert_one_line(refused.stderr)
     assert "/sys/kernel/btf/vmlinux" in refused.stderr
@@ -208,14 +209,14 @@ def test_broken_type_information_costs_the_levels_that_need_it_and_no_more(tmp_p
     assert "level minimal (no kernel type information" in lowered.stderr
 
 
-def test_a_closed_stdout_is_not_taken_for_a_file_of_ours():
+def test_a_closed_stdout_is_refused():
     done = run("sh", "-c", f"exec {COMMAND} >&-")
 
     assert done.returncode == 2
     assert done.stderr == "oomtrace: stdout is closed; name a file with --output\n"
 
 
-def test_with_all_standard_files_closed_the_output_is_whole(tmp_path):
+def test_with_all_standard_files_closed_the_output_is_complete(tmp_path):
     output = tmp_path / "lines"
     done = run("sh", "-c", f"exec {COMMAND} --output {output} demo <&- >&- 2>&-")
 
@@ -223,14 +224,14 @@ def test_with_all_standard_files_closed_the_output_is_whole(tmp_path):
     assert json.loads(output.read_text())["event"] == "oom_kill"
 
 
-def test_a_level_that_the_user_forbids_cannot_be_required():
+def test_a_level_above_the_chosen_one_cannot_be_required():
     done = run(COMMAND, "--level", "minimal", "--require", "reduced")
 
     assert done.returncode == 77
     assert_one_line(done.stderr)
 
 
-def test_doctor_says_what_this_host_can_do():
+def test_doctor_reports_level_and_kernel():
     done = run(COMMAND, "doctor")
 
     assert done.returncode == 0
@@ -247,14 +248,14 @@ def test_nothing_stays_in_the_kernel_after_kill_9(tmp_path):
     loaded = _programs()
     tracer.process.kill()
     tracer.process.wait()
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while _programs() & loaded and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not _programs() & loaded
 
 
 def _programs() -> set[int]:
-    """Ids of our loaded programs, from their file descriptors' own description."""
+    """Return the ids of all BPF programs that processes hold open."""
     found = set()
     for info in Path("/proc").glob("[0-9]*/fdinfo/*"):
         try:

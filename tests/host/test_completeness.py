@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Never silently zero: every kill that the kernel counts has its line, or is said to be lost."""
+"""Every kill that the kernel counts has its line, or is reported as lost."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ GROWTH_KIB = 16 << 10
 
 
 class Account:
-    """Kills from before a tracer begins until after it has ended, and what it has said of them."""
+    """Compares a tracer's lines with the kernel's counter, from before its start until after its end."""
 
     def __init__(self) -> None:
         self._before = oom_kill_count()
 
     def check(self, tracer: RunningTracer, *, from_the_first: bool = False) -> tuple[list[Line], int]:
-        """Compare with the kernel's counter; return the lines of kills, and how many kills are said to be lost."""
+        """Compare; return the lines of kills, and how many kills are reported as lost."""
         after = oom_kill_count()
         kills = [line for line in tracer.lines() if line["event"] == "oom_kill"]
         lost = sum(line["lost"]["count"] for line in tracer.lines() if line["event"] == "oom_lost")
@@ -35,7 +35,7 @@ class Account:
         assert len({line["id"] for line in tracer.lines()}) == len(tracer.lines())
         assert self._before < min(numbers)
         assert max(numbers) <= after
-        # The first number is the first kill that it is answerable for: by it the others' kills are told apart.
+        # The first ordinal is the first kill that the tracer accounts for; kills before it are not its own.
         first = self._before + 1 if from_the_first else min(numbers)
         if not lost:
             assert sorted(numbers) == list(range(first, max(numbers) + 1))
@@ -50,7 +50,7 @@ def resident_kib(pid: int) -> int:
 
 
 def wait_for_pause(tracer: RunningTracer) -> None:
-    """Wait until it has nothing more to look for: a second after the last kill, and another to be sure."""
+    """Wait until the reconciler is idle: a second after the last kill, and another to be sure."""
     while True:
         size = tracer.output.stat().st_size
         time.sleep(3)
@@ -75,7 +75,7 @@ def test_3000_kills_as_fast_as_they_come_give_3000_lines(tmp_path, program, cgro
         validate(line)
 
 
-def test_with_the_reader_stopped_for_5_s_in_the_middle_lines_and_losses_are_all(tmp_path, program, cgroup, validate):
+def test_with_the_tracer_stopped_for_5_s_lines_and_losses_account_for_every_kill(tmp_path, program, cgroup, validate):
     account = Account()
     with RunningTracer(tmp_path) as tracer:
         resident = resident_kib(tracer.process.pid)
@@ -91,13 +91,13 @@ def test_with_the_reader_stopped_for_5_s_in_the_middle_lines_and_losses_are_all(
 
     traced = sum(line["fidelity"] == "reduced" for line in kills)
     assert traced < len(kills) + lost, "nothing was lost: it was not stopped at all"
-    print(f"{traced} traced, {len(kills) - traced} made up for from the kernel log, {lost} lost")
+    print(f"{traced} traced, {len(kills) - traced} backfilled from the kernel log, {lost} lost")
     for line in tracer.lines():
         if line.get("fidelity") == "log" or line["event"] == "oom_lost":
             validate(line)
 
 
-def test_stopped_for_30_s_it_makes_up_for_what_came_meanwhile(tmp_path, program, cgroup):
+def test_after_a_stop_of_30_s_missing_kills_are_backfilled(tmp_path, program, cgroup):
     account, log = Account(), KernelLog()
     with RunningTracer(tmp_path) as tracer:
         tracer.process.send_signal(signal.SIGSTOP)
@@ -108,16 +108,16 @@ def test_stopped_for_30_s_it_makes_up_for_what_came_meanwhile(tmp_path, program,
         wait_for_pause(tracer)
     kills, lost = account.check(tracer)
 
-    # The perf buffer had room for a part, the kernel log for more; what neither has is counted.
-    told = {line["process"]["tid"] for line in kills}
-    assert len(set(pids) - told) <= lost
+    # The perf buffer had room for some, the kernel log for more; the rest is counted as lost.
+    reported = {line["process"]["tid"] for line in kills}
+    assert len(set(pids) - reported) <= lost
     logged = log.kills()
     for line in kills:
         if line["fidelity"] == "log" and line["process"]["tid"] in logged:
             assert line["process"]["memory"]["anon"] == logged[line["process"]["tid"]].anon * 1024
 
 
-def test_killed_and_started_again_it_tells_of_what_it_missed_once(tmp_path, program, cgroup, validate):
+def test_after_a_restart_missed_kills_are_reported_once(tmp_path, program, cgroup, validate):
     state, limited = ("--state", str(tmp_path / "state")), cgroup()
     first = RunningTracer(tmp_path, *state)
     first.__enter__()
@@ -138,7 +138,7 @@ def test_killed_and_started_again_it_tells_of_what_it_missed_once(tmp_path, prog
     ours = {*seen, *missed, *live, *last}
     lines = [line for line in third.lines() if line["process"]["tid"] in ours]
     assert [line["fidelity"] for line in lines] == ["reduced"] * 2 + ["log"] * 5 + ["reduced"] * 4
-    lines.sort(key=lambda line: line["oom"]["number"])  # one may wait for what it was doing, and come later
+    lines.sort(key=lambda line: line["oom"]["number"])  # a line may wait for its context, and come later
     assert [line["process"]["tid"] for line in lines] == [*seen, *missed, *live, *last]
     assert {line["fidelity"] for line in lines if line["process"]["tid"] in missed} == {"log"}
     numbers = sorted(line["oom"]["number"] for line in third.lines())
@@ -148,47 +148,47 @@ def test_killed_and_started_again_it_tells_of_what_it_missed_once(tmp_path, prog
         validate(line)
 
 
-def test_systemds_folder_for_state_is_ours_by_default(tmp_path, program, cgroup, monkeypatch):
+def test_systemds_state_directory_is_the_default(tmp_path, program, cgroup, monkeypatch):
     monkeypatch.setenv("STATE_DIRECTORY", str(tmp_path / "state"))
     with RunningTracer(tmp_path) as tracer:
         tracer.lines_of(storm(program, cgroup(), 1))
-    text = (tmp_path / "state/settled").read_text()
+    text = (tmp_path / "state/checkpoint").read_text()
 
     assert re.search(r"^oom_kill (\d+)$", text, re.MULTILINE)
     assert (tmp_path / "state").stat().st_mode & 0o777 == 0o700
 
 
-def test_two_with_one_state_are_one_too_many(tmp_path):
+def test_a_second_tracer_with_the_same_state_directory_is_refused(tmp_path):
     with RunningTracer(tmp_path, "--state", str(tmp_path / "state")):
         (tmp_path / "other").mkdir()
         with pytest.raises(AssertionError, match="another oomtrace"):
             RunningTracer(tmp_path / "other", "--state", str(tmp_path / "state")).__enter__()
 
 
-def test_two_at_once_tell_the_same(tmp_path, program, cgroup):
+def test_two_tracers_at_once_report_the_same_kills(tmp_path, program, cgroup):
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
     with RunningTracer(folders[0]) as one, RunningTracer(folders[1], "--level", "minimal") as two:
         pids = storm(program, cgroup(), 50)
-        lines = [sorted((line["id"], line["oom"]["number"]) for line in who.lines_of(pids)) for who in (one, two)]
+        lines = [sorted((line["id"], line["oom"]["number"]) for line in tracer.lines_of(pids)) for tracer in (one, two)]
 
     assert len(lines[0]) == 50
     assert lines[0] == lines[1]
 
 
-def test_the_kernel_log_alone_tells_of_every_kill(tmp_path, program, cgroup, victim, validate):
-    """Level kmsg, beside level reduced: the same kills by the same ids, and nothing that contradicts."""
+def test_level_log_reports_every_kill(tmp_path, program, cgroup, victim, validate):
+    """Level log, beside level reduced: the same kills by the same ids, and no contradicting facts."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    time.sleep(5.1)  # the kernel prints ten whole reports in five seconds
-    with RunningTracer(folders[0], "--level", "log") as kmsg, RunningTracer(folders[1]) as probes:
-        assert "level log" in kmsg.messages()
-        one = victim("mixed", cgroup(24), uid=1000, adj=100).go()
-        one.end()
-        pids = [one.pid, *storm(program, cgroup(), 40)]
-        logged, traced = ({line["id"]: line for line in who.lines_of(pids)} for who in (kmsg, probes))
+    time.sleep(5.1)  # the kernel prints at most ten full reports in five seconds
+    with RunningTracer(folders[0], "--level", "log") as log, RunningTracer(folders[1]) as probes:
+        assert "level log" in log.messages()
+        process = victim("mixed", cgroup(24), uid=1000, adj=100).go()
+        process.end()
+        pids = [process.pid, *storm(program, cgroup(), 40)]
+        logged, traced = ({line["id"]: line for line in tracer.lines_of(pids)} for tracer in (log, probes))
 
     assert len(logged) == 41
     assert logged.keys() == traced.keys()
@@ -201,13 +201,13 @@ def test_the_kernel_log_alone_tells_of_every_kill(tmp_path, program, cgroup, vic
         for name in ("tid", "comm", "oom_score_adj"):
             assert line["process"][name] == traced[ident]["process"][name]
         assert line["oom"]["number"] == traced[ident]["oom"]["number"]
-    first = next(line for line in logged.values() if line["process"]["tid"] == one.pid)
+    first = next(line for line in logged.values() if line["process"]["tid"] == process.pid)
     assert first["oom"]["scope"] == "memcg"
     assert first["oom"]["memcg"]["limit"] == 24 << 20
     assert first["process"]["user"]["id"] == 1000
 
 
-def test_nothing_wakes_it_while_nothing_dies(tmp_path, program, cgroup):
+def test_an_idle_tracer_does_not_wake_up(tmp_path, program, cgroup):
     def switches(pid: int) -> int:
         found = re.search(r"^voluntary_ctxt_switches:\s*(\d+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
         assert found
@@ -215,27 +215,27 @@ def test_nothing_wakes_it_while_nothing_dies(tmp_path, program, cgroup):
 
     with RunningTracer(tmp_path) as tracer:
         tracer.lines_of(storm(program, cgroup(), 1))
-        for _ in range(20):  # others may kill here meanwhile
+        for _ in range(20):  # other processes may die here meanwhile
             time.sleep(3)
             before, kills = switches(tracer.process.pid), oom_kill_count()
             time.sleep(3)
             if oom_kill_count() == kills:
                 assert switches(tracer.process.pid) == before
                 return
-    pytest.fail("somebody else makes kills all the time")
+    pytest.fail("other processes are killed all the time")
 
 
-def test_what_dies_on_a_cgroup_that_is_gone_at_once_has_its_path_and_limit(tracer, program, victim):
+def test_a_victim_whose_cgroup_is_removed_at_once_has_its_path_and_limit(tracer, program, victim):
     from ooMtrace.kernel.scratch_cgroup import scratch_cgroup
 
     with scratch_cgroup(f"oomtrace-test-{os.getpid()}-vanishing") as limited:
         limited.limit(24 << 20)
-        one = victim("hog", limited).go()
+        process = victim("hog", limited).go()
         tracer.process.send_signal(signal.SIGSTOP)
-        one.end()
+        process.end()
     assert not limited.folder.exists()
     tracer.process.send_signal(signal.SIGCONT)
 
-    (line,) = tracer.lines_of([one.pid])
+    (line,) = tracer.lines_of([process.pid])
     assert line["oom"]["memcg"]["path"] == line["cgroup"]["path"] == limited.path
     assert line["oom"]["memcg"]["limit"] == 24 << 20

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The installed command works without the checkout, and can be taken away again."""
+"""The installed command works without the checkout, and can be removed again."""
 
 from __future__ import annotations
 

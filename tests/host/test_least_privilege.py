@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A tracer has given up what it need not have, and still tells all."""
+"""A tracer drops every capability that it does not need, and still reports all facts."""
 
 from __future__ import annotations
 
@@ -53,15 +53,15 @@ def test_a_tracer_with_files_and_networks_keeps_seven_capabilities(tracer):
     assert {status(one, *PRIVILEGES) for one in threads} == {(0, kept, kept, kept, 0, 1)}
 
 
-def test_a_tracer_that_asks_no_network_keeps_less(tmp_path):
+def test_with_no_network_a_tracer_keeps_fewer_capabilities(tmp_path):
     with RunningTracer(tmp_path, "--no-network") as tracer:
         kept = mask(*ALWAYS, Capability.DAC_OVERRIDE)
 
         assert status(tracer.process.pid, *PRIVILEGES) == (0, kept, kept, kept, 0, 1)
 
 
-def test_what_is_left_is_enough_for_the_addresses_of_a_victim_of_another_user(tracer, cgroup, victim, network):
-    """Its namespace has lost its name: it is found by way of /proc, and entered."""
+def test_the_retained_capabilities_suffice_for_the_addresses_of_another_users_victim(tracer, cgroup, victim, network):
+    """The namespace has lost its name: it is found through /proc, and entered."""
     limited = cgroup(24)
     dying = victim("hog", limited, uid=NOBODY)
     staying = victim("hog", cgroup(), wrapper=["ip", "netns", "exec", network.name])
@@ -87,26 +87,26 @@ def wait_for_program(*pids: int) -> None:
         wait_until(lambda: Path(f"/proc/{pid}/comm").read_text() == "victim\n")  # noqa: B023 (called at once)
 
 
-def test_what_is_left_is_enough_to_reopen_a_file_in_a_folder_of_somebody_else(tmp_path, cgroup, victim):
+def test_the_retained_capabilities_suffice_to_reopen_a_file_in_another_users_folder(tmp_path, cgroup, victim):
     os.chown(tmp_path, NOBODY, NOBODY)
     tmp_path.chmod(0o755)
     with RunningTracer(tmp_path) as tracer:
         tracer.output.rename(tmp_path / "lines.1")
         tracer.process.send_signal(signal.SIGHUP)
-        one = victim("hog", cgroup(24)).go()
-        one.end()
+        process = victim("hog", cgroup(24)).go()
+        process.end()
         wait_until(tracer.output.exists)
 
-        assert [line["process"]["pid"] for line in tracer.lines_of([one.pid])] == [one.pid]
+        assert [line["process"]["pid"] for line in tracer.lines_of([process.pid])] == [process.pid]
     assert not (tmp_path / "ready").exists()
 
 
-def test_an_ordinary_user_with_four_capabilities_has_all_but_the_addresses(tracer, cgroup, victim):
-    """By the command of docs/security.md, beside a tracer of root's."""
+def test_an_unprivileged_user_with_four_capabilities_has_all_facts_but_the_addresses(tracer, cgroup, victim):
+    """With the command of docs/security.md, beside a tracer that runs as root."""
     (block,) = re.findall(r"```sh\n(setpriv .*?)```", SECURITY.read_text(), re.DOTALL)
     python = f"/mnt/{Path(sys.prefix).relative_to(ROOT)}/bin/python -m ooMtrace"
     as_ordinary = re.sub(r"\boomtrace\b", python, block.replace("\\\n", ""))
-    # the checkout may lie where only root may go
+    # the checkout may be below a folder that only root can enter
     script = f"mount --bind {ROOT} /mnt && cd / && PYTHONPATH=/mnt exec {as_ordinary}"
     command = ["unshare", "--mount", "sh", "-c", script]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd="/") as ordinary:
@@ -115,15 +115,15 @@ def test_an_ordinary_user_with_four_capabilities_has_all_but_the_addresses(trace
         assert "tracing at level reduced" in ordinary.stderr.readline()
         kept = mask(*ALWAYS)
         wait_until(lambda: status(ordinary.pid, *PRIVILEGES)[:3] == (0, kept, kept))
-        one = victim("hog", cgroup(24), uid=1000).go()
-        one.end()
+        process = victim("hog", cgroup(24), uid=1000).go()
+        process.end()
         lines = map(json.loads, ordinary.stdout)
-        line = next(line for line in lines if line["process"]["pid"] == one.pid)
+        line = next(line for line in lines if line["process"]["pid"] == process.pid)
         ordinary.terminate()
 
-    (of_root,) = tracer.lines_of([one.pid])
-    for told in (line, of_root):  # each has seen it at its own moment
-        del told["oom"]["incident"]
+    (of_root,) = tracer.lines_of([process.pid])
+    for each in (line, of_root):  # each tracer has its own timestamp of it
+        del each["oom"]["incident"]
     facts = ("oom", "process", "namespace", "cgroup", "missing", "derived")
     assert {name: line[name] for name in facts} == {name: of_root[name] for name in facts}
 
@@ -135,7 +135,7 @@ def wait_until(true: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-def test_memory_is_locked_and_does_not_grow_by_it(tracer):
+def test_memory_is_locked_except_the_compilers(tracer):
     locked, resident = status(tracer.process.pid, "VmLck", "VmRSS")
 
     compiler = sum(size for name, size in mappings(tracer.process.pid) if re.search(r"/lib(LLVM|clang)", name))
@@ -146,6 +146,6 @@ def test_memory_is_locked_and_does_not_grow_by_it(tracer):
 
 
 def mappings(pid: int) -> list[tuple[str, int]]:
-    """Return name and size in KiB of all that is mapped."""
+    """Return name and size in KiB of each mapping."""
     found = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \d+ *(.*)$", Path(f"/proc/{pid}/maps").read_text(), re.M)
     return [(name, (int(end, 16) - int(start, 16)) // 1024) for start, end, name in found]

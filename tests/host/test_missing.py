@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Hosts on which one thing is missing, made of this one: what doctor says of each, and how far it gets there."""
+"""Hosts that lack one thing, simulated on this one: what doctor reports on each, and which levels are left."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ import pytest
 from support.tracer import COMMAND
 
 ROOT = Path(__file__).parent.parent.parent
-PATIENCE_S = 120
+TIMEOUT_S = 120
 
 
 def doctor(wrapper: Sequence[object] = (), *options: str, **more: Any) -> tuple[dict[str, Any], int]:
     command = [*map(str, wrapper), str(COMMAND), *options, "doctor", "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False, **more)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=False, **more)
     assert done.stderr == ""
     return json.loads(done.stdout), done.returncode
 
 
 def mounted(script: str) -> list[str]:
-    """Change what is mounted, for one command only."""
+    """Return a wrapper that changes mounts for one command only."""
     return ["unshare", "--mount", "sh", "-ec", f'{script}; exec "$@"', "sh"]
 
 
@@ -47,7 +47,7 @@ def assert_lacks(report: dict[str, Any], whole: dict[str, Any], *names: str) -> 
     assert set(bad(report)) - set(bad(whole)) == set(names)
 
 
-def test_without_tracefs_the_level_record_is_gone_and_mounting_it_is_the_remedy(whole):
+def test_without_tracefs_level_minimal_is_unavailable_and_mounting_it_is_the_remedy(whole):
     report, code = doctor(mounted("umount /sys/kernel/tracing"))
 
     assert code == 0
@@ -60,7 +60,7 @@ def test_without_tracefs_the_level_record_is_gone_and_mounting_it_is_the_remedy(
 
 
 @pytest.mark.parametrize("change", ["mount -t tmpfs tmpfs /dev", "mount --bind /dev/null /dev/kmsg"])
-def test_without_a_kernel_log_no_other_level_is_touched(whole, change):
+def test_without_a_kernel_log_only_level_log_is_unavailable(whole, change):
     report, code = doctor(mounted(change))
 
     assert code == 0
@@ -69,7 +69,7 @@ def test_without_a_kernel_log_no_other_level_is_touched(whole, change):
     assert report["plan"] == whole["plan"]
 
 
-def test_without_bcc_there_is_the_kernel_log(tmp_path, whole):
+def test_without_bcc_level_log_is_left(tmp_path, whole):
     (tmp_path / "bcc.py").write_text("raise ImportError")
     report, code = doctor(env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
@@ -82,7 +82,7 @@ def test_without_bcc_there_is_the_kernel_log(tmp_path, whole):
     assert refused == 77
 
 
-def test_a_bcc_whose_library_is_missing_is_the_same_as_none(tmp_path, whole):
+def test_a_bcc_without_its_library_counts_as_missing(tmp_path, whole):
     (tmp_path / "bcc.py").write_text("import ctypes; ctypes.CDLL('libnowhere.so.0')")
     report, _ = doctor(env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
@@ -90,7 +90,7 @@ def test_a_bcc_whose_library_is_missing_is_the_same_as_none(tmp_path, whole):
     assert "libnowhere.so.0" in bad(report)["bcc"]["fact"]
 
 
-def test_broken_type_information_leaves_the_level_record(tmp_path, whole):
+def test_broken_type_information_leaves_level_minimal(tmp_path, whole):
     (tmp_path / "vmlinux").write_bytes(b"not type information")
     report, code = doctor(mounted(f"mount --bind {tmp_path}/vmlinux /sys/kernel/btf/vmlinux"))
 
@@ -100,14 +100,14 @@ def test_broken_type_information_leaves_the_level_record(tmp_path, whole):
     assert report["plan"]["level"] == "minimal"
 
 
-def test_without_memory_cgroups_to_be_seen_the_levels_are_the_same(whole):
+def test_without_visible_memory_cgroups_the_levels_are_the_same(whole):
     report, _ = doctor(mounted("umount -R /sys/fs/cgroup"))
 
     assert_lacks(report, whole, "cgroups")
     assert report["plan"] == whole["plan"]
 
 
-def test_in_a_pid_namespace_of_its_own_it_says_so(whole):
+def test_a_pid_namespace_of_its_own_is_reported(whole):
     report, _ = doctor(["unshare", "--pid", "--fork", "--mount-proc"])
 
     assert_lacks(report, whole, "pid_namespace")
@@ -130,8 +130,8 @@ HIDDEN = int(Path("/proc/sys/kernel/perf_event_paranoid").read_text()) > 1
         ("+bpf,+perfmon,+syslog,+dac_read_search", set(), {"reduced", "minimal", "log"}),
     ],
 )
-@pytest.mark.skipif(not (RESTRICTED and HIDDEN), reason="the kernel log or kernel addresses are open to everybody here")
-def test_of_a_user_each_capability_buys_its_levels(whole, capabilities, lacking, levels):
+@pytest.mark.skipif(not (RESTRICTED and HIDDEN), reason="any user can read the kernel log or kernel addresses here")
+def test_each_capability_of_an_unprivileged_user_enables_its_levels(whole, capabilities, lacking, levels):
     only = ",".join(["-all", *filter(None, [capabilities])])
     user = "mount --bind {0} /mnt && cd / && export PYTHONPATH=/mnt"
     drop = f"setpriv --reuid=65534 --regid=65534 --clear-groups --bounding-set={only} --inh-caps={only}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""An output that fails costs no line, or says how many: lines + announced == kills, always."""
+"""An output that fails loses no line, or reports how many: lines + reported losses == kills, always."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from support.storm import Storm, storm
 from support.tracer import Line, RunningTracer, victim_of
 from support.witness import oom_kill_count
 
-PROMISED_S = 5
-"""A reader has so long at the end."""
+DRAIN_S = 5
+"""How long the tracer waits for its reader at the end."""
 
 QUEUE = 4 << 20
 SLACK = 4 << 20
@@ -30,8 +30,8 @@ BLOCKED_S = 60
 
 
 def pids(lines: bytes, killed: Collection[int]) -> list[int]:
-    """Return who of these died, in order; what is after the last newline is not a line."""
-    return [pid for pid in map(victim_of, parsed(lines)) if pid in killed]
+    """Return the pids of these victims in the order of their lines; what follows the last newline is not a line."""
+    return [pid for pid in map(victim_of, parsed(lines)) if pid is not None and pid in killed]
 
 
 def parsed(lines: bytes) -> list[Line]:
@@ -39,24 +39,24 @@ def parsed(lines: bytes) -> list[Line]:
 
 
 class Account:
-    """Lines + announced == kills. Others may die on the machine meanwhile, and be announced, too."""
+    """Lines + reported losses == kills. Other processes may die meanwhile, and their losses are reported, too."""
 
     def __init__(self) -> None:
         self._before = oom_kill_count()
 
-    def settle(self, tracer: RunningTracer, killed: list[int], lines: bytes) -> str:
+    def check(self, tracer: RunningTracer, killed: list[int], lines: bytes) -> str:
         """Compare; return the figures."""
-        written, told = pids(lines, killed), parsed(lines)
-        traced = [victim_of(line) for line in told if line["fidelity"] != "log" and victim_of(line) in killed]
+        written, records = pids(lines, killed), parsed(lines)
+        traced = [victim_of(line) for line in records if line.get("fidelity") != "log" and victim_of(line) in killed]
         assert len(set(written)) == len(written)
         found = re.findall(r"^oomtrace: (\d+) lines could not be written;", tracer.messages(), re.MULTILINE)
-        announced = sum(map(int, found)) + sum(line["lost"]["count"] for line in told if line["event"] == "oom_lost")
+        reported = sum(map(int, found)) + sum(line["lost"]["count"] for line in records if line["event"] == "oom_lost")
         lost = len(killed) - len(written)
         others = oom_kill_count() - self._before - len(killed)
-        assert lost <= announced <= lost + others
+        assert lost <= reported <= lost + others
         return (
             f"{len(killed)} kills, {len(traced)} lines, {len(written) - len(traced)} more from the kernel log, "
-            f"{announced} announced, {others} of others"
+            f"{reported} reported as lost, {others} others died"
         )
 
 
@@ -85,7 +85,7 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 class Pipe:
-    """A pipe that nobody reads until `collect`."""
+    """A pipe without a reader until `collect`."""
 
     def __init__(self) -> None:
         self.read, self.write = os.pipe()
@@ -94,7 +94,7 @@ class Pipe:
         os.close(self.write)
 
     def collect(self) -> Callable[[], bytes]:
-        """Read to the end in the background; what is returned waits for that."""
+        """Read to the end in the background; the function returned waits for that."""
         got = bytearray()
         reader = threading.Thread(target=self._read, args=(got,), daemon=True)
         reader.start()
@@ -122,7 +122,7 @@ def piped(folder: Path, *options: str) -> Iterator[tuple[RunningTracer, Pipe]]:
         os.close(pipe.read)
 
 
-def test_a_full_disk_costs_no_line_and_no_half_line_is_followed_by_another(tmp_path, cgroup, program, disk):
+def test_a_full_disk_loses_no_line_and_a_partial_line_is_completed(tmp_path, cgroup, program, disk):
     with RunningTracer(tmp_path, output=disk.folder / "lines") as tracer:
         disk.fill(but=20 << 10)
         killed = storm(program, cgroup(), 100)
@@ -142,7 +142,7 @@ def test_a_full_disk_costs_no_line_and_no_half_line_is_followed_by_another(tmp_p
     ]
 
 
-def test_the_end_with_a_full_disk_says_what_is_lost_and_the_next_begins_a_line_of_its_own(
+def test_a_stop_with_a_full_disk_reports_the_loss_and_the_next_run_begins_on_a_new_line(
     tmp_path, cgroup, program, disk
 ):
     limited, account = cgroup(), Account()
@@ -152,7 +152,7 @@ def test_the_end_with_a_full_disk_says_what_is_lost_and_the_next_begins_a_line_o
         wait_until(lambda: "No space left" in first.messages())
         first.exit_code = 1
     before = first.output.read_bytes()
-    account.settle(first, killed, before)
+    account.check(first, killed, before)
     assert not before.endswith(b"\n")
 
     disk.free()
@@ -164,9 +164,9 @@ def test_the_end_with_a_full_disk_says_what_is_lost_and_the_next_begins_a_line_o
     assert pids(added[1:], after) == after
 
 
-def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_says_what_did_not_fit(tmp_path, cgroup, program):
+def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_reports_the_loss(tmp_path, cgroup, program):
     account, begin = Account(), time.monotonic()
-    # who dies in another network namespace meanwhile would have pyroute2 loaded
+    # a victim in another network namespace would make it load pyroute2
     with piped(tmp_path, "--no-network") as (tracer, pipe):
         limited = cgroup()
         killed = storm(program, limited, 50)
@@ -175,14 +175,14 @@ def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_says_what_did_not_
         time.sleep(2)
         idle, kills = switches(tracer), oom_kill_count()
         time.sleep(max(1, begin + BLOCKED_S - time.monotonic()))
-        assert switches(tracer) - idle <= 10 * (oom_kill_count() - kills)  # nothing wakes it up but a kill
+        assert switches(tracer) - idle <= 10 * (oom_kill_count() - kills)  # only a kill wakes it up
         grown = resident(tracer) - before
 
         collect = pipe.collect()
         tracer.stop()
         got = collect()
 
-    print(f"\nblocked: {grown >> 10} KiB more resident, {account.settle(tracer, killed, got)}")
+    print(f"\nblocked: {grown >> 10} KiB more resident, {account.check(tracer, killed, got)}")
     assert grown <= QUEUE + SLACK
     assert got.endswith(b"\n")
     queued = len(got[: got.find(b'"fidelity":"log"')])
@@ -191,17 +191,17 @@ def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_says_what_did_not_
 
 
 def resident(tracer: RunningTracer) -> int:
-    """Return bytes, without those of files, of which other processes have a say."""
+    """Return bytes, without those of files, which other processes share."""
     status = Path(f"/proc/{tracer.process.pid}/status").read_text()
     return int(re.findall(r"RssAnon:\s+(\d+) kB", status)[0]) << 10
 
 
 def switches(tracer: RunningTracer) -> int:
-    """Return how often it has slept and woken up again."""
+    """Return how often it has slept and woken up."""
     return int(re.findall(r"\nvoluntary_\w+:\s+(\d+)", Path(f"/proc/{tracer.process.pid}/status").read_text())[0])
 
 
-def test_a_reader_that_wakes_up_gets_every_line_in_order(tmp_path, cgroup, program):
+def test_a_reader_that_resumes_gets_every_line_in_order(tmp_path, cgroup, program):
     with piped(tmp_path) as (tracer, pipe):
         limited = cgroup()
         killed = storm(program, limited, 300)
@@ -214,7 +214,7 @@ def test_a_reader_that_wakes_up_gets_every_line_in_order(tmp_path, cgroup, progr
     assert pids(got, killed) == killed
 
 
-def test_the_end_does_not_wait_for_a_reader_that_sleeps(tmp_path, cgroup, program):
+def test_a_stop_does_not_wait_for_a_blocked_reader(tmp_path, cgroup, program):
     account = Account()
     with piped(tmp_path) as (tracer, pipe):
         killed = storm(program, cgroup(), 100)
@@ -224,13 +224,13 @@ def test_the_end_does_not_wait_for_a_reader_that_sleeps(tmp_path, cgroup, progra
         took = time.monotonic() - begin
         got = pipe.collect()()
 
-    print(f"\nend: {took:.1f} s, {account.settle(tracer, killed, got)}")
-    assert PROMISED_S <= took < 10 * PROMISED_S
+    print(f"\nend: {took:.1f} s, {account.check(tracer, killed, got)}")
+    assert DRAIN_S <= took < 10 * DRAIN_S
     assert len(pids(got, killed)) < len(killed)
     assert re.fullmatch(r"oomtrace: \d+ lines could not be written; .*", tracer.messages().splitlines()[-1])
 
 
-def test_a_removed_file_is_made_anew(tmp_path, cgroup, program):
+def test_a_removed_file_is_created_again(tmp_path, cgroup, program):
     limited = cgroup()
     with RunningTracer(tmp_path) as tracer:
         before = storm(program, limited, 20)
@@ -264,37 +264,39 @@ def test_lines_wait_for_a_removed_folder(tmp_path, cgroup, program):
 
 def test_files_reopened_in_a_storm_have_each_line_once_and_whole(tmp_path, cgroup, program):
     killed: list[int] = []
-    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 400) as one:
+    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 400) as running:
         for number in range(10):
-            killed += one.take(30)
+            killed += running.take(30)
             tracer.output.rename(tmp_path / f"lines.{number}")
             tracer.process.send_signal(signal.SIGHUP)
             wait_until(tracer.output.exists)
-        killed += one.rest()
+        killed += running.rest()
 
-    files = [*(tmp_path / f"lines.{number}" for number in range(10)), tracer.output]
-    assert all(file.read_bytes().endswith(b"\n") for file in files)
-    assert [pid for file in files for pid in pids(file.read_bytes(), killed)] == killed
+    files = [file.read_bytes() for file in (*(tmp_path / f"lines.{number}" for number in range(10)), tracer.output)]
+    written = [lines for lines in files if lines]  # on a busy machine no line may come between two hangups
+    assert len(written) > 1
+    assert all(lines.endswith(b"\n") for lines in written)
+    assert [pid for lines in written for pid in pids(lines, killed)] == killed
     assert len(killed) == 400
 
 
-def test_a_hangup_that_cannot_open_the_file_keeps_the_old_one(tmp_path, cgroup, program):
+def test_a_hangup_that_cannot_open_the_file_keeps_the_old_file(tmp_path, cgroup, program):
     folder, moved = tmp_path / "folder", tmp_path / "moved"
     folder.mkdir()
     with RunningTracer(tmp_path, output=folder / "lines") as tracer:
         folder.rename(moved)
         tracer.process.send_signal(signal.SIGHUP)
-        wait_until(lambda: "the file that was open before is kept" in tracer.messages())
+        wait_until(lambda: "the file that was open before" in tracer.messages())
         killed = storm(program, cgroup(), 20)
 
     assert pids((moved / "lines").read_bytes(), killed) == killed
 
 
-def test_the_end_in_the_middle_of_a_storm_has_all_that_died_before(tmp_path, cgroup, program):
-    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 2000, at_once=2) as one:
-        before = one.take(150)
+def test_a_stop_in_the_middle_of_a_storm_has_all_kills_before_it(tmp_path, cgroup, program):
+    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 2000, at_once=2) as running:
+        before = running.take(150)
         assert tracer.stop() == 0
-        assert one.take(1)
+        assert running.take(1)
 
     got = tracer.output.read_bytes()
     assert got.endswith(b"\n")

@@ -13,7 +13,7 @@ import pytest
 from support.machine import PATH, Machine, machine
 
 PROVISION = "/mnt/vagrant/provision.sh"
-# Too big to be installed each time. That they come in no package does not matter: it is the program that is looked for.
+# Too big to install each time. That they come in no package does not matter: provision.sh looks for the program.
 STAND_INS = ("cc", "postgres", "podman", "busybox")
 DNF = """\
 #!/bin/sh
@@ -72,7 +72,7 @@ def listing(folder: Path) -> dict[str, tuple[int, int, str]]:
 
 
 @pytest.mark.parametrize("suite", ["bookworm", "trixie"])
-def test_it_installs_starts_nothing_and_does_nothing_the_second_time(debian):
+def test_it_installs_starts_no_service_and_changes_nothing_the_second_time(debian):
     first = provide(debian)
     assert [line for line in first if line.startswith("packages:")] == [
         "packages: installing redis-server ruby-sidekiq",
@@ -99,8 +99,8 @@ def test_it_installs_starts_nothing_and_does_nothing_the_second_time(debian):
     assert not (debian.share / "asked").exists()
 
 
-def test_another_tree_is_installed_anew(debian):
-    printed(debian, "cp", "-r", "/mnt/vagrant", "/mnt/ooMtrace", "/mnt/bpf", "/srv")
+def test_a_changed_tree_is_installed_again(debian):
+    printed(debian, "cp", "-r", "/mnt/vagrant", "/mnt/ooMtrace", "/mnt/bpf", "/mnt/requirements", "/srv")
     printed(debian, "cp", "/mnt/pyproject.toml", "/mnt/README.md", "/mnt/LICENSE", "/srv")
     provide(debian)
     version = debian.share / "ooMtrace/__init__.py"
@@ -112,24 +112,24 @@ def test_another_tree_is_installed_anew(debian):
     assert not [path for path in debian.share.iterdir() if path.name in ("build", "oomtrace.egg-info")]
 
 
-def test_dnf_is_asked_for_what_the_distribution_has(debian):
+def test_dnf_installs_what_the_distribution_has(debian):
     printed(debian, "rm", "/usr/bin/apt-get", "/usr/local/bin/postgres")
     write_program(debian.share / "dnf", DNF)
     printed(debian, "ln", "-s", "/srv/dnf", "/usr/local/bin/dnf")
 
-    told = provide(debian)
+    messages = provide(debian)
 
     asked = (debian.share / "asked").read_text().splitlines()
     assert asked == [
         f"install -q -y --setopt=install_weak_deps=False {name}" for name in ("postgresql-server", "numactl")
     ]
-    assert "packages: this distribution has no sidekiq: skipped" in told
-    assert "packages: postgresql-server could not be installed: skipped, some scenarios will not work" in told
+    assert "packages: this distribution has no sidekiq: skipped" in messages
+    assert "packages: postgresql-server could not be installed: skipped, some scenarios will not work" in messages
     assert printed(debian, "oomtrace", "--version")
 
 
-def test_what_cannot_work_is_said_in_one_line(debian):
-    assert refusal(debian, user="nobody") == f"provision.sh: it takes root: sudo {PROVISION}"
+def test_each_refusal_is_one_line(debian):
+    assert refusal(debian, user="nobody") == f"provision.sh: needs root: sudo {PROVISION}"
 
     printed(debian, "cp", "-r", "/mnt/vagrant", "/srv/vagrant")
     assert "there is no ooMtrace in /srv" in refusal(debian, "/srv/vagrant/provision.sh")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From one line to the job that vanished and to the lock that it left: with a real Sidekiq and a real Redis."""
+"""From one line to the job that vanished and to the lock that it left behind: with a real Sidekiq and a real Redis."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import pytest
 from support.story import HOSTNAME, LIMIT, Left, story
 from support.tracer import RunningTracer
 
-# between two clocks, and from a kill to its line: it is milliseconds, and a busy machine is no failure
+# between two clocks, and from a kill to its line: milliseconds, unless the machine is busy
 SOON_S = 10
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory):
-    """Let the story happen once: the story, the victim's pid and all lines about it."""
+def happening(tmp_path_factory):
+    """Run the story once; return it, the victim's pid and all lines about it."""
     with (
         story(tmp_path_factory.mktemp("story")) as happened,
         RunningTracer(tmp_path_factory.mktemp("tracer"), "--service", f"{happened.port}=redis") as tracer,
@@ -32,21 +32,21 @@ def seconds(timestamp: str) -> float:
 
 
 def logged_at(pid: int) -> float:
-    """When the kernel log says that it killed the process: its clock counts from the boot on."""
+    """Return when the kernel log dates the kill: its clock counts from the boot on."""
     log = subprocess.run(["dmesg", "--raw"], capture_output=True, text=True, check=True).stdout
     logged = re.findall(rf"^<\d+>\[ *([\d.]+)\].* Killed process {pid} \(", log, re.MULTILINE)
     return float(logged[-1]) + time.time() - time.monotonic()
 
 
-def test_sidekiq_and_its_queue_know_nothing(told):
-    happened, _, _ = told
+def test_sidekiq_and_its_queue_do_not_show_the_kill(happening):
+    happened, _, _ = happening
 
     assert re.search(r"class=NotifyJob jid=[0-9a-f]{24} INFO: start$", happened.log()[-1])
     assert happened.left() == Left(queued=0, retry=0, dead=0)
 
 
-def test_the_one_line_says_who_died_and_why(told, validate):
-    happened, pid, (line,) = told
+def test_the_line_has_the_victim_and_the_limit(happening, validate):
+    happened, pid, (line,) = happening
 
     validate(line)
     assert line["process"]["pid"] == pid
@@ -59,8 +59,8 @@ def test_the_one_line_says_who_died_and_why(told, validate):
     assert seconds(line["observed"]) - seconds(line["time"]) < SOON_S
 
 
-def test_the_line_says_what_the_worker_said_of_itself_and_whom_it_talked_to(told):
-    happened, _, (line,) = told
+def test_the_line_has_the_workers_title_and_its_connections(happening):
+    happened, _, (line,) = happening
 
     assert line["process"]["title"].startswith("sidekiq ")
     assert "myapp" in line["process"]["title"]
@@ -71,8 +71,8 @@ def test_the_line_says_what_the_worker_said_of_itself_and_whom_it_talked_to(told
         assert connection["remote"] == {"address": "127.0.0.1", "port": happened.port}
 
 
-def test_the_line_leads_to_the_job_and_to_the_lock_that_it_left(told):
-    happened, _, (line,) = told
+def test_the_line_leads_to_the_job_and_to_its_lock(happening):
+    happened, _, (line,) = happening
     assert line["job"]["system"] == "sidekiq"
     assert line["job"]["join"] == f"{HOSTNAME}:1:"
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What real programs write over their arguments: the line has it as /proc showed it until the process died."""
+"""Titles that real programs write over their arguments: the line has what /proc showed before the kill."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 from support.debian import Tree, tree
-from support.dialogue import dialogue, said, tell, wait_until
+from support.dialogue import dialogue, said, send_line, wait_until
 from support.postgresql import GREEDY, postgresql
 
 MEGABYTES = 64
 SHORT = "batch: nightly export"
-# longer than the arguments of the programs below: it goes on in what was their environment
+# longer than the arguments of the programs below: it continues over their environment
 LONG = "batch: nightly export of " + ", ".join(f"table {number} of 40" for number in range(1, 41))
 # each takes its title from the first line that it reads, and memory at the second
 PROGRAMS = {
@@ -38,10 +38,10 @@ def place(tmp_path: Path) -> Tree:
 def test_a_rewritten_title_is_in_the_line(tracer, cgroup, place, program, title):
     # ROOM: neither program can write beyond its environment
     with dialogue(place, *PROGRAMS[program], cgroup=cgroup(MEGABYTES), env={"ROOM": "x" * len(LONG)}) as victim:
-        tell(victim, title)
+        send_line(victim, title)
         assert said(victim) == "ready"
         shown = title_of(victim.pid)
-        tell(victim, "go")
+        send_line(victim, "go")
         (line,) = tracer.lines_of([victim.pid])
 
     assert shown == title
@@ -49,16 +49,16 @@ def test_a_rewritten_title_is_in_the_line(tracer, cgroup, place, program, title)
     assert "command_args" not in line["process"]
 
 
-def test_a_postgresql_backend_says_whose_query_it_was_at(tracer, cgroup, place):
+def test_a_postgresql_backend_has_its_user_database_and_command(tracer, cgroup, place):
     with (
         postgresql(place) as psql,
         dialogue(place, *psql, "--username=app", "--dbname=appdb") as client,
     ):
-        tell(client, "SELECT pg_backend_pid();")
+        send_line(client, "SELECT pg_backend_pid();")
         backend = int(said(client))
         cgroup(MEGABYTES).join(backend)
         idle = title_of(backend)
-        tell(client, GREEDY)
+        send_line(client, GREEDY)
         wait_until(lambda: title_of(backend) != idle)
         shown = title_of(backend)
         (line,) = tracer.lines_of([backend])
@@ -69,5 +69,5 @@ def test_a_postgresql_backend_says_whose_query_it_was_at(tracer, cgroup, place):
 
 
 def title_of(pid: int) -> str:
-    """Read a title; the zeros after it are what is left of the arguments' room."""
+    """Read a title; the zeros after it fill the space of the arguments."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().rstrip(b"\0").decode()

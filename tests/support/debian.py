@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A Debian root tree with real workers in it, so that nothing is installed or started on the machine itself."""
+"""A Debian root tree with real job systems, so that nothing is installed or started on the machine itself."""
 
 from __future__ import annotations
 

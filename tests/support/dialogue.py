@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Programs to talk with, line by line."""
+"""Interactive programs, line by line."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from typing import Any
 
 from .debian import Tree
 
-PATIENCE_S = 60
+TIMEOUT_S = 60
 
 
 def said(process: subprocess.Popen[str]) -> str:
+    """Return the next line of a program's output."""
     assert process.stdout
     return process.stdout.readline().strip()
 
 
-def tell(process: subprocess.Popen[str], text: str) -> None:
+def send_line(process: subprocess.Popen[str], text: str) -> None:
     assert process.stdin
     process.stdin.write(f"{text}\n")
     process.stdin.flush()
 
 
 def wait_until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
+    """Poll until the condition holds, up to a timeout."""
+    deadline = time.monotonic() + TIMEOUT_S
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.01)
@@ -34,7 +36,7 @@ def wait_until(true: Callable[[], bool]) -> None:
 
 @contextmanager
 def dialogue(place: Tree, *command: str, **more: Any) -> Iterator[subprocess.Popen[str]]:
-    """Start a program to talk with, and see it off whatever happens."""
+    """Start an interactive program, and kill it at the end of the block."""
     process = place.start(*command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, **more)
     try:
         yield process

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A file that gives no answer: whoever reads it sleeps where not even SIGKILL wakes it.
+"""A file that never answers: its reader sleeps where not even SIGKILL wakes it.
 
 That is a FUSE file system of one file, its root, served over /dev/fuse by hand (linux/fuse.h): as soon as the server
 has taken a request, its reader must wait for the reply.
@@ -24,13 +24,13 @@ DIRECT_IO = 1
 MODE = 0o100644
 PAGE = os.sysconf("SC_PAGE_SIZE")
 MNT_FORCE, MNT_DETACH = 1, 2
-PATIENCE_S = 30
+TIMEOUT_S = 30
 
 libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SilentFile:
-    """Use it as a context manager: on entry `path` is there, at the end all that still wait are let go."""
+    """Use it as a context manager: on entry `path` is there, at the end all readers that still sleep are released."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "silent"
@@ -49,15 +49,15 @@ class SilentFile:
 
     def __exit__(self, *_: object) -> None:
         libc.umount2(os.fsencode(self.path), MNT_FORCE | MNT_DETACH)  # ends the connection, and the server with it
-        self._server.join(PATIENCE_S)
+        self._server.join(TIMEOUT_S)
         os.close(self._fd)
 
     def wait_for_reader(self) -> None:
-        """Wait until somebody reads."""
-        assert self._asked.wait(PATIENCE_S), "nobody reads"
+        """Wait until the file has a reader."""
+        assert self._asked.wait(TIMEOUT_S), "no reader"
 
     def answer(self) -> None:
-        """Say "end of file" to the one who reads."""
+        """Answer the reader with "end of file"."""
         self._reply(self._reader)
 
     def _reply(self, unique: int, payload: bytes = b"", error: int = 0) -> None:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A small Debian that can be installed into: a throw-away layer over a root tree from the cache."""
+"""A small Debian to install into: a throw-away layer over a root tree from the cache."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from vm.host import output_of
 from .roots import Recipe, root
 
 PACKAGES = ("python3-bpfcc", "python3-venv", "ruby-sidekiq")
-WHEELS = ("orjson==3.13.0", "pyroute2==0.9.7", "setuptools==84.2.1", "wheel==0.48.0")
 CHECKOUT = Path(__file__).parent.parent.parent
+LOCKS = tuple(CHECKOUT / "requirements" / name for name in ("build.txt", "runtime.txt"))
 PIP = "[global]\nno-index = true\nfind-links = /opt/wheels\ndisable-pip-version-check = true\n"
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 UNSHARE = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
@@ -44,7 +44,7 @@ class Machine:
     pid: int
 
     def run(self, *command: str, user: str = "root", path: str = PATH) -> subprocess.CompletedProcess[str]:
-        """Run a command to its end; whatever it leaves running ends with the machine."""
+        """Run a command to its end; processes that it leaves running end with the machine."""
         spaces = f"/proc/{self.pid}/ns"
         enter = ["nsenter", f"--mount={spaces}/mnt", f"--pid={spaces}/pid_for_children"]
         return subprocess.run(
@@ -78,15 +78,15 @@ def machine(suite: str, folder: Path) -> Iterator[Machine]:
 
 
 def _tree(suite: str) -> Path:
-    recipe = Recipe(suite, "minbase", PACKAGES, extra=(*WHEELS, PIP))
+    recipe = Recipe(suite, "minbase", PACKAGES, extra=(*(lock.read_text() for lock in LOCKS), PIP))
     return root("oomtrace-machine", recipe, _add_wheels)
 
 
 def _add_wheels(tree: Path) -> None:
-    """Fetch what pip would, outside; the machine's pip knows no other place."""
+    """Fetch what pip will ask for, outside: in the machine pip has no index, only these files."""
     asked = "import sys; print('%d.%d' % sys.version_info[:2])"
     python = output_of(["chroot", tree, "python3", "-c", asked]).strip()
-    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps"]
+    fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--require-hashes"]
     platform = ["--python-version", python, "--platform", "manylinux_2_17_x86_64"]
-    output_of([*fetch, *platform, "--dest", tree / "opt/wheels", *WHEELS])
+    output_of([*fetch, *platform, "--dest", tree / "opt/wheels", *(f"--requirement={lock}" for lock in LOCKS)])
     (tree / "etc/pip.conf").write_text(PIP)

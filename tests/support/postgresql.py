@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from .debian import Tree
-from .dialogue import PATIENCE_S, wait_until
+from .dialogue import TIMEOUT_S, wait_until
 
 GREEDY = "SELECT array_agg(repeat('x', 8000000)) FROM generate_series(1, 100), pg_sleep(1);"
-"""800 MB, after a second's sleep that is time to look at it in."""
+"""800 MB, after a second's sleep in which a test can read its title."""
 
 
 @contextmanager
@@ -33,6 +33,6 @@ def postgresql(place: Tree) -> Iterator[tuple[str, ...]]:
         place.run(*psql, "--username=postgres", *create)
         yield psql
     finally:
-        # at once: a killed backend makes it begin anew, and nothing there is worth keeping
+        # at once: a killed backend makes it restart, and its data is not needed
         server.send_signal(signal.SIGQUIT)
-        server.wait(PATIENCE_S)
+        server.wait(TIMEOUT_S)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian root trees made once and kept: the most of the time that it takes to have one."""
+"""Debian root trees, built once and cached: building one takes most of a test's time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ UNUSED_AFTER_S = 24 * 3600
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """What a tree is made of; `variant` is mmdebstrap's, `extra` what else its maker puts in."""
+    """What a tree is made of; `variant` is mmdebstrap's, `extra` what else its builder puts in."""
 
     suite: str
     variant: str
@@ -45,7 +45,7 @@ def root(folder: str, recipe: Recipe, finish: Callable[[Path], None] = lambda _:
 
 
 def _drop_unused(cache: Path, wanted: Path) -> None:
-    """Remove trees that nobody asks for, and drafts of builds that were killed: nobody else is building now."""
+    """Remove unused trees, and drafts of builds that were killed: this process holds the lock."""
     for other in cache.iterdir():
         unused = other.name.startswith(".") or time.time() - other.stat().st_mtime > UNUSED_AFTER_S
         if other.is_dir() and other != wanted and unused:
@@ -55,7 +55,7 @@ def _drop_unused(cache: Path, wanted: Path) -> None:
 def _bootstrap(recipe: Recipe, tree: Path) -> None:
     output_of(
         [
-            # whatever becomes of the build, neither a mount nor a process of it is left
+            # however the build ends, neither a mount nor a process of it is left
             *("unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"),
             "mmdebstrap",
             "--mode=root",

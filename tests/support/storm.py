@@ -16,14 +16,15 @@ class Storm:
     """Kills in the background, all in one cgroup. Use it as a context manager: at its end nothing is left of it.
 
     Args:
-        kills: How many; it waits after some ten thousand for somebody to take the pids.
+        kills: How many; after some ten thousand it blocks until `take` has read pids.
         at_once: How many victims there are at any time.
         more: Another argument of the victims; a long one makes long lines.
     """
 
     def __init__(self, program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1, more: str = "") -> None:
         self._left = kills
-        self._command = [program, "storm", str(kills), cgroup.folder / "cgroup.procs", str(at_once), more]
+        procs = cgroup.folder / "cgroup.procs"
+        self._command: list[str | Path] = [program, "storm", str(kills), procs, str(at_once), more]
         cgroup.limit(LIMIT_MEGABYTES << 20)
 
     def __enter__(self) -> Storm:
@@ -38,19 +39,19 @@ class Storm:
         self._parent.communicate()
 
     def take(self, count: int) -> list[int]:
-        """Wait until so many more are dead, and return their pids."""
+        """Wait until this many more are dead, and return their pids."""
         assert self._parent.stdout
         self._left -= count
         return [int(self._parent.stdout.readline()) for _ in range(count)]
 
     def rest(self) -> list[int]:
-        """Wait until it is over, and return the pids that `take` has not."""
+        """Wait until it is over, and return the pids that `take` has not returned."""
         pids = self.take(self._left)
         assert self._parent.wait(60) == 0
         return pids
 
 
 def storm(program: Path, cgroup: ScratchCgroup, kills: int, at_once: int = 1, more: str = "") -> list[int]:
-    """Kill so many, and return their pids."""
-    with Storm(program, cgroup, kills, at_once, more) as one:
-        return one.rest()
+    """Kill this many, and return their pids."""
+    with Storm(program, cgroup, kills, at_once, more) as running:
+        return running.rest()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The story that oomtrace exists for: a Sidekiq job vanishes, and nothing but the line knows which one.
+"""The story that oomtrace exists for: a Sidekiq job vanishes, and only the line shows which one.
 
 The job takes a lock and then more memory than its cgroup allows. No exception is raised, so no `ensure` runs: the lock
-stays, the job was already taken off its queue, and the log ends in the middle.
+stays, the job was already taken off its queue, and the log ends after its start.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from .debian import Tree, tree
 HOSTNAME = "web-worker-7d9f-abcde"
 LIMIT = 200 << 20
 LOCK = "lock:notify:42"
-PATIENCE_S = 120
-# The job is known to Redis only from the first heartbeat after its start on: first in a hash, which is `work` since
+TIMEOUT_S = 120
+# Redis knows the job only from the first heartbeat after its start on: first in a hash, which is `work` since
 # Sidekiq 7 and was `workers` before, and then in the set.
 WORKER = """\
 require 'sidekiq'
@@ -53,7 +53,7 @@ class StoryError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What Redis knows of a job that a worker was at."""
+    """What Redis knows of a job that a worker was running."""
 
     member: str
     """The worker's name in the set `processes`."""
@@ -82,7 +82,7 @@ class Story:
     port: int
 
     def run(self) -> int:
-        """Start Sidekiq, see it die and return its pid."""
+        """Start Sidekiq, wait for its kill and return its pid."""
         with self._log.open("w") as log, self._complaints.open("w") as complaints:
             sidekiq = self.place.start(
                 *("ruby", "/usr/bin/sidekiq", "--require", "/srv/worker.rb", "--concurrency", "2", "--tag", "myapp"),
@@ -94,12 +94,12 @@ class Story:
             )
         try:
             pid = self._member(sidekiq)
-            sidekiq.wait(PATIENCE_S)
+            sidekiq.wait(TIMEOUT_S)
         except subprocess.TimeoutExpired as error:
             raise self._wrong("Sidekiq was not killed") from error
         finally:
             _end(sidekiq)
-        # not the exit status: that is of unshare, which has its own opinion on how to pass a signal on
+        # not the exit status: that is unshare's, which translates signals in its own way
         if self.cgroup.oom_kills() != 1:
             raise self._wrong("Sidekiq ended by itself")
         return pid
@@ -117,7 +117,7 @@ class Story:
         return self.redis("get", LOCK), self.redis("ttl", LOCK)
 
     def job(self, join: str) -> Job:
-        """Look up what a worker was at, by the beginning of its name; within a minute, for then Sidekiq forgets it."""
+        """Look up what a worker was running, by the start of its name; Sidekiq removes it after a minute."""
         found = [member for member in self.redis("smembers", "processes") if member.startswith(join)]
         if len(found) != 1:
             raise StoryError(f"{len(found)} of Sidekiq's processes begin with {join}")
@@ -126,14 +126,14 @@ class Story:
             for work in self.redis("hgetall", key).values():
                 payload = json.loads(json.loads(work)["payload"])
                 return Job(member, key, payload["jid"], payload["class"], payload["args"])
-        raise StoryError(f"Redis does not know what {member} was at")
+        raise StoryError(f"Redis does not know what {member} was running")
 
     def enqueue(self) -> None:
         """Put the job on its queue."""
         self.place.run("ruby", "-r", "/srv/worker.rb", "-e", "NotifyJob.perform_async(42)", env=self._env)
 
     def redis(self, *command: str) -> Any:
-        """Ask Redis: not by TCP, so that the connections there are those of Sidekiq."""
+        """Query Redis: not by TCP, so that the TCP connections are those of Sidekiq."""
         return json.loads(self.place.run("redis-cli", "--json", "-s", "/srv/redis.sock", *command))
 
     @property
@@ -146,7 +146,7 @@ class Story:
 
     @property
     def _env(self) -> dict[str, str]:
-        # -W0: this Sidekiq and this Redis client are not of one age, and would say so all the time
+        # -W0: this Sidekiq finds its Redis client too new, and would warn all the time
         return {"REDIS_URL": f"redis://127.0.0.1:{self.port}", "RUBYOPT": "-W0"}
 
     def _wrong(self, what: str) -> StoryError:
@@ -163,7 +163,7 @@ class Story:
 
 @contextmanager
 def story(folder: Path) -> Iterator[Story]:
-    """Set the story up in an empty folder, and take all of it away afterwards."""
+    """Set the story up in an empty folder, and remove everything afterwards."""
     place = tree(folder)
     (folder / "worker.rb").write_text(WORKER)
     with scratch_cgroup(f"oomtrace-story-{os.getpid()}") as cgroup:
@@ -179,7 +179,7 @@ def _redis(one: Story) -> Iterator[None]:
     command = f"redis-server --bind 127.0.0.1 --port {one.port} --unixsocket /srv/redis.sock --logfile /srv/redis.log"
     server = one.place.start(*command.split(), "--save", "")
     try:
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + TIMEOUT_S
         while not (one.place.share / "redis.sock").exists():
             if server.poll() is not None or time.monotonic() > deadline:
                 raise StoryError(f"Redis did not start; see {one.place.share}/redis.log")

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 /*
- * Processes made to be killed. `victim MODE [MEGABYTES or number]` waits for one byte on stdin, so that whoever started
- * it can move it into a cgroup, then does what its mode says. Nothing here grows without the limit of a cgroup above
- * it. Environment: VICTIM_MODE for one without arguments, VICTIM_COMM and VICTIM_TITLE for what it calls itself,
+ * Processes made to be killed. `victim MODE [MEGABYTES or number]` waits for one byte on stdin, so that its parent can
+ * move it into a cgroup, then does what its mode says. Nothing here grows without the limit of a cgroup above it.
+ * Environment: VICTIM_MODE for one without arguments, VICTIM_COMM and VICTIM_TITLE for the name and title that it sets,
  * VICTIM_FILE for the file to read.
  */
 #define _GNU_SOURCE
@@ -69,7 +69,7 @@ static void hold(void)
 	pause();
 }
 
-/* Holds memory and as many descriptors as it is told, from 0 on without a gap. */
+/* Holds memory and the given number of descriptors, from 0 on without a gap. */
 static void files(void)
 {
 	static const char *const paths[] = {"/proc/self/exe", "/", "/dev/null"};
@@ -82,7 +82,7 @@ static void files(void)
 	hold();
 }
 
-/* Holds memory and reads a file that gives no answer. */
+/* Holds memory and reads a file that never answers. */
 static void reader(void)
 {
 	const char *file = getenv("VICTIM_FILE");
@@ -94,7 +94,7 @@ static void reader(void)
 		perror("read");
 }
 
-/* A child that has executed nothing itself; it waits for one more byte. The parent stays, or is another program. */
+/* A child without an execve() of its own; it waits for one more byte. The parent stays, or execs another program. */
 static void with_child(int stay)
 {
 	pid_t child = fork();
@@ -111,7 +111,7 @@ static void with_child(int stay)
 	waitpid(child, NULL, 0);
 }
 
-/* As many processes as it is told, all small and all waiting. */
+/* The given number of processes, all small and all paused. */
 static void crowd(void)
 {
 	for (size_t i = 1; i < megabytes; i++)
@@ -131,8 +131,8 @@ static void write_to(const char *path, const char *text)
 }
 
 /*
- * As many kills as it is told, one after the other or some at once; the pid of each as soon as it is dead. The children
- * move into the cgroup themselves, for in there the kernel would take their parent one day.
+ * The given number of kills, one after the other or some at once; prints the pid of each as soon as it is dead. The
+ * children move into the cgroup themselves: in there the kernel would kill their parent sooner or later.
  */
 static void storm(size_t kills, const char *procs, size_t at_once)
 {
@@ -154,7 +154,7 @@ static void storm(size_t kills, const char *procs, size_t at_once)
 	}
 }
 
-/* With a child of its own memory, that the kernel ends together with the first process of a pid namespace. */
+/* With a child of separate memory, which the kernel kills together with the first process of a pid namespace. */
 static void first(void)
 {
 	if (!fork())

@@ -23,13 +23,13 @@ def compile_victim(folder: Path, *options: str) -> Path:
 
 
 class Victim:
-    """One process: started at once, waiting; `go` lets it do what its mode says.
+    """One process: started at once, and blocked until `go` lets it do what its mode says.
 
     Args:
         arguments: More of them, after those that the program itself needs.
         argv: All of them, the program's name first, instead of those.
         wrapper: A command that executes the program, such as chroot(1).
-        fds: Descriptors of ours that it gets, by the same numbers.
+        fds: Descriptors that it inherits, with the same numbers.
     """
 
     def __init__(

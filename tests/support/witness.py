@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What else the machine says about kills: the kernel log and the kernel's counter."""
+"""Independent witnesses of kills: the kernel log and the kernel's counter."""
 
 from __future__ import annotations
 
@@ -35,6 +35,12 @@ class LoggedKill:
     adj: int
 
 
+def logged_kill(found: re.Match[str]) -> LoggedKill:
+    """Return the values of a match of KILLED."""
+    comm, numbers = found["comm"], {name: int(text) for name, text in found.groupdict().items() if name != "comm"}
+    return LoggedKill(comm=comm, **numbers)
+
+
 class KernelLog:
     """The kernel log from now on."""
 
@@ -56,14 +62,9 @@ class KernelLog:
             self._lines.append(re.sub(rb"\\x([0-9a-f]{2})", _unescape, text).decode("utf-8", "backslashreplace"))
 
     def kills(self) -> dict[int, LoggedKill]:
-        """Return what the log names as killed, by the number that it gives (a thread's)."""
-        found = (KILLED.search(line) for line in self.lines())
-        kills = [{k: v if k == "comm" else int(v) for k, v in m.groupdict().items()} for m in found if m]
-        return {kill["pid"]: LoggedKill(**kill) for kill in kills}  # type: ignore[arg-type]
-
-    def count(self) -> int:
-        """Return how many `Killed process` lines there were."""
-        return sum(1 for line in self.lines() if KILLED.search(line))
+        """Return the kills in the log, by thread id (the log calls it pid)."""
+        kills = [logged_kill(found) for found in map(KILLED.search, self.lines()) if found]
+        return {kill.pid: kill for kill in kills}
 
     def summaries(self) -> dict[int, tuple[str, str]]:
         """Return (oom_memcg, task_memcg) by process."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the scenarios hold against each other: a disagreement of the two sources is noticed, whatever it is about."""
+"""The scenarios' comparison of the two sources: a difference in any fact is noticed."""
 
 from __future__ import annotations
 
@@ -34,14 +34,19 @@ def line(**facts: Any) -> dict[str, Any]:
     return made
 
 
-def wrong(kmsg, told: list[Any], full: list[Any]) -> list[str]:
-    found = []
-    logged = {one["process"]["tid"]: True for one in full}
-    kmsg.check_log(told, full, logged, 0, 0.5, lambda what, got, expected: got != expected and found.append(what))
+def wrong(kmsg, from_log: list[Any], full: list[Any]) -> list[str]:
+    found: list[str] = []
+    logged = {line["process"]["tid"]: True for line in full}
+
+    def equal(what: str, got: object, expected: object) -> None:
+        if got != expected:
+            found.append(what)
+
+    kmsg.check_log(from_log, full, logged, 0, 0.5, equal)
     return found
 
 
-def test_two_sources_that_agree_are_not_accused(kmsg):
+def test_two_sources_that_agree_have_no_difference(kmsg):
     assert wrong(kmsg, [line()], [line(fidelity="full")]) == []
 
 
@@ -57,24 +62,24 @@ def test_any_fact_that_differs_is_named(kmsg, name):
 
 
 @pytest.mark.parametrize(
-    ("told", "accused"),
+    ("from_log", "differences"),
     [
         ([], ["one line each", "kills that were traced, too"]),
         ([line(), line()], ["one line each", "kills that were traced, too"]),
         ([line(time="2026-11-27T12:00:01.000000+00:00")], ["times"]),
     ],
 )
-def test_kills_that_are_lacking_doubled_or_of_another_time_are_noticed(kmsg, told, accused):
-    assert wrong(kmsg, told, [line()]) == accused
+def test_absent_duplicate_and_differently_dated_kills_are_noticed(kmsg, from_log, differences):
+    assert wrong(kmsg, from_log, [line()]) == differences
 
 
-def test_a_whole_report_of_which_little_was_understood_is_noticed(kmsg):
+def test_a_full_report_with_few_facts_is_noticed(kmsg):
     poor = {name: line()[name] for name in ("id", "time", "process")}
 
     assert wrong(kmsg, [poor], [line()]) == [f"tid {poor['process']['tid']}: 11 facts are enough"]
 
 
-def test_memory_that_another_victim_gives_back_between_print_and_mark_is_no_disagreement(kmsg):
+def test_memory_that_another_victim_frees_between_print_and_probe_is_no_difference(kmsg):
     before = line(time="2026-11-27T11:59:59.900000+00:00", process__tid=7, process__pid=7)
     now, printed = line(oom__memcg__usage=4096), line(oom__memcg__usage=8192)
 
@@ -83,7 +88,7 @@ def test_memory_that_another_victim_gives_back_between_print_and_mark_is_no_disa
     assert wrong(kmsg, [printed], [now]) != []
 
 
-def test_where_the_kernel_weighed_other_numbers_the_log_is_held_against_those_at_the_mark(kmsg):
+def test_where_the_kernels_total_differs_the_log_is_compared_with_the_sum_of_the_parts(kmsg):
     parts = sum(TRACED[f"oom.points.{name}"] for name in ("rss", "swap", "page_tables", "adj"))
     now = line(oom__points__exact=False, oom__points__total=parts + 2)
 

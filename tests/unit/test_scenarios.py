@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The page on the scenarios names each that there is, and no other."""
+"""The page on the scenarios describes each of them, and no other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from pathlib import Path
 
 VAGRANT = Path(__file__).parent.parent.parent / "vagrant"
 NO_KILLS = {"z_end", "fentry"}
-"""Tests that are of use in the matrix only."""
+"""Tests for the matrix only."""
 
 MEASURES = "crowd"
 
 
 def scenarios() -> dict[str, Path]:
     files = VAGRANT.glob("scenarios/*/[!_]*.py")
-    return {one.stem: one for one in files if one.stem not in NO_KILLS and one.parent.name != MEASURES}
+    return {file.stem: file for file in files if file.stem not in NO_KILLS and file.parent.name != MEASURES}
 
 
 def test_each_scenario_is_described_and_no_other():
@@ -29,12 +29,12 @@ def test_each_scenario_is_described_and_no_other():
     assert sorted(described) == sorted(scenarios())
 
 
-def test_each_scenario_says_what_it_is_about_to_do():
+def test_each_scenario_has_a_docstring_to_show():
     for name, file in scenarios().items():
         assert ast.get_docstring(ast.parse(file.read_text())), name
 
 
-def test_the_command_lists_what_this_machine_can_do_and_takes_no_other():
+def test_the_command_lists_the_scenarios_of_this_machine_and_refuses_others():
     command = VAGRANT / "oomtrace-scenario"
 
     listed = subprocess.run([command, "--list"], capture_output=True, text=True, check=True).stdout.split()

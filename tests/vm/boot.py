@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Boot one guest in QEMU and judge it by what it left behind, never by QEMU's exit status."""
+"""Boot one guest in QEMU and evaluate the files that it leaves, never QEMU's exit status."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def boot(
     with result_tar.open("wb") as disk:
         disk.truncate(OUT_DISK_MB << 20)
     command = [
-        # whatever ends this process, a guest must not outlive it
+        # however this process ends, the guest must not outlive it
         *("setpriv", "--pdeathsig", "KILL"),
         *_machine(memory_mb, cpus, numa_nodes),
         *("-kernel", str(kernel), "-append", " ".join([COMMAND_LINE, *cmdline_extra])),
@@ -72,7 +72,7 @@ def boot(
     ]
     began = time.monotonic()
     in_time = _run(command, out / "qemu.log", time_limit_s)
-    result = _judge(out, in_time, time.monotonic() - began, time_limit_s)
+    result = _evaluate(out, in_time, time.monotonic() - began, time_limit_s)
     if result.finished:
         output_of(["tar", "--extract", "--file", result_tar, "--directory", out / "guest"])
     payload_tar.unlink()
@@ -88,8 +88,8 @@ def _machine(memory_mb: int, cpus: int, numa_nodes: int) -> list[str]:
             share = memory_mb // numa_nodes
             command += ["-object", f"memory-backend-ram,id=memory{node},size={share}M"]
             # the only CPU belongs to the first node, the others are memory alone
-            cpus = "cpus=0," if node == 0 else ""
-            command += ["-numa", f"node,nodeid={node},{cpus}memdev=memory{node}"]
+            first = "cpus=0," if node == 0 else ""
+            command += ["-numa", f"node,nodeid={node},{first}memdev=memory{node}"]
     return command
 
 
@@ -99,7 +99,7 @@ def _disk(serial: str, file: Path, options: str) -> list[str]:
 
 
 def _run(command: Sequence[str], log: Path, time_limit_s: float) -> bool:
-    """Run QEMU to its end; at the time limit end it and return False."""
+    """Run QEMU to its end; at the time limit kill it and return False."""
     with log.open("wb") as messages:
         qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=messages, stderr=messages, env=_environment())
         try:
@@ -117,7 +117,7 @@ def _environment() -> dict[str, str]:
     return {"TMPDIR": "/var/tmp", **os.environ}
 
 
-def _judge(out: Path, in_time: bool, seconds: float, time_limit_s: float) -> Result:
+def _evaluate(out: Path, in_time: bool, seconds: float, time_limit_s: float) -> Result:
     console_file = out / "console.log"
     console = console_file.read_text(errors="replace") if console_file.exists() else ""
     if END_MARKER.search(console):
@@ -131,5 +131,5 @@ def _judge(out: Path, in_time: bool, seconds: float, time_limit_s: float) -> Res
     elif messages and not console:
         reason = f"QEMU: {messages.splitlines()[-1]}"
     else:
-        reason = "the guest went away without its end marker"
+        reason = "the guest ended without its end marker"
     return Result(False, reason, console, seconds)

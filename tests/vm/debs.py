@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Pinned Debian packages by a private apt: the machine's mirrors, none of its state."""
+"""Fetch pinned Debian packages with a private apt: the machine's mirrors, none of its state."""
 
 from __future__ import annotations
 

@@ -43,8 +43,8 @@ def output_of(command: Sequence[str | Path], cwd: Path | None = None) -> str:
         check=False,
     )
     if done.returncode != 0:
-        told = done.stderr.strip() or done.stdout.strip() or "no message"
-        raise HarnessError(f"{command[0]} failed: {told.splitlines()[-1]}")
+        message = done.stderr.strip() or done.stdout.strip() or "no message"
+        raise HarnessError(f"{command[0]} failed: {message.splitlines()[-1]}")
     return done.stdout
 
 

@@ -81,12 +81,12 @@ def _copy_modules(wanted: Iterable[str], unpacked: Path, target: Path) -> None:
     target.mkdir()
     available = {_name(file): file for file in unpacked.rglob("*.ko*")}
     # a module that this kernel does not have is either built in or not needed by its others
-    waiting = [name for name in wanted if name in available]
-    while waiting:
-        file = available[waiting.pop()]
+    queue = [name for name in wanted if name in available]
+    while queue:
+        file = available[queue.pop()]
         if not (target / file.name).exists():
             shutil.copy(file, target)
-            waiting += (name for name in _dependencies(file) if name in available)
+            queue += (name for name in _dependencies(file) if name in available)
 
 
 def _name(module: Path) -> str:

@@ -19,7 +19,7 @@ from .boot import boot
 from .debs import Archive
 from .host import HarnessError, cache_dir, locked, require
 from .matrix import Cell, Matrix, load
-from .verdict import Verdict, disk_stalled, judge
+from .verdict import Verdict, disk_stalled, evaluate
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ def _run(matrix: Matrix, cells: Sequence[Cell], options: argparse.Namespace) -> 
         verdict = _boot(cell, prepared, options, out / cell.name)
         if verdict.ok or not disk_stalled(out / cell.name):
             return verdict
-        # That is the emulator's fault, and no result: once more, and then it counts.
+        # The emulator is at fault, so this is no result: run it again, and count that.
         print(f"again {cell.name}: the emulated disk lost a request", file=sys.stderr, flush=True)
         shutil.rmtree(out / f"{cell.name}.stalled", ignore_errors=True)
         (out / cell.name).rename(out / f"{cell.name}.stalled")
@@ -128,7 +128,7 @@ def _prepare(matrix: Matrix, cells: Sequence[Cell], cache: Path) -> Prepared:
 
 @contextmanager
 def _announced(what: str) -> Iterator[None]:
-    """Say how long a step took, if a person could have wondered."""
+    """Print how long a step took, if that was more than a second."""
     began = time.monotonic()
     yield
     seconds = time.monotonic() - began
@@ -159,7 +159,7 @@ def _boot(cell: Cell, prepared: Prepared, options: argparse.Namespace, out: Path
             time_limit_s=machine.time_limit_s,
         )
     shutil.copy(kernel.config, out / "config")
-    return judge(result, (*(("install",) if options.wheel else ()), *names), out)
+    return evaluate(result, (*(("install",) if options.wheel else ()), *names), out)
 
 
 def _line(cell: Cell, verdict: Verdict, out: Path) -> str:

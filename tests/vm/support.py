@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/support.md, kernel x level x kind of OOM, from the results of the last run: never by hand."""
+"""Writes docs/support.md, kernel x kind of OOM, from the results of the last run; do not edit that file by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .host import cache_dir
 from .matrix import Cell, load
 
 TABLE = Path(__file__).parent.parent.parent / "docs/support.md"
-WORDS = {
+TITLES = {
     "allocating_task": "global OOM with `vm.oom_kill_allocating_task`",
     "context": "ten victims' arguments, files and connections",
     "dying": "a process that was already dying: no kill",
@@ -37,13 +37,17 @@ WORDS = {
     "hotplug": "a CPU goes and comes back while tracing",
 }
 HEAD = """\
-# What has been seen to work
+# Support matrix
 
 Written by `make support-table` from the last `make test-vm`, which boots these Debian kernels in QEMU. A tracer of
-each level runs during every scenario. `yes`: the lines of all three levels were right, `full` to the page and to the
-kilobyte of the kernel's own log, `victim` and `record` in all that they can know, and `oomtrace logs` in all that the
-log has of the same kills. `-`: this kernel cannot do that.
-BCC is 0.26 (Debian 12, Python 3.11) or, in the columns marked trixie, 0.31 (Debian 13, Python 3.13).
+each level runs during every scenario.
+
+- `yes`: the lines of all levels were right. `full` agreed with the kernel's own log to the page and to the kilobyte,
+  `reduced` and `minimal` in everything that they can know, and `log` and `oomtrace logs` in everything that the log has
+  of the same kills.
+- `-`: this kernel cannot make this kind of OOM, or the scenario is not run on it.
+
+BCC is 0.26 (Debian 12, Python 3.11), or 0.31 (Debian 13, Python 3.13) in the columns marked trixie.
 
 """
 
@@ -58,13 +62,13 @@ def main() -> int:
         for name, status in _results(out / cell.name):
             results[name, _column(cell)] = "yes" if status == "0" else "NO"
     rows = [("kind of OOM", *columns), tuple("---" for _ in range(len(columns) + 1))]
-    rows += [(words, *(results.get((name, column), "-") for column in columns)) for name, words in WORDS.items()]
+    rows += [(title, *(results.get((name, column), "-") for column in columns)) for name, title in TITLES.items()]
     TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows))
     return int("NO" in results.values() or not results)
 
 
 def _column(cell: Cell) -> str:
-    # the services are bookworm's, too
+    # the userland of the services is bookworm, too
     return (
         cell.kernel.name
         if cell.userland.name in ("bookworm", "services")

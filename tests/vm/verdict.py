@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From a finished boot's files to a pass or a list of what failed."""
+"""Evaluate the files of a finished boot: a pass, or a list of what failed."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from pathlib import Path
 
 from .boot import Result
 
-STALLED = re.compile(r"nvme nvme\d+: I/O .* timeout, ")
+STALLED = re.compile(r"nvme nvme\d+: I/O .* timeout, |I/O error, dev nvme")
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What one boot of the matrix came to."""
+    """The result of one boot of the matrix."""
 
     passed: tuple[str, ...]
     problems: tuple[str, ...]
@@ -26,8 +26,8 @@ class Verdict:
         return not self.problems and bool(self.passed)
 
 
-def judge(result: Result, expected: tuple[str, ...], out: Path) -> Verdict:
-    """Hold the guest's results against the scenarios that it was given.
+def evaluate(result: Result, expected: tuple[str, ...], out: Path) -> Verdict:
+    """Compare the guest's results with the scenarios that it was given.
 
     A boot that did not finish has failed whatever it wrote, and so has a scenario without a line.
     """
@@ -56,10 +56,10 @@ def _problem(name: str, statuses: dict[str, str]) -> str:
 
 
 def disk_stalled(out: Path) -> bool:
-    """Say whether the guest waited in vain for its disk.
+    """Return whether the guest's disk failed to answer a request.
 
     QEMU's NVMe sometimes never answers a request (once in about 60 boots here, on 6.18); the kernel gives up on it
-    after 30 s, and whatever ran meanwhile is late.
+    after 30 s, and what ran meanwhile is late. The console of a guest that did not end shows only the errors.
     """
     logs = (out / "guest" / "dmesg.txt", out / "console.log")
     return any(STALLED.search(log.read_text(errors="replace")) for log in logs if log.exists())

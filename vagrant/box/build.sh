@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds a Debian 12 box for vagrant-libvirt out of the distribution's packages: build.sh FOLDER
 # Leaves debian12.box in FOLDER, for `vagrant box add --name oomtrace/debian12 FOLDER/debian12.box`. Wants root, for
-# chroot, and needs no loop device. For tests only: everybody knows its key and its passwords.
+# chroot, and needs no loop device. For tests only: its key and its passwords are public.
 set -euo pipefail
 umask 022
 
 out=$(realpath "${1:?usage: build.sh FOLDER}")
 here=$(dirname "$(realpath "$0")")
+locks=$here/../../requirements
 export here
 suite=bookworm
-wheels=(orjson==3.13.0 pyroute2==0.9.7 setuptools wheel)
 boot_mb=64 spare_mb=1024
 work=$(mktemp -d "$out/.build.XXXXXX")
-# an apt that sandboxes itself as another user has to get in
+# apt sandboxes itself as another user, which must be able to enter
 chmod 755 "$work"
 trap 'rm -rf "$work"' EXIT
 
@@ -29,8 +29,8 @@ source_line() { # LABEL SUITE: from whatever mirror this machine's own apt is se
 }
 
 echo "wheels"
-"${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: \
-    --python-version 3.11 --platform manylinux_2_17_x86_64 --dest "$work/wheels" "${wheels[@]}"
+"${PYTHON:-python3}" -m pip download --quiet --disable-pip-version-check --require-hashes --only-binary=:all: \
+    --python-version 3.11 --platform manylinux_2_17_x86_64 --dest "$work/wheels" -r "$locks/build.txt" -r "$locks/runtime.txt"
 export wheels_dir=$work/wheels
 
 echo "root tree"
@@ -38,7 +38,7 @@ root=$work/root
 main=$(source_line Debian "$suite")
 security=$(source_line Debian-Security "$suite-security")
 # The tree of files comes before the packages, which thus find how the initramfs is to be made, and make it once.
-# Whatever becomes of the build, neither a mount nor a process of it is left.
+# However the build ends, neither a mount nor a process of it is left.
 # shellcheck disable=SC2016 # the hooks' own $1
 unshare --mount --pid --fork --kill-child --mount-proc \
     mmdebstrap --quiet --mode=root --variant=minbase --format=directory \
@@ -82,6 +82,6 @@ qemu-img convert -O qcow2 "$disk" "$work/box.img"
 cp "$here/Vagrantfile.box" "$work/Vagrantfile"
 printf '{"provider": "libvirt", "format": "qcow2", "virtual_size": %d}\n' $(((1 + boot_mb + root_mb + 1023) / 1024)) \
     >"$work/metadata.json"
-# not compressed: it goes no further than this machine
+# not compressed: it stays on this machine
 tar -C "$work" --sparse -cf "$work/new.box" metadata.json Vagrantfile box.img
 mv "$work/new.box" "$out/debian12.box"

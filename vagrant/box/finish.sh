@@ -1,10 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
-# Hook of mmdebstrap, after all packages: makes the root tree that is its argument a vagrant box.
+# Hook of mmdebstrap, after all packages: turns the root tree that is its argument into a vagrant box.
 set -eu
 root=$1
 
-# Everybody knows how to get in: the key and the passwords are those of all vagrant boxes.
+# The key and the passwords are those of all vagrant boxes: they are public.
 chroot "$root" useradd --shell /bin/bash vagrant
 printf '%s\n' vagrant:vagrant root:vagrant | chroot "$root" chpasswd
 chroot "$root" chown -R vagrant:vagrant /home/vagrant
@@ -14,7 +14,7 @@ chmod 440 "$root/etc/sudoers.d/vagrant"
 
 chroot "$root" systemctl --quiet enable systemd-networkd systemd-resolved ssh
 chroot "$root" systemctl --quiet disable systemd-networkd-wait-online redis-server postgresql
-# what would run in the middle of a scenario
+# they would run in the middle of a scenario
 chroot "$root" systemctl --quiet mask apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer \
     e2scrub_all.timer fstrim.timer podman-auto-update.timer
 # each machine gets its own

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The second source as a witness: what is made of the kernel's own log, held against level `full`."""
+"""The second source as a witness: the kills read from the kernel log are compared with those of level `full`."""
 
 from __future__ import annotations
 
@@ -7,53 +7,59 @@ import json
 import subprocess
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 from _checks import CPUS, Equal, at, check_form, flat, near, slack
 from _log import PAGE
 from support.tracer import COMMAND, Line
 
 OF_ONE_SOURCE = {
-    "id",  # unless both know the kill's number: an instant, of the mark for one, of a line of the log for the other
-    "oom.incident",  # such an instant
-    "time",  # the same, and held together below
-    "seq",  # number of the line, among those of one source
+    "id",  # unless both know the ordinal: else a timestamp, of the probe in one source, of a log line in the other
+    "oom.incident",  # such a timestamp
+    "time",  # the same; compared with a tolerance below
+    "seq",  # ordinal of the line in one source
     "observed",  # when it was read
     "fidelity",
-    "derived",  # what this source could not read
+    "derived",  # what this source had to compute
     "missing",
-    "message",  # made of the facts, of which the log has fewer
+    "message",  # composed of the facts, of which the log has fewer
 }
 MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
-"""What may change between mark and print while another CPU runs, and how much is a page of it."""
+"""Facts that may change between probe and print while another CPU runs, and the unit of a page in each."""
 
 DYING_S = 1
-"""How long a victim may take to give its memory back, emulated."""
+"""How long a victim may take to free its memory, emulated."""
 
 LEAST = {True: 30, False: 15}
-"""Facts of a kill that both have: with its report whole, and with nothing but its own line left by the rate limit."""
+"""Facts of a kill that both sources have: with a complete report, and with only its own line left by the rate limit."""
 
 CLOCKS_APART_S = 0.5
 """printk() stamps with local_clock(), which nobody slews, and whose zero is not quite that of CLOCK_MONOTONIC."""
 
 
 def check_log(
-    told: Collection[Line], lines: Collection[Line], logged: Mapping[int, bool], lost: int, apart: float, equal: Equal
+    from_log: Collection[Line],
+    lines: Collection[Line],
+    logged: Mapping[int, bool],
+    lost: int,
+    apart: float,
+    equal: Equal,
 ) -> str:
-    """Compare every fact that both sources have; return how much that was.
+    """Compare every fact that both sources have; return a summary of how many there were.
 
     Args:
-        told: What was made of the log.
-        lines: Of level `full`.
-        logged: The threads that the log, as far as it is still there, calls killed; whether with a report of their own.
-        lost: How many of them level `full` says that it has not seen.
-        apart: Seconds that the times may differ by.
+        from_log: Lines read from the log.
+        lines: Lines of level `full`.
+        logged: Threads killed according to what is left of the log; True for those with a report of their own.
+        lost: How many kills level `full` reports as lost.
+        apart: Seconds by which the times may differ.
     """
-    told = [line for line in told if line["process"]["tid"] in logged]
-    for line in told:
+    from_log = [line for line in from_log if line["process"]["tid"] in logged]
+    for line in from_log:
         check_form(line, equal)
-    equal("one line each", sorted(line["process"]["tid"] for line in told), sorted(logged))
+    equal("one line each", sorted(line["process"]["tid"] for line in from_log), sorted(logged))
     full = {line["process"]["tid"]: line for line in lines}
-    pairs = [(line, full[line["process"]["tid"]]) for line in told if line["process"]["tid"] in full]
+    pairs = [(line, full[line["process"]["tid"]]) for line in from_log if line["process"]["tid"] in full]
     equal("kills that were traced, too", len(pairs), len(logged) - lost)
     shared = [_shared(line, seen, lines, equal) for line, seen in pairs]
     for (line, _), facts in zip(pairs, shared, strict=True):
@@ -66,29 +72,30 @@ def check_log(
 
 
 def logs() -> list[Line]:
-    """Return what `oomtrace logs` makes of the log of this boot, as far as it is still there."""
+    """Return the lines of `oomtrace logs` for what is left of this boot's log."""
     done = subprocess.run([COMMAND, "logs"], check=True, capture_output=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
 def _shared(line: Line, full: Line, lines: Collection[Line], equal: Equal) -> int:
     """Compare one kill; return how many facts were equal."""
-    gives_back = ("oom.memcg.usage", "oom.memcg.swap") if _other_dies(full, lines) else ()
+    shrinking = ("oom.memcg.usage", "oom.memcg.swap") if _other_dies(full, lines) else ()
     left, right = flat(line), flat(full)
     both = left.keys() & right.keys()
     names = sorted(both - OF_ONE_SOURCE) + ["id"] * ("oom.number" in both)
     for name in names:
-        got, expected = left[name], _weighed(full) if name == "oom.points.total" else right[name]
+        got: Any = left[name]
+        expected: Any = _weighed(full) if name == "oom.points.total" else right[name]
         if name == "oom.gfp_mask.flags":  # a set: kernels differ in the order in which they print it
             got, expected = sorted(got), sorted(expected)
-        if name in gives_back and got > expected:
+        if name in shrinking and got > expected:
             got = expected
         equal(f"tid {full['process']['tid']}: {name}", _near(name, got, expected, full), expected)
     return len(names)
 
 
 def _weighed(full: Line) -> int:
-    """Return the points that the log can know: the kernel weighed a moment before, and its own sum may be another."""
+    """Return the points that the log has: the kernel computed its total a moment earlier, from other sizes perhaps."""
     points = full["oom"]["points"]
     if points.get("exact") is not False:
         return int(points["total"])
@@ -96,20 +103,20 @@ def _weighed(full: Line) -> int:
 
 
 def _other_dies(full: Line, lines: Collection[Line]) -> bool:
-    """Say whether an earlier victim in that cgroup may still be dying: its memory comes back between print and mark."""
+    """Return whether an earlier victim of that cgroup may still be freeing memory between print and probe."""
     where, when = at(full, "oom.memcg.path"), full["time"]
-    others = [one for one in lines if at(one, "oom.memcg.path") == where and one["time"] < when]
-    return any(_seconds(full, one) < DYING_S for one in others)
+    others = [line for line in lines if at(line, "oom.memcg.path") == where and line["time"] < when]
+    return any(_seconds(full, other) < DYING_S for other in others)
 
 
 def _near(name: str, got: object, expected: object, full: Line) -> object:
-    page = next((page for one, page in MOVING.items() if name == one or name.startswith(f"{one}.")), 0)
+    page = next((page for part, page in MOVING.items() if name == part or name.startswith(f"{part}.")), 0)
     if not page or CPUS == 1 or not isinstance(got, int) or not isinstance(expected, int):
         return got
     return near(got, expected, slack(full) * page)
 
 
 def _seconds(line: Line, full: Line) -> float:
-    """How much later the log says that it was."""
-    times = [datetime.fromisoformat(one["time"]) for one in (line, full)]
+    """Return by how much the log's time is later."""
+    times = [datetime.fromisoformat(each["time"]) for each in (line, full)]
     return (times[0] - times[1]).total_seconds()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel log's reports of out-of-memory situations, taken apart."""
+"""A parser for the kernel log's OOM reports, independent of the product's."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from support.witness import KILLED, LoggedKill
+from support.witness import KILLED, LoggedKill, logged_kill
 
 PAGE = os.sysconf("SC_PAGE_SIZE")
 UNKILLABLE = -1000
@@ -28,7 +28,7 @@ TASK = re.compile(
 
 @dataclass
 class Task:
-    """A row of the table of tasks; pages, but for the name and the adjustment."""
+    """A row of the table of tasks; `size` in pages."""
 
     tgid: int
     size: int
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass
 class Report:
-    """All that the kernel printed about one OOM."""
+    """Everything that the kernel printed about one OOM."""
 
     comm: str
     gfp_mask: int
@@ -74,6 +74,5 @@ def reports(lines: Iterable[str]) -> list[Report]:
             report.constraint, report.chosen = match["constraint"], int(match["pid"])
             report.oom_memcg, report.task_memcg = match["oom_memcg"], match["task_memcg"]
         elif match := KILLED.search(line):
-            values = {name: text if name == "comm" else int(text) for name, text in match.groupdict().items()}
-            found[-1].kills.append(LoggedKill(**values))  # type: ignore[arg-type]
+            found[-1].kills.append(logged_kill(match))
     return found

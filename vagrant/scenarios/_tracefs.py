@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel's own tracing says: a witness that shares nothing with BPF."""
+"""The kernel's own tracing as a witness: it shares no code with the BPF programs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ TRACEFS = Path("/sys/kernel/tracing")
 
 @contextmanager
 def marks() -> Iterator[Callable[[], list[int]]]:
-    """Record oom:mark_victim for a while; the function given returns the threads marked so far."""
+    """Record oom:mark_victim until the end of the block; the function yielded returns the threads marked so far."""
     instance = TRACEFS / "instances" / "marks"
     instance.mkdir()
     (instance / "events/oom/mark_victim/enable").write_text("1")

@@ -5,7 +5,7 @@
 # name, exit status, seconds.
 
 # A skip is a failure here: these kernels have what the scenarios ask for.
-# Over its time a scenario is told to abort, and Python then says where it was.
+# A scenario over its time limit gets SIGABRT, and Python then prints where it was.
 export OOMTRACE_REQUIRE_KERNEL=1 PYTHONFAULTHANDLER=1 PYTHONPATH=/payload/scenarios:/payload PYTHONDONTWRITEBYTECODE=1
 export VICTIM=/payload/victim TRACERS=/out/tracers OOMTRACE_TREE=/
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What tracing costs: how long an OOM among 2,000 processes keeps the kernel, without a tracer and with one."""
+"""What tracing costs: how long the kernel takes for an OOM among 2,000 processes, without a tracer and with one."""
 
 import re
 import statistics
@@ -9,14 +9,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from _stage import GROW, VICTIM, setting
+from _scenario import GROW, VICTIM, setting
 from _tracefs import TRACEFS
 from _tracers import StandingTracer
 
 PROCESSES = 2000
 ROUNDS = 3
 MOST = 1.5
-"""What tracing may make of the time."""
+"""By what factor tracing may lengthen that time."""
 
 TOOK = re.compile(r"([\d.]+) us\s+\|\s+(?:out_of_memory\(\);|\})")
 
@@ -24,7 +24,7 @@ TOOK = re.compile(r"([\d.]+) us\s+\|\s+(?:out_of_memory\(\);|\})")
 def one_oom() -> float:
     """Make the machine run out of memory; return the milliseconds that the kernel spent on the decision.
 
-    It asks more than once, while the victim is still dying; the longest is the one that killed.
+    The OOM killer is invoked again while the victim is still dying; the longest call is the one that killed.
     """
     (TRACEFS / "trace").write_text("")
     grower = subprocess.Popen([sys.executable, "-c", GROW.format(megabytes=8192)])
@@ -33,12 +33,12 @@ def one_oom() -> float:
 
 
 def rounds() -> list[float]:
-    one_oom()  # warms up what the first one has to fetch
+    one_oom()  # warm up: the first one reads from disk
     return [one_oom() for _ in range(ROUNDS)]
 
 
 def both(measure: Callable[[], list[float]]) -> dict[str, list[float]]:
-    """Once with the table of tasks in the kernel log, which takes most of the time, and once without."""
+    """Measure once with the table of tasks in the kernel log, which takes most of the time, and once without."""
     found = {}
     for table in "10":
         with setting("/proc/sys/vm/oom_dump_tasks", table):
@@ -64,7 +64,7 @@ def main() -> None:
     crowd.stdin.flush()
     assert crowd.stdout.readline() == b"crowded\n"
     print(f"{PROCESSES} processes after {time.monotonic() - began:.1f} s", flush=True)
-    # only this function is timed: the graph's other probes would weigh on what is measured
+    # only this function is traced: further probes of the graph would distort the measurement
     for name, value in (("set_ftrace_filter", "out_of_memory"), ("current_tracer", "function_graph")):
         (TRACEFS / name).write_text(value)
     without = both(rounds)
@@ -78,7 +78,7 @@ def main() -> None:
     assert kills == 2 * (ROUNDS + 1), kills
     ratios = {table: statistics.median(with_it[table]) / statistics.median(without[table]) for table in "10"}
     print(f"ratio with the table of tasks {ratios['1']:.2f}, without it {ratios['0']:.2f}")
-    assert ratios["1"] <= MOST  # as kernels are set up; the table is what takes the time
+    assert ratios["1"] <= MOST  # the default; printing the table takes most of the time
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Somebody sets the clock an hour ahead and back again: each line has the time that the clock showed at the kill."""
+"""The clock is set an hour ahead and back again: each line has the time that the clock showed at the kill."""
 
 import signal
 import time
 from datetime import datetime, timezone
 
 from _checks import CLOCK_ERROR_S
-from _stage import stage
+from _scenario import scenario
 
 HOUR = 3600
 
@@ -15,26 +15,26 @@ def step(seconds: int) -> None:
     time.clock_settime(time.CLOCK_REALTIME, time.time() + seconds)
 
 
-with stage() as on:
-    limited, pids, when = on.cgroup(24), [], []
+with scenario() as run:
+    limited, pids, when = run.cgroup(24), [], []
     stepped = 0
     try:
         for by in (0, HOUR, -HOUR):
             step(by)
             stepped += by
-            one, began = on.victim("hog", limited), time.time()
-            on.equal("status", one.go().end(), -signal.SIGKILL)
+            victim, began = run.victim("hog", limited), time.time()
+            run.equal("status", victim.go().end(), -signal.SIGKILL)
             when.append((began, time.time()))
-            pids.append(one.pid)
-            for tracer in on.tracers.values():  # a line has the time of the clock with which it is written
+            pids.append(victim.pid)
+            for tracer in run.tracers.values():  # a line has the time by the clock as it is when the line is written
                 tracer.wait(lambda kills: len(kills) == len(pids))
     finally:
         step(-stepped)
-    lines = on.kills(pids)
+    lines = run.kills(pids)
     for line, (began, ended) in zip(lines, when, strict=True):
-        told = datetime.fromisoformat(line["time"]).astimezone(timezone.utc).timestamp()
-        on.true(f"{line['time']} is the clock's", began - CLOCK_ERROR_S <= told <= ended + CLOCK_ERROR_S)
+        stated = datetime.fromisoformat(line["time"]).astimezone(timezone.utc).timestamp()
+        run.true(f"{line['time']} is what the clock showed", began - CLOCK_ERROR_S <= stated <= ended + CLOCK_ERROR_S)
     numbers = [line["seq"] for line in lines]
-    on.equal("in the order of the kills", numbers, list(range(numbers[0], numbers[0] + len(pids))))
-    # the kernel's log has no clock but that of the boot: what it was an hour ahead is nowhere
-    on.clocks_apart_s += HOUR
+    run.equal("in the order of the kills", numbers, list(range(numbers[0], numbers[0] + len(pids))))
+    # the kernel log has only the time since boot: it does not show that the clock was an hour ahead
+    run.clocks_apart_s += HOUR

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel without kprobes, as far as can be seen: level `full` comes from fentry instead."""
+"""A kernel that shows no kprobes: level `full` uses fentry instead."""
 
 import json
 import subprocess
@@ -8,12 +8,12 @@ from pathlib import Path
 from _kmsg import CLOCKS_APART_S, check_log, logs
 from support.tracer import COMMAND
 
-# A private mount hides the one place where a kernel shows that it has kprobes.
+# A private mount hides the only place where a kernel shows that it has kprobes.
 HIDE = "mount -t tmpfs none /sys/bus/event_source/devices && exec"
 
 
 def hidden(*arguments: str) -> str:
-    """Run the command where kprobes cannot be seen; return its output."""
+    """Run the command where kprobes are not visible; return its output."""
     script = f"{HIDE} {COMMAND} {' '.join(arguments)}"
     return subprocess.run(["unshare", "--mount", "sh", "-c", script], check=True, capture_output=True, text=True).stdout
 
@@ -28,7 +28,7 @@ assert line["oom"]["constraint"] == "CONSTRAINT_MEMCG", line
 assert line["oom"]["order"] == 0, line
 assert line["oom"]["points"]["exact"] is True, line
 assert line["derived"] == [], line
-# 5.10's compiler has split oom_badness(), and fexit can be had only on what type information names
+# 5.10's compiler has split oom_badness(), and fexit attaches only to functions in the type information
 if "oom_badness.part.0" not in Path("/proc/kallsyms").read_text():
     assert line["oom"]["candidates"][0]["pid"] == line["process"]["pid"], line
 

@@ -4,22 +4,22 @@
 import signal
 
 from _checks import at, check_identity
-from _stage import GROW, stage
+from _scenario import GROW, scenario
 
 from ooMtrace.kernel.snapshot import take_snapshot
 
-with stage() as on:
+with scenario() as run:
     machine = take_snapshot()
-    cgroup = on.cgroup()
-    grower = on.python(GROW.format(megabytes=4096), cgroup)
-    on.equal("status", grower.wait(), -signal.SIGKILL)
-    (line,) = on.kills([grower.pid])
-    check_identity(line, grower.pid, on.equal)
-    on.equal("verdict", at(line, "oom.verdict"), "killed")
-    on.equal("scope", at(line, "oom.scope"), "global")
-    on.equal("constraint", at(line, "oom.constraint"), "CONSTRAINT_NONE")
-    on.equal("no memcg", at(line, "oom.memcg"), None)
-    on.equal("memcg is not missed", [name for name in line["missing"] if "memcg" in name], [])
-    on.equal("cgroup", at(line, "cgroup.path"), cgroup.path)
-    on.equal("limit", at(line, "oom.limit_bytes"), ((machine.ram or 0) + (machine.swap or 0)) * machine.page_size)
-    on.true("said so", "the host is out of memory" in line["message"])
+    cgroup = run.cgroup()
+    grower = run.python(GROW.format(megabytes=4096), cgroup)
+    run.equal("status", grower.wait(), -signal.SIGKILL)
+    (line,) = run.kills([grower.pid])
+    check_identity(line, grower.pid, run.equal)
+    run.equal("verdict", at(line, "oom.verdict"), "killed")
+    run.equal("scope", at(line, "oom.scope"), "global")
+    run.equal("constraint", at(line, "oom.constraint"), "CONSTRAINT_NONE")
+    run.equal("no memcg", at(line, "oom.memcg"), None)
+    run.equal("memcg is not listed as missing", [name for name in line["missing"] if "memcg" in name], [])
+    run.equal("cgroup", at(line, "cgroup.path"), cgroup.path)
+    run.equal("limit", at(line, "oom.limit_bytes"), ((machine.ram or 0) + (machine.swap or 0)) * machine.page_size)
+    run.true("message", "the host is out of memory" in line["message"])

@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The first thread has exited, and one that is left runs out of memory: its process is what dies."""
+"""The first thread has exited, and another one runs out of memory: the line names their process."""
 
 import signal
 
 from _checks import at
-from _stage import stage
+from _scenario import scenario
 
-with stage() as on:
-    one = on.victim("leaderless", on.cgroup(24)).go()
-    on.equal("status", one.end(), -signal.SIGKILL)
-    (line,) = on.kills([one.pid])
-    on.equal("pid", at(line, "process.pid"), one.pid)
-    on.true("another thread", at(line, "process.tid") != one.pid)
-    on.true("memory", at(line, "process.memory.anon") > 16 << 20)
+with scenario() as run:
+    victim = run.victim("leaderless", run.cgroup(24)).go()
+    run.equal("status", victim.end(), -signal.SIGKILL)
+    (line,) = run.kills([victim.pid])
+    run.equal("pid", at(line, "process.pid"), victim.pid)
+    run.true("another thread", at(line, "process.tid") != victim.pid)
+    run.true("memory", at(line, "process.memory.anon") > 16 << 20)

@@ -1,36 +1,36 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One process after another passes its cgroup's limit."""
+"""One process after another exceeds its cgroup's limit."""
 
 import signal
 
 from _checks import at, check_identity
-from _stage import stage
+from _scenario import scenario
 
-with stage() as on:
-    limited = on.cgroup(24)
+with scenario() as run:
+    limited = run.cgroup(24)
     pids = []
     for mode, uid, adj in (("mixed", 1000, 300), ("hog", 0, 0)):
-        one = on.victim(mode, limited, uid=uid, adj=adj).go()
-        on.equal("status", one.end(), -signal.SIGKILL)
-        pids.append(one.pid)
-    lines = on.kills(pids)
-    on.equal("each is an incident of its own", len({line["oom"]["incident"] for line in lines}), 2)
+        victim = run.victim(mode, limited, uid=uid, adj=adj).go()
+        run.equal("status", victim.end(), -signal.SIGKILL)
+        pids.append(victim.pid)
+    lines = run.kills(pids)
+    run.equal("incidents", len({line["oom"]["incident"] for line in lines}), 2)
     for i, line in enumerate(lines):
-        check_identity(line, pids[i], on.equal)
-        on.equal("verdict", at(line, "oom.verdict"), "killed")
-        on.equal("scope", at(line, "oom.scope"), "memcg")
-        on.equal("limit", at(line, "oom.limit_bytes"), 24 << 20)
-        on.equal("memcg", at(line, "oom.memcg.path"), limited.path)
-        on.equal("memcg limit", at(line, "oom.memcg.limit"), 24 << 20)
-        on.equal("memcg version", at(line, "oom.memcg.version"), limited.version)
-        on.equal("memcg id", at(line, "oom.memcg.id"), str(limited.folder.stat().st_ino))
-        on.equal("memcg kills", at(line, "oom.memcg.events.oom_kill"), i + 1)
-        on.equal("trigger", at(line, "oom.trigger.pid"), pids[i])
-        on.equal("derived", line["derived"], [])
-    on.true("shared memory", at(lines[0], "process.memory.shmem"))
+        check_identity(line, pids[i], run.equal)
+        run.equal("verdict", at(line, "oom.verdict"), "killed")
+        run.equal("scope", at(line, "oom.scope"), "memcg")
+        run.equal("limit", at(line, "oom.limit_bytes"), 24 << 20)
+        run.equal("memcg", at(line, "oom.memcg.path"), limited.path)
+        run.equal("memcg limit", at(line, "oom.memcg.limit"), 24 << 20)
+        run.equal("memcg version", at(line, "oom.memcg.version"), limited.version)
+        run.equal("memcg id", at(line, "oom.memcg.id"), str(limited.folder.stat().st_ino))
+        run.equal("memcg kills", at(line, "oom.memcg.events.oom_kill"), i + 1)
+        run.equal("trigger", at(line, "oom.trigger.pid"), pids[i])
+        run.equal("derived", line["derived"], [])
+    run.true("shared memory", at(lines[0], "process.memory.shmem"))
     events = dict(text.split() for text in (limited.folder / "memory.events").read_text().splitlines())
     for name in ("oom", "oom_kill"):
-        on.equal(f"memory.events {name}", at(lines[-1], f"oom.memcg.events.{name}"), int(events[name]))
+        run.equal(f"memory.events {name}", at(lines[-1], f"oom.memcg.events.{name}"), int(events[name]))
     peak = limited.folder / "memory.peak"
     if peak.exists():
-        on.equal("peak", at(lines[-1], "oom.memcg.peak"), int(peak.read_text()))
+        run.equal("peak", at(lines[-1], "oom.memcg.peak"), int(peak.read_text()))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""tracefs is unmounted while kills are traced: nothing is lost, for the probes hang on file descriptors."""
+"""tracefs is unmounted while kills are traced: nothing is lost, because file descriptors keep the probes attached."""
 
 import signal
 import subprocess
@@ -7,14 +7,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from _stage import stage
+from _scenario import scenario
 from _tracefs import TRACEFS
 
 KILLS = 3
 
 
 def mounts() -> list[str]:
-    """Where tracefs is mounted, the last first: debugfs may have brought one of its own."""
+    """Return where tracefs is mounted, the last first: debugfs may have mounted another one."""
     rows = [line.split() for line in Path("/proc/mounts").read_text().splitlines()]
     return [where for _, where, kind, *_ in reversed(rows) if kind == "tracefs"]
 
@@ -29,14 +29,14 @@ def unmounted() -> Iterator[None]:
         subprocess.run(["mount", "-t", "tracefs", "tracefs", TRACEFS], check=True)
 
 
-with stage() as on:
-    limited, pids = on.cgroup(24), []
+with scenario() as run:
+    limited, pids = run.cgroup(24), []
     with unmounted():
-        on.equal("mounted", mounts(), [])
-        on.true("its folder is empty", not list(TRACEFS.iterdir()))
+        run.equal("mounted", mounts(), [])
+        run.true("its folder is empty", not list(TRACEFS.iterdir()))
         for _ in range(KILLS):
-            one = on.victim("hog", limited).go()
-            on.equal("status", one.end(), -signal.SIGKILL)
-            pids.append(one.pid)
-        lines = on.kills(pids)
-    on.equal("lines", len(lines), KILLS)
+            victim = run.victim("hog", limited).go()
+            run.equal("status", victim.end(), -signal.SIGKILL)
+            pids.append(victim.pid)
+        lines = run.kills(pids)
+    run.equal("lines", len(lines), KILLS)

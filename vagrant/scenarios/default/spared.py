@@ -2,16 +2,16 @@
 """A bigger process with oom_score_adj -1000 survives."""
 
 from _checks import at
-from _stage import stage
+from _scenario import scenario
 
-with stage() as on:
-    limited = on.cgroup(64)
-    spared = on.victim("hold", limited, 40, adj=-1000).go()
-    on.equal("spared", spared.said(), "holding")
-    smaller = on.victim("hog", limited).go()
+with scenario() as run:
+    limited = run.cgroup(64)
+    spared = run.victim("hold", limited, 40, adj=-1000).go()
+    run.equal("holder", spared.said(), "holding")
+    smaller = run.victim("hog", limited).go()
     smaller.end()
-    (line,) = on.kills([smaller.pid])
-    on.equal("verdict", at(line, "oom.verdict"), "killed")
-    on.true("smaller", at(line, "process.memory.anon") < 30 << 20)
-    on.equal("the bigger one lives", spared.process.poll(), None)
-    on.equal("candidates", [one["pid"] for one in at(line, "oom.candidates")], [smaller.pid])
+    (line,) = run.kills([smaller.pid])
+    run.equal("verdict", at(line, "oom.verdict"), "killed")
+    run.true("smaller", at(line, "process.memory.anon") < 30 << 20)
+    run.equal("the bigger process lives", spared.process.poll(), None)
+    run.equal("candidates", [candidate["pid"] for candidate in at(line, "oom.candidates")], [smaller.pid])

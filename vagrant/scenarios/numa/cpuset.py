@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process that its cpuset confines to one memory node fills that one."""
+"""A process that a cpuset confines to one memory node fills that node."""
 
 import signal
 from pathlib import Path
 
 from _checks import at
-from _stage import GROW, stage
+from _scenario import GROW, scenario
 
 NODE = Path("/sys/devices/system/node/node1/meminfo")
 
-with stage() as on:
+with scenario() as run:
     node = int(NODE.read_text().split("MemTotal:")[1].split()[0]) * 1024
-    confined = on.cgroup()
+    confined = run.cgroup()
     (confined.folder / "cpuset.mems").write_text("1")
-    one = on.python(GROW.format(megabytes=700), confined)
-    on.equal("status", one.wait(), -signal.SIGKILL)
-    (line,) = on.kills([one.pid])
-    on.equal("scope", at(line, "oom.scope"), "cpuset")
-    on.equal("constraint", at(line, "oom.constraint"), "CONSTRAINT_CPUSET")
-    on.equal("no memcg", at(line, "oom.memcg"), None)
-    # the kernel means what is present, which is a little more than what it hands out
-    on.true("limit", node <= at(line, "oom.limit_bytes") <= 512 << 20)
+    victim = run.python(GROW.format(megabytes=700), confined)
+    run.equal("status", victim.wait(), -signal.SIGKILL)
+    (line,) = run.kills([victim.pid])
+    run.equal("scope", at(line, "oom.scope"), "cpuset")
+    run.equal("constraint", at(line, "oom.constraint"), "CONSTRAINT_CPUSET")
+    run.equal("no memcg", at(line, "oom.memcg"), None)
+    # the kernel counts the pages present, slightly more than those it manages
+    run.true("limit", node <= at(line, "oom.limit_bytes") <= 512 << 20)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A process in a podman container passes its limit; the container's first process lives on."""
+"""A process in a podman container exceeds its limit; the container's first process survives."""
 
 import io
 import subprocess
@@ -8,7 +8,7 @@ import uuid
 from pathlib import Path
 
 from _checks import at
-from _stage import stage
+from _scenario import scenario
 
 BUSYBOX = Path("/bin/busybox")
 PODMAN = ("podman", "--cgroup-manager=cgroupfs", "--events-backend=file")
@@ -21,7 +21,7 @@ def podman(*arguments: str, **more: object) -> str:
 
 
 def image() -> bytes:
-    """A root file system of one program."""
+    """Return a root file system with one program as a tar."""
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as tar:
         tar.add(BUSYBOX, "bin/busybox")
@@ -32,7 +32,7 @@ def image() -> bytes:
     return packed.getvalue()
 
 
-with stage() as on:
+with scenario() as run:
     name = f"oomtrace-{uuid.uuid4().hex[:8]}"
     podman("import", "--quiet", "-", f"{name}:1", input=image())
     limits = (f"--memory={MEMORY}", f"--memory-swap={MEMORY}")
@@ -42,18 +42,18 @@ with stage() as on:
         *(f"{name}:1", "/bin/sh", "-c", shell),
     )
     try:
-        found = on.full.wait(lambda kills: len(kills) > 0)
-        (line,) = on.kills([found[0]["process"]["pid"]] if found else [0])
-        on.equal("the container lives on", podman("inspect", "--format={{.State.Running}}", name), "true")
-        on.true("status of the dead", "status 137" in podman("logs", name))
+        found = run.full.wait(lambda kills: len(kills) > 0)
+        (line,) = run.kills([found[0]["process"]["pid"]] if found else [0])
+        run.equal("the container lives on", podman("inspect", "--format={{.State.Running}}", name), "true")
+        run.true("status of the dead", "status 137" in podman("logs", name))
     finally:
         podman("rm", "--force", "--time=0", name)
         podman("rmi", "--force", f"{name}:1")
-    on.equal("arguments", at(line, "process.command_args"), ["tail", "/dev/zero"])
-    on.equal("executable", at(line, "process.executable.path"), "/bin/busybox")
-    on.equal("host name", at(line, "namespace.hostname"), "web-1")
-    on.true("it was not the first in there", (at(line, "process.vpid") or 0) > 1)
-    on.true("cgroup", container in at(line, "cgroup.path"))
-    on.equal("limit", at(line, "oom.memcg.limit"), MEMORY)
-    # an emulated CPU takes longer to load what looks them up than a line waits
-    on.true("no addresses", at(line, "namespace.addresses") == [] or "namespace.addresses" in line["missing"])
+    run.equal("arguments", at(line, "process.command_args"), ["tail", "/dev/zero"])
+    run.equal("executable", at(line, "process.executable.path"), "/bin/busybox")
+    run.equal("host name", at(line, "namespace.hostname"), "web-1")
+    run.true("not the container's first process", (at(line, "process.vpid") or 0) > 1)
+    run.true("cgroup", container in at(line, "cgroup.path"))
+    run.equal("limit", at(line, "oom.memcg.limit"), MEMORY)
+    # an emulated CPU takes longer to load the look-up code than a line is held back
+    run.true("no addresses", at(line, "namespace.addresses") == [] or "namespace.addresses" in line["missing"])

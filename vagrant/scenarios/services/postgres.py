@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A query in PostgreSQL takes too much memory; the line says whose and which, and by what pid the server knows it."""
+"""A query in PostgreSQL takes too much memory; the line has user, database, command and the backend's pid."""
 
 import tempfile
 from pathlib import Path
 
 from _checks import at
-from _stage import stage
+from _scenario import scenario
 from support.debian import tree
-from support.dialogue import dialogue, said, tell
+from support.dialogue import dialogue, said, send_line
 from support.postgresql import GREEDY, postgresql
 
-with stage() as on, tempfile.TemporaryDirectory() as folder:
+with scenario() as run, tempfile.TemporaryDirectory() as folder:
     place = tree(Path(folder))
     with postgresql(place) as psql, dialogue(place, *psql, "--username=app", "--dbname=appdb") as client:
-        tell(client, "SELECT pg_backend_pid();")
+        send_line(client, "SELECT pg_backend_pid();")
         backend = int(said(client))
-        on.cgroup(64).join(backend)
-        tell(client, GREEDY)
-        (line,) = on.kills([backend])
-    on.equal("title", at(line, "process.title"), "postgres: app appdb [local] SELECT")
-    on.equal("system", at(line, "job.system"), "postgresql")
-    on.equal("the pid that pg_stat_activity has", at(line, "job.join"), str(backend))
+        run.cgroup(64).join(backend)
+        send_line(client, GREEDY)
+        (line,) = run.kills([backend])
+    run.equal("title", at(line, "process.title"), "postgres: app appdb [local] SELECT")
+    run.equal("system", at(line, "job.system"), "postgresql")
+    run.equal("the pid that pg_stat_activity has", at(line, "job.join"), str(backend))

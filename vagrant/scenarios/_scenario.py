@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The stage of a scenario: tracers, witnesses, cgroups, victims, and a list of what was wrong.
+"""What a scenario works with: tracers, witnesses, cgroups, victims, and a list of failed checks.
 
-A scenario is run in two ways. As a test, tracers of all levels watch, and their lines are held against each other. For
-somebody who wants to see (`oomtrace-scenario NAME`) one tracer watches, and its lines are shown.
+A scenario runs in two ways. As a test, with a tracer of each level, whose lines are compared with each other. As a
+demonstration (`oomtrace-scenario NAME`), with one tracer, whose lines are shown.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from _checks import at, check_form, check_full, check_level_record, check_level_victim
+from _checks import at, check_form, check_full, check_level_minimal, check_level_reduced
 from _kmsg import CLOCKS_APART_S, check_log, logs
 from _log import Report, reports
 from _tracers import StandingTracer
@@ -31,14 +31,13 @@ from ooMtrace.settings import LEVELS
 SHOW = "OOMTRACE_SHOW" in os.environ
 VICTIM = Path(os.environ["VICTIM"])
 SHOWN = 3
-"""Lines that are shown whole; of more than these the message must do."""
-# Flags of mmap() that the module mmap of Python 3.9 does not know.
+"""How many lines are shown in full; of the others only the message is."""
 GROW = "import mmap; mmap.mmap(-1, {megabytes} << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x8000)"
-"""MAP_POPULATE: all memory in one piece. A slow climb would make the guest thrash before it is out of memory."""
+"""0x8000 is MAP_POPULATE: all memory at once. Growing slowly, the guest would thrash before it runs out of memory."""
 
 
-class Stage:
-    """What a scenario has at hand. A check that fails is noted, and the next one made."""
+class Scenario:
+    """Helpers and checks of one scenario. A failed check is noted, and the scenario goes on."""
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
@@ -49,21 +48,21 @@ class Stage:
         levels = ("full",) if SHOW else LEVELS[::-1]
         self.tracers = {level: stack.enter_context(StandingTracer(level)) for level in levels}
         self.full = self.tracers["full"]
-        time.sleep(self._until_the_log_is_whole())
+        time.sleep(self._until_reports_are_complete())
         self.log = KernelLog()
         self._count = oom_kill_count()
 
     @staticmethod
-    def _until_the_log_is_whole() -> float:
-        """The kernel prints the tables of ten OOMs in five seconds and no more (oom_rs); no scenario makes so many."""
+    def _until_reports_are_complete() -> float:
+        """Return seconds: the kernel prints ten full reports in five seconds (oom_rs); no scenario makes more."""
         return 0.5
 
     def equal(self, what: str, got: Any, expected: Any) -> None:
-        """Note a fact that is not as it should be."""
+        """Compare, and note a difference."""
         if got != expected:
             problem = f"{self._title}{what}: got {got!r}, expected {expected!r}"
             self.problems.append(problem)
-            print(f"WRONG {problem}", flush=True)
+            print(f"FAILED {problem}", flush=True)
 
     def true(self, what: str, fact: object) -> None:
         self.equal(what, bool(fact), True)
@@ -71,23 +70,23 @@ class Stage:
     def cgroup(self, megabytes: int = 0, name: str = "") -> ScratchCgroup:
         """Make a memory cgroup; its name may be a path below one made before."""
         self._made += 1
-        one = self._stack.enter_context(scratch_cgroup(name or f"{Path(sys.argv[0]).stem}-{self._made}"))
+        made = self._stack.enter_context(scratch_cgroup(name or f"{Path(sys.argv[0]).stem}-{self._made}"))
         if megabytes:
-            one.limit(megabytes << 20)
-        return one
+            made.limit(megabytes << 20)
+        return made
 
     def victim(self, mode: str, cgroup: ScratchCgroup, megabytes: int = 256, **more: Any) -> Victim:
         """Start one of victim.c's processes."""
-        one = Victim(VICTIM, mode, cgroup, megabytes, **more)
-        self._stack.callback(_end, one.process)
-        return one
+        victim = Victim(VICTIM, mode, cgroup, megabytes, **more)
+        self._stack.callback(_end, victim.process)
+        return victim
 
     def python(
         self, code: str, cgroup: ScratchCgroup | None = None, wrapper: Collection[str] = ()
     ) -> subprocess.Popen[bytes]:
         """Start Python code in a cgroup, and let it run at once.
 
-        Wait for its end without a time limit: that polls, and whoever moves when memory is out may be in its way.
+        Wait for its end without a timeout: that would poll, and a process that runs when memory is out may stall.
         """
         command = [*wrapper, sys.executable, "-c", f"input(); {code}"]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
@@ -104,10 +103,10 @@ class Stage:
         return reports(self.log.lines())
 
     def kills(self, pids: Collection[int], *, silent: Collection[int] = ()) -> list[Line]:
-        """Return the lines of level `full`, in the order of `pids`, after all checks that hold for every scenario.
+        """Return the lines of level `full`, in the order of `pids`, after the checks that every scenario has.
 
         Args:
-            pids: All processes that were killed, and no other.
+            pids: All processes that were killed, and no others.
             silent: Those of them that the kernel neither logs nor counts.
         """
         lines = self.full.kills_of(pids)
@@ -115,22 +114,22 @@ class Stage:
             self.true(f"the tracer of level {level} still runs", tracer.runs())
         by_pid = {line["process"]["pid"]: line for line in lines}
         self.equal("one line each", sorted(line["process"]["pid"] for line in lines), sorted(pids))
-        told = [line for line in lines if line["process"]["pid"] not in silent]
-        self._check_counts(told)
-        self._check_lines(told)
+        counted = [line for line in lines if line["process"]["pid"] not in silent]
+        self._check_counts(counted)
+        self._check_lines(counted)
         if SHOW:
             self.show(lines)
         else:
-            self._check_levels(lines, told)
+            self._check_levels(lines, counted)
         return [by_pid[pid] for pid in pids if pid in by_pid]
 
-    def say(self, what: str) -> None:
-        """Tell whoever looks on what else is known."""
+    def comment(self, text: str) -> None:
+        """Print more facts in a demonstration."""
         if SHOW:
-            print(f"\n{what}", flush=True)
+            print(f"\n{text}", flush=True)
 
     def show(self, lines: list[Line]) -> None:
-        """Show lines to whoever looks on."""
+        """Print lines in a demonstration."""
         if not SHOW:
             return
         for line in lines[:SHOWN]:
@@ -140,7 +139,7 @@ class Stage:
             print(f"  {line['message']}", flush=True)
 
     def check_log(self) -> None:
-        """Hold what the log says of the scenario's kills against the lines."""
+        """Compare what the log says of the scenario's kills with the lines."""
         reported = {report.kills[0].pid for report in self.reports() if report.chosen and report.kills}
         logged = {tid: tid in reported for tid in self.log.kills()}
         if not logged:
@@ -149,36 +148,36 @@ class Stage:
         if live := self.tracers.get("log"):
             self._compare("level log", live.wait(lambda kills: len(kills) >= len(logged)), logged, CLOCKS_APART_S)
 
-    def _compare(self, what: str, told: list[Line], logged: dict[int, bool], apart: float) -> None:
+    def _compare(self, what: str, from_log: list[Line], logged: dict[int, bool], apart: float) -> None:
         self._title = f"{what}, "
-        said = check_log(told, self.full.kills(), logged, self.full.lost(), apart, self.equal)
-        print(f"{what}: {said}", flush=True)
+        summary = check_log(from_log, self.full.kills(), logged, self.full.lost(), apart, self.equal)
+        print(f"{what}: {summary}", flush=True)
         self._title = ""
 
-    def _check_counts(self, told: list[Line]) -> None:
-        """A group's first victim dies twice, for the log and for the counter: once chosen, once as a member."""
+    def _check_counts(self, counted: list[Line]) -> None:
+        """Check counts and ordinals; a group's first victim is logged and counted twice: as chosen, and as a member."""
         logged = [kill.pid for report in self.reports() for kill in report.kills]
         self.equal("log lines, by the kernel's count", len(logged), oom_kill_count() - self._count)
-        self.equal("threads killed", sorted(line["process"]["tid"] for line in told), sorted(set(logged)))
+        self.equal("threads killed", sorted(line["process"]["tid"] for line in counted), sorted(set(logged)))
         numbers: dict[int, int] = {}
         for number, tid in enumerate(logged, self._count + 1):
             numbers.setdefault(tid, number)
-        self.equal("numbers", {line["process"]["tid"]: at(line, "oom.number") for line in told}, numbers)
+        self.equal("numbers", {line["process"]["tid"]: at(line, "oom.number") for line in counted}, numbers)
 
-    def _check_lines(self, told: list[Line]) -> None:
+    def _check_lines(self, counted: list[Line]) -> None:
         found: dict[int, tuple[Report, LoggedKill]] = {}
         for report in self.reports():
             for kill in report.kills:
-                # the first of two: between them the dying may have lost memory
+                # the first of two: a dying process frees memory between them
                 found.setdefault(kill.pid, (report, kill))
-        for line in told:
+        for line in counted:
             self._title = f"pid {line['process']['pid']} ({line['oom']['verdict']}), "
             check_form(line, self.equal)
             if line["process"]["tid"] in found:
                 check_full(line, *found[line["process"]["tid"]], self.equal)
         self._title = ""
 
-    def _check_levels(self, lines: list[Line], told: list[Line]) -> None:
+    def _check_levels(self, lines: list[Line], counted: list[Line]) -> None:
         by_pid = {
             line["process"]["pid"]: line
             for line in self.tracers["reduced"].kills_of([x["process"]["pid"] for x in lines])
@@ -189,22 +188,22 @@ class Stage:
             if pid in by_pid:
                 self._title = f"level reduced, pid {pid} ({at(line, 'oom.verdict')}), "
                 check_form(by_pid[pid], self.equal)
-                check_level_victim(by_pid[pid], line, self.equal)
+                check_level_reduced(by_pid[pid], line, self.equal)
         self._title = ""
-        found = self.tracers["minimal"].wait(lambda kills: len(kills) >= len(told))
+        found = self.tracers["minimal"].wait(lambda kills: len(kills) >= len(counted))
         by_tid = {line["process"]["tid"]: line for line in found}
-        # it cannot see who shares memory with whom
+        # level minimal cannot see which processes share memory
         self.equal(
             "level minimal: threads",
             sorted(x["process"]["tid"] for x in found),
-            sorted(x["process"]["tid"] for x in told),
+            sorted(x["process"]["tid"] for x in counted),
         )
-        for line in told:
+        for line in counted:
             tid = line["process"]["tid"]
             if tid in by_tid:
                 self._title = f"level minimal, tid {tid} ({at(line, 'oom.verdict')}), "
                 check_form(by_tid[tid], self.equal)
-                check_level_record(by_tid[tid], line, self.equal)
+                check_level_minimal(by_tid[tid], line, self.equal)
         self._title = ""
 
 
@@ -215,25 +214,25 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """Set the stage; at the end the script fails if anything was wrong."""
+def scenario() -> Iterator[Scenario]:
+    """Prepare a scenario; at the end the script fails if a check has failed."""
     if SHOW:
         print(f"{Path(sys.argv[0]).stem}: {sys.modules['__main__'].__doc__}\n", flush=True)
-    # the kernel must never find the scenario itself, nor the tracers that it starts
+    # the OOM killer must choose neither the scenario itself nor the tracers that it starts
     Path("/proc/self/oom_score_adj").write_text("-1000")
     with setting("/proc/sys/vm/overcommit_memory", "1"), ExitStack() as stack:
-        one = Stage(stack)
-        yield one
-        one.check_log()
-    if one.problems:
-        sys.exit(f"{len(one.problems)} wrong")
+        made = Scenario(stack)
+        yield made
+        made.check_log()
+    if made.problems:
+        sys.exit(f"{len(made.problems)} checks failed")
     if SHOW:
-        print("\nAll is as it should be: the line agrees with the kernel's log and counters.")
+        print("\nAll checks passed: the lines agree with the kernel's log and counters.")
 
 
 @contextmanager
 def setting(path: str, value: str) -> Iterator[None]:
-    """Change one of the kernel's settings for a while."""
+    """Change one of the kernel's settings until the end of the block."""
     file = Path(path)
     before = file.read_text()
     file.write_text(value)
