@@ -31,7 +31,7 @@ def field_paths(value: Any, prefix: str = "") -> Iterator[str]:
 def example(page: Path) -> Line:
     found = re.search(r"```json\n(.*?)```", page.read_text(), re.DOTALL)
     assert found
-    return json.loads(found[1])  # type: ignore[no-any-return]
+    return json.loads(found[1])
 
 
 def unnumbered(text: str) -> str:
@@ -43,7 +43,7 @@ def line() -> Line:
     """One line of the demo at the level of the examples."""
     level = example(LINE)["fidelity"]
     done = subprocess.run([COMMAND, "--level", level, "demo"], capture_output=True, check=True)
-    return json.loads(done.stdout)  # type: ignore[no-any-return]
+    return json.loads(done.stdout)
 
 
 def test_the_documented_line_has_the_fields_of_the_demo(line, validate):
