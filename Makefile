@@ -16,7 +16,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --g
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-vm fuzz logs-1g support-table vagrant-test vagrant-check check lock \
+.PHONY: help demo story test test-unit test-host test-busy test-vm mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock \
 	format venv install uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
 
@@ -37,6 +37,12 @@ test-unit: $(VENV)/dev ## run the tests that need neither root nor a kernel
 
 test-host: tracefs $(VENV)/dev ## (root) run the tests that make real kills on this kernel
 	$(VENV)/bin/pytest tests/host
+
+test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while two storms of unrelated kills go on beside them
+	OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=tests $(VENV)/bin/python tests/busy.py $(VENV)/bin/pytest tests/host
+
+mutants: test-packages tracefs $(VENV)/dev ## (root) put known faults into a copy, one at a time: a test must fail; ONLY="name parts"
+	$(VENV)/bin/python -m tests.mutants $(ONLY)
 
 test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1 for one
 	rm -rf build dist
@@ -69,7 +75,7 @@ lock: $(VENV)/lock ## write requirements/*.txt from pyproject.toml; UPGRADE=1 fo
 
 format: $(VENV)/dev ## apply the formatters
 	$(VENV)/bin/ruff format .
-	$(VENV)/bin/clang-format -i bpf/*.c bpf/*.h tests/support/*.c
+	$(VENV)/bin/clang-format -i bpf/*.c bpf/*.h tests/support/*.c tests/unit/bpf/*.[ch]
 
 venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 

@@ -55,7 +55,14 @@ def test_mypy_finds_nothing():
 
 
 def test_c_is_formatted():
-    files = sorted([*ROOT.glob("bpf/*.c"), *ROOT.glob("bpf/*.h"), *ROOT.glob("tests/support/*.c")])
+    files = sorted(
+        [
+            *ROOT.glob("bpf/*.c"),
+            *ROOT.glob("bpf/*.h"),
+            *ROOT.glob("tests/support/*.c"),
+            *ROOT.glob("tests/unit/bpf/*.[ch]"),
+        ]
+    )
     assert files
 
     assert_clean("clang-format", "--dry-run", "-Werror", *files)
