@@ -27,6 +27,7 @@ from ooMtrace.enrich.proc_status import add_proc_status
 from ooMtrace.enrich.redact import redact
 from ooMtrace.enrich.services import add_services
 from ooMtrace.errors import BtfError, DecodeError
+from ooMtrace.events import RepeatKill
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.cgroup_mounts import parse_cgroup_mounts
 from ooMtrace.kernel.cmdline import parse_cmdline, parse_environment
@@ -176,8 +177,10 @@ def wire(data: bytes) -> None:
     assembler = Assembler(HOST, SYMBOLS, "full", all=True, lifecycle=True, env=("*",))
     for raw in data.split(CUT):
         with suppress(DecodeError):
-            for kill in assembler.add(decode(raw), NOW):
-                check(add_job()(redact()(kill)))
+            event = decode(raw)
+            if not isinstance(event, RepeatKill):  # it is only counted
+                for kill in assembler.add(event, NOW):
+                    check(add_job()(redact()(kill)))
     for kill in assembler.due(1 << 64):
         check(add_job()(redact()(kill)))
 

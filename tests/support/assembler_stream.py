@@ -10,7 +10,7 @@ import pytest
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
-from ooMtrace.events import Decision, Kind, ProbeEvent, Task, VictimEvent
+from ooMtrace.events import Decision, Kind, LinePart, Task, VictimEvent
 from ooMtrace.settings import Level
 from support.probe_events import HOST, MEMBER_STACK, NOW, SYMBOLS, context, decision, level, victim_event
 
@@ -38,11 +38,11 @@ BOTH_LEVELS = pytest.mark.parametrize(
 class Stream:
     """An assembler, and all records that it has emitted."""
 
-    def __init__(self, level: Level = "reduced", *, kernel: str = HOST.kernel, **settings: Any) -> None:
+    def __init__(self, level: Level = "reduced", *, kernel: str | None = HOST.kernel, **settings: Any) -> None:
         self.assembler = Assembler(replace(HOST, kernel=kernel), SYMBOLS, level, **settings)
         self.kills: list[record.OomKill] = []
 
-    def add(self, *events: ProbeEvent, at: int = NOW.monotonic) -> Stream:
+    def add(self, *events: LinePart, at: int = NOW.monotonic) -> Stream:
         for event in events:
             self.kills += self.assembler.add(event, replace(NOW, monotonic=at))
         return self
@@ -62,7 +62,7 @@ class Stream:
         return [kill.oom.incident for kill in self.kills]
 
     def group_sizes(self) -> list[int | None]:
-        return [kill.oom.group and kill.oom.group.size for kill in self.kills]
+        return [kill.oom.group.size if kill.oom.group else None for kill in self.kills]
 
     def events(self) -> list[tuple[str, int | None]]:
         return [(kill.event, kill.process.pid) for kill in self.kills]

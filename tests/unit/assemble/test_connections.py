@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import Any
 
 import pytest
 from support.probe_events import context, descriptors, tcp, unix, victim_event
@@ -13,11 +14,11 @@ from ooMtrace.assemble.victim_context import VictimContext, victim_context
 from ooMtrace.events import Socket
 
 
-def converted(*sockets: Socket, **counts: int) -> VictimContext:
+def converted(*sockets: Socket, **counts: Any) -> VictimContext:
     return victim_context(victim_event(), context(descriptors=descriptors(sockets=sockets, **counts)), ())
 
 
-def connections(*sockets: Socket, **counts: int) -> tuple[record.Connection, ...] | None:
+def connections(*sockets: Socket, **counts: Any) -> tuple[record.Connection, ...] | None:
     return converted(*sockets, **counts).connections
 
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.assembler_stream import Stream, killed, member, only, sharer
@@ -194,7 +195,7 @@ def test_in_a_global_oom_the_group_may_be_any_cgroup_but_the_root():
 
 
 def test_the_unified_cgroup_is_included_only_if_it_differs():
-    v1 = {"memcg_version": 1, "memcg_path": ("memory",), "memcg": (level(12), level(1))}
+    v1: dict[str, Any] = {"memcg_version": 1, "memcg_path": ("memory",), "memcg": (level(12), level(1))}
 
     assert only(victim_event()).cgroup.v2 is None
     assert only(victim_event(**v1, unified_id=None, unified_path=None)).cgroup.v2 is None

@@ -37,8 +37,8 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     directory = tmp_path_factory.mktemp("bpf")
     macros = [*absent_members(), "-DPER_CPU_OFFSET=0", "-DNR_CPUS=1"]
     for source in HERE.glob("*.c"):
-        command = ["cc", "-O1", "-Wall", "-Werror", f"-I{BPF}", *macros, "-o", directory / source.stem, source]
-        subprocess.run(command, check=True)
+        command = ["cc", "-O1", "-Wall", "-Werror", f"-I{BPF}", *macros]
+        subprocess.run([*command, "-o", directory / source.stem, source], check=True)
     return {source.stem: directory / source.stem for source in HERE.glob("*.c")}
 
 

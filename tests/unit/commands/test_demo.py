@@ -13,6 +13,7 @@ from support.probe_events import kill, lost
 from ooMtrace import cli, record
 from ooMtrace.commands import demo
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
+from ooMtrace.runtime.poller import Poller
 from ooMtrace.settings import Settings
 
 
@@ -74,7 +75,7 @@ def test_the_line_of_its_own_kill_is_written_and_no_other(monkeypatch, tmp_path,
     monkeypatch.setattr(demo, "attached", attached)
     monkeypatch.setattr(demo, "scratch_cgroup", lambda name: nullcontext(cgroup))
     monkeypatch.setattr(demo, "_victim", lambda cgroup: nullcontext(7))
-    monkeypatch.setattr(demo.Poller, "wait", lambda *_: None)
+    monkeypatch.setattr(Poller, "wait", lambda *_: None)
 
     assert cli.main(["demo", "--no-cmdline", *(["--pretty"] if pretty else [])]) == 0
     out = capfd.readouterr().out

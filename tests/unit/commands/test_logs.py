@@ -13,6 +13,7 @@ import pty
 import re
 from argparse import Namespace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,8 @@ class Run:
     """One run of the command: its exit code, its lines and what it said."""
 
     def __init__(self, tmp_path: Path, *files: object) -> None:
-        output, self.said = tmp_path / "lines", []
+        output = tmp_path / "lines"
+        self.said: list[str] = []
         arguments = Namespace(output=output, pretty=False, files=list(map(str, files)))
         self.code = logs.run(arguments, self.said.append)
         self.lines = [json.loads(line) for line in output.read_text().splitlines()]
@@ -96,11 +98,11 @@ def test_a_file_that_cannot_be_read_is_one_line_and_the_others_are_read(tmp_path
 def test_a_file_of_another_says_what_to_become(tmp_path, monkeypatch):
     file, opened = tmp_path / "secret", os.open
 
-    def refuse(path: object, *more: object) -> int:
+    def refuse(path: Any, *more: Any) -> int:
         # root, who runs these tests too, may read everything
         if str(path) == str(file):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-        return opened(path, *more)  # type: ignore[call-overload]
+        return opened(path, *more)
 
     monkeypatch.setattr(os, "open", refuse)
 
@@ -151,7 +153,7 @@ def test_without_a_file_the_kernels_own_log_is_read_with_our_host_and_clock(tmp_
         return found
 
     record.broken = False  # type: ignore[attr-defined]
-    monkeypatch.setattr(logs.os, "read", record)
+    monkeypatch.setattr(os, "read", record)
     run = Run(tmp_path)
 
     assert (run.code, run.said) == (0, [])

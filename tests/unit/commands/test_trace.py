@@ -110,10 +110,10 @@ class Run:
         monkeypatch.setattr(trace, "lower_oom_score", lambda say: self.log.append("oom score"))
         monkeypatch.setattr(trace, "lock_memory", lambda say: self.log.append("lock"))
         monkeypatch.setattr(trace, "has_bpf", lambda: True)
-        monkeypatch.setattr(trace, "needed", lambda **what: self.log.append(what) or what)
+        monkeypatch.setattr(trace, "needed", self._needed)
         monkeypatch.setattr(trace, "drop_all_but", lambda kept, say: self.log.append("drop"))
         before = signal.getsignal(signal.SIGHUP)
-        monkeypatch.setattr(trace.signal, "signal", lambda *what: self.log.append(what))
+        monkeypatch.setattr(signal, "signal", lambda *what: self.log.append(what))
         self.before = before
 
     @contextmanager
@@ -122,6 +122,10 @@ class Run:
         self.attached = {"settings": settings, **more}
         yield FakeTracer()
         self.log.append("detach")
+
+    def _needed(self, **what: bool) -> dict[str, bool]:
+        self.log.append(what)
+        return what
 
     def after_pump(self) -> None:
         self.turns -= 1
@@ -166,7 +170,7 @@ def test_a_hangup_is_ignored_before_anything_is_attached(run):
     assert run.log.index((signal.SIGHUP, signal.SIG_IGN)) < run.log.index("attach")
 
 
-def test_a_hangup_reopens_the_output_and_goes_on(run):
+def test_a_hangup_reopens_the_output_and_goes_on(run, monkeypatch):
     run.turns = 3
     pump = FakeWriter.pump
 
@@ -174,11 +178,9 @@ def test_a_hangup_reopens_the_output_and_goes_on(run):
         pump(writer)
         run.poller.hangup = run.turns == 2
 
-    FakeWriter.pump = pump_and_hang_up  # type: ignore[method-assign]
-    try:
-        assert run() == 0
-    finally:
-        FakeWriter.pump = pump  # type: ignore[method-assign]
+    monkeypatch.setattr(FakeWriter, "pump", pump_and_hang_up)
+
+    assert run() == 0
     assert run.log.count("reopen") == 1
     assert run.log.count("pump") == 3
     assert run.log.index("reopen") > run.log.index("pump")
@@ -239,7 +241,12 @@ def test_only_stdout_is_watched_for_a_reader_that_goes(run, tmp_path):
 def test_the_ready_file_is_there_while_the_loop_runs(run, tmp_path):
     file, there = tmp_path / "ready", []
     original = run.after_pump
-    run.after_pump = lambda: (there.append(file.exists()), original())
+
+    def look() -> None:
+        there.append(file.exists())
+        original()
+
+    run.after_pump = look
     run("--ready-file", str(file))
 
     assert there == [True]

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich import netns_search
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Connection, Endpoint, OomKill
@@ -32,9 +32,9 @@ def sidekiq(*, title: str, environment: dict[str, str] | None = None) -> OomKill
     return kill(process=process, namespace=record.Namespace(hostname="app-1"))
 
 
-def marked(**process) -> OomKill:
+def marked(**facts: Any) -> OomKill:
     """A victim of which the tracepoint reported only this; it lives in a network namespace that does not exist."""
-    process = record.Process(tid=100, comm="worker", **process)
+    process = record.Process(tid=100, comm="worker", **facts)
     return kill(process=process, namespace=record.Namespace(hostname="app-1", net_ns="1"))
 
 
@@ -140,8 +140,13 @@ def test_a_backfilled_kill_is_not_looked_up_in_proc():
 
 @pytest.mark.parametrize(("host_pids", "is_searched"), [(True, True), (False, False)])
 def test_a_namespace_is_searched_only_if_proc_lists_the_hosts_pids(tree, monkeypatch, host_pids, is_searched):
-    listed = []
-    monkeypatch.setattr(netns_search.os, "listdir", lambda folder: listed.append(folder) or [])
+    listed: list[Path] = []
+
+    def note(folder: Path) -> list[str]:
+        listed.append(folder)
+        return []
+
+    monkeypatch.setattr(os, "listdir", note)
 
     enriched(marked(pid=100), Settings(), tree, host_pids=host_pids)
 

@@ -11,12 +11,12 @@ import threading
 import time
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich import netns_search
 from ooMtrace.enrich.netns_addresses import Limits, NetnsAddresses, Query, query_addresses
 
 ADDRESSES = ("10.1.2.3", "fd00::3")
@@ -52,9 +52,9 @@ class Host:
         self.answer: tuple[str, ...] | None = ADDRESSES
         self.enrich = self.addresses().enrich
 
-    def addresses(self, query: Query | None = None, **changes) -> NetnsAddresses:
-        arguments = {"proc": self.proc, "run": self.run, "clock": self.clock, "query": query or self.query}
-        return NetnsAddresses(**arguments | changes)
+    def addresses(self, query: Query | None = None, **changes: Any) -> NetnsAddresses:
+        whole: dict[str, Any] = {"proc": self.proc, "run": self.run, "clock": self.clock, "query": query or self.query}
+        return NetnsAddresses(**whole | changes)
 
     def process(self, pid: int, like: Path | None = None) -> Path:
         return self._make(self.proc / str(pid) / "ns/net", like)
@@ -140,7 +140,7 @@ def test_a_file_with_the_same_inode_on_another_device_is_not_the_namespace(host,
         return found if file != namespace else os.stat_result((*found[:2], found.st_dev + 1, *found[3:]))
 
     victim = killed_in(namespace)
-    monkeypatch.setattr(netns_search.os, "stat", on_another_device)
+    monkeypatch.setattr(os, "stat", on_another_device)
 
     assert_missing(host.enrich(victim))
     assert host.queried == []
@@ -156,7 +156,7 @@ def test_a_namespace_that_is_replaced_between_stat_and_open_is_not_queried(host,
         return opened[-1]
 
     os_open = os.open
-    monkeypatch.setattr(netns_search.os, "open", open_other)
+    monkeypatch.setattr(os, "open", open_other)
 
     assert_missing(host.enrich(victim))
     assert host.queried == []
@@ -235,7 +235,7 @@ def test_the_search_stops_at_its_deadline(host, monkeypatch):
         return stat(file, **more)
 
     victim = killed_in(namespace)
-    monkeypatch.setattr(netns_search.os, "stat", slow)
+    monkeypatch.setattr(os, "stat", slow)
 
     assert_missing(host.enrich(victim))
 
@@ -451,7 +451,7 @@ def test_a_thread_that_proc_does_not_list_is_examined(host, monkeypatch):
     """/proc/TID exists for every thread, but only the first one of a process is listed."""
     namespace = host.process(105)
     net_ns = record.Namespace(net_ns=str(namespace.stat().st_ino))
-    monkeypatch.setattr(netns_search.os, "listdir", lambda _folder: [])
+    monkeypatch.setattr(os, "listdir", lambda _folder: [])
 
     assert (
         host.enrich(kill(process=record.Process(pid=100, tid=105), namespace=net_ns)).namespace.addresses == ADDRESSES

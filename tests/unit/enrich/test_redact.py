@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -17,12 +18,16 @@ from ooMtrace.output.encode import encode
 from ooMtrace.record import Connection, Endpoint, Executable, Process
 
 
-def process(**facts: object) -> record.OomKill:
+def process(**facts: Any) -> record.OomKill:
     return kill(process=Process(pid=100, **facts))
 
 
 def titled(text: str) -> record.OomKill:
     return process(title=text)
+
+
+def connected(**ends: Any) -> record.OomKill:
+    return process(connections=(Connection(fd=3, transport="unix", **ends),))
 
 
 def called(*arguments: str) -> record.OomKill:
@@ -100,7 +105,7 @@ SECRETS = [
     (process(executable=Executable(path=f"/srv/ftp://a:{S}@b/app")), S, "process.executable.path"),
     (process(working_directory=f"/mnt/sftp://app:{S}@host/x"), S, "process.working_directory"),
     *(
-        (process(connections=(Connection(fd=3, transport="unix", **{end: Endpoint(address=path)}),)), S, fact)
+        (connected(**{end: Endpoint(address=path)}), S, fact)
         for fact in ("process.connections",)
         for end in ("local", "remote")
         for path in (f"@proxy?token={S}", f"/tmp/http://a:{S}@b.sock")

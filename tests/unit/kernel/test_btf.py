@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import struct
 from contextlib import suppress
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -195,7 +196,7 @@ def test_a_file_is_read_like_its_bytes(tmp_path):
     assert Btf.load(path, NAMES).member("outer.y") == Btf(BLOB, NAMES).member("outer.y")
 
 
-def look_up_everything(data: bytes) -> list[object]:
+def look_up_everything(data: bytes) -> list[Any]:
     """Do every look-up there is."""
     btf = Btf(data, NAMES)
     members = ("outer.inner.second", "outer.row", "outer.none", "either.b", "flags.high", "ring.next.next", "ring.far")

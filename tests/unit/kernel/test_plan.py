@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from support.plan_features import (
@@ -275,8 +276,8 @@ def test_unreadable_tracefs_has_a_fact_and_a_hint(error, why):
     assert found[0] == Obstacle("minimal", *why)
 
 
-SECRET = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
-NONE = {"kmsg_error": "No such file or directory"}
+SECRET: dict[str, Any] = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
+NONE: dict[str, Any] = {"kmsg_error": "No such file or directory"}
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from ooMtrace.output.encode import dump, encode
 from ooMtrace.output.shorten import EXPENDABLE
 
 TEXT = st.text(
-    st.characters(exclude_categories=("Cs",)) | st.characters(max_codepoint=0x9F) | st.sampled_from("\u2028\u2029"),
+    st.characters(exclude_categories=["Cs"]) | st.characters(max_codepoint=0x9F) | st.sampled_from("\u2028\u2029"),
     max_size=40,
 )
 """All that UTF-8 can carry, often control characters and ends of lines."""
@@ -201,7 +201,7 @@ OWN_NAMES = {"missing", "derived", "redacted", "truncated"}
 
 def filled(kind: Any, text: str, many: int) -> Any:
     """Return a value of this type in which every text is this text."""
-    if is_dataclass(kind):
+    if isinstance(kind, type) and is_dataclass(kind):
         hints = get_type_hints(kind)
         return kind(**{name: () if name in OWN_NAMES else filled(hint, text, many) for name, hint in hints.items()})
     arguments = [argument for argument in get_args(kind) if argument not in (type(None), Ellipsis)]

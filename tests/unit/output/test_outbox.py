@@ -59,7 +59,7 @@ class Fifo:
 
 
 def outbox(path: Path, said: list[str] | None = None, limit: int = LIMIT) -> Outbox:
-    return Outbox(StreamSink(path), [].append if said is None else said.append, limit)
+    return Outbox(StreamSink(path), (said if said is not None else []).append, limit)
 
 
 def test_lines_are_written_at_once(tmp_path):
@@ -319,7 +319,7 @@ def held_and_read(box: Outbox, reader: int) -> tuple[int, bytes]:
 def test_stdout_without_a_reader_does_not_block_and_stays_blocking_for_others(kind):
     reader, writer = ends(kind)
     with stdout(writer):
-        held, got = held_and_read(Outbox(StreamSink(), [].append), reader)
+        held, got = held_and_read(Outbox(StreamSink(), list[str]().append), reader)
 
     assert 0 < held < len(LINES)
     assert got == b"".join(LINES)

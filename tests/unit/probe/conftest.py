@@ -51,7 +51,7 @@ class FakeTable:
 class OldTable(FakeTable):
     """As in BCC before 0.21, which had no `wakeup_events`."""
 
-    def _open_perf_buffer(self, cpu, callback, page_cnt, lost_cb):
+    def _open_perf_buffer(self, cpu, callback, page_cnt, lost_cb):  # type: ignore[override]
         super()._open_perf_buffer(cpu, callback, page_cnt, lost_cb, None)
 
     def open_perf_buffer(self, callback, page_cnt, lost_cb):
@@ -106,7 +106,7 @@ class FakeBcc:
         self.table: type[FakeTable] = FakeTable
         self.readers: dict[int, tuple[int, Callable[..., None], Callable[[int], None]]] = {}
         self.pending: list[tuple[int, bytes]] = []
-        self.bpf: FakeBpf = None  # type: ignore[assignment]
+        self.bpf: FakeBpf = None
         self.BPF = type("BPF", (), {"RAW_TRACEPOINT": 17, "__new__": lambda _, **options: FakeBpf(self, **options)})
         self.lib = SimpleNamespace(
             perf_reader_fd=lambda reader: reader + 1000,

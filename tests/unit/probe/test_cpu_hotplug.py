@@ -45,7 +45,7 @@ def test_without_a_netlink_socket_no_cpu_is_reported(monkeypatch):
     def refuse(*_: object) -> socket.socket:
         raise PermissionError
 
-    monkeypatch.setattr(cpu_hotplug.socket, "socket", refuse)
+    monkeypatch.setattr(socket, "socket", refuse)
     hotplug = cpu_hotplug.CpuHotplug()
 
     assert hotplug.fds() == []

@@ -76,8 +76,8 @@ def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
         "#include <stddef.h>\n#include <stdio.h>\ntypedef long long s64;\n#include <events.h>\n"
         f"int main(void)\n{{\n{prints}return 0;\n}}\n"
     )
-    command = ["cc", "-Wall", "-Wextra", "-Werror", f"-I{BPF}", "-o", directory / "print", directory / "print.c"]
-    subprocess.run(command, check=True)
+    command = ["cc", "-Wall", "-Wextra", "-Werror", f"-I{BPF}"]
+    subprocess.run([*command, "-o", directory / "print", directory / "print.c"], check=True)
     output = subprocess.run([directory / "print"], capture_output=True, text=True, check=True).stdout
     return {name: int(number) for name, number in (line.split("=") for line in output.splitlines())}
 

@@ -134,13 +134,14 @@ def writer_of(
 
 def test_lines_are_written_in_order_and_numbered_from_1(tracer):
     outbox = FakeOutbox()
-    tracer.ready = [KILL, lost()]
+    records: list[Record] = [KILL, lost(), KILL]
+    tracer.ready = records[:2]
     writer = writer_of(tracer, outbox)
     writer.pump()
-    tracer.ready = [KILL]
+    tracer.ready = records[2:]
     writer.pump()
 
-    assert outbox.written == [encode(replace(one, seq=n)) for n, one in enumerate((KILL, lost(), KILL), 1)]
+    assert outbox.written == [encode(replace(one, seq=n)) for n, one in enumerate(records, 1)]
 
 
 def test_pretty_lines_are_indented(tracer):
@@ -320,7 +321,8 @@ def test_the_checkpoint_is_written_only_when_its_position_changes(tracer, tmp_pa
 
 
 def test_a_corrupt_checkpoint_is_reported_and_replaced(tracer, tmp_path):
-    folder, said = tmp_path / "state", []
+    folder = tmp_path / "state"
+    said: list[str] = []
     folder.mkdir(mode=0o700)
     (folder / FILE_NAME).write_bytes(b"oomtrace-state 1\nboot")
     with open_checkpoint(folder, said.append) as store:

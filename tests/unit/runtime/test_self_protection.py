@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_where_it_may_not_it_says_how_to_do_it(tmp_path, monkeypatch):
 def test_without_the_right_to_lock_nothing_is_locked(monkeypatch):
     monkeypatch.setattr(self_protection, "effective", frozenset)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (8 << 20, 8 << 20))
-    monkeypatch.setattr(self_protection.ctypes, "CDLL", lambda *_, **__: pytest.fail("locked"))
+    monkeypatch.setattr(ctypes, "CDLL", lambda *_, **__: pytest.fail("locked"))
     warnings: list[str] = []
 
     lock_memory(warnings.append)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -40,7 +41,7 @@ NAMES = {
 
 def victim(title=None, args=None, path=None, hostname="box", **changes):
     """A worker that saw itself as 7 on `box`, forked by 5."""
-    known = {"vpid": 7, "comm": "ruby", "parent": record.Parent(pid=90, vpid=5, comm="ruby")} | changes
+    known: dict[str, Any] = {"vpid": 7, "comm": "ruby", "parent": record.Parent(pid=90, vpid=5, comm="ruby")} | changes
     args = tuple(args.split()) if isinstance(args, str) else args
     return kill(
         process=record.Process(pid=100, title=title, command_args=args, **known),
