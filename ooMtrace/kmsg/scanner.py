@@ -6,77 +6,98 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain
 
-from ooMtrace.kmsg.formats import Format, Json, LogLine, detect, formats
-from ooMtrace.kmsg.grammar import JSON_MARKS, MARKS
+from ooMtrace.kmsg.continuation import KILL, continues, is_fine
+from ooMtrace.kmsg.coverage import LOOKS_LIKE_KILL, Coverage
+from ooMtrace.kmsg.detect import AnyFormat
+from ooMtrace.kmsg.encoding import to_text, to_utf8, whole_lines
+from ooMtrace.kmsg.formats import Format, LogLine
+from ooMtrace.kmsg.grammar import MARKS
+from ooMtrace.kmsg.marks import MAX_TEXT, Marks
 from ooMtrace.kmsg.report import Report
 from ooMtrace.kmsg.report_parser import ReportParser
 from ooMtrace.kmsg.to_record import Origin, to_records
 from ooMtrace.record import OomKill
 
-MAX_LINE = 1 << 20
-"""Bytes; the rest of a longer line is read as a line of its own."""
-
-MAX_TEXT = 8192
-"""Characters; no record of the kernel log is longer."""
-
-SAMPLE, SAMPLE_LINES = 1 << 16, 400
-"""Bytes and lines from which the format is detected."""
-
-MARKED_SAMPLE = 1 << 20
-"""Bytes that are searched for lines with a mark, which vote on the format, too."""
+TEXT_MARKS = tuple(mark.decode() for mark in MARKS)
+PROBED_LINES, PROBED_BYTES = 400, 1 << 16
+"""Of the beginning and the end of a log, to learn whether it is the kernel's and which time it covers."""
 
 
-def kills(blocks: Iterable[bytes], origin: Origin, latest: datetime) -> Iterator[OomKill]:
+def kills(
+    blocks: Iterable[bytes], origin: Origin, latest: datetime, coverage: Coverage | None = None
+) -> Iterator[OomKill]:
     """Yield the kills in a log of any format, in the order of the log; memory does not grow with it.
 
     Args:
         blocks: The log, split anywhere.
         origin: What is known of the log besides its lines.
         latest: No line is later; its zone is that of dates without a zone.
+        coverage: Filled with what was understood; complete when the last kill was yielded.
     """
-    known = formats(latest)
-    whole = _whole_lines(blocks)
-    first = b""
-    while len(first) < SAMPLE and (block := next(whole, b"")):
-        first += block
-    scanner = Scanner(_detect(first, known))
-    for block in chain((first,), whole):
+    coverage = coverage if coverage is not None else Coverage()
+    scanner = Scanner(AnyFormat(latest), coverage)
+    last = first = b""
+    for block in whole_lines(to_utf8(blocks)):
+        if not first:
+            first = block
+            _probe(block[:PROBED_BYTES].split(b"\n")[:PROBED_LINES], AnyFormat(latest), coverage)
+        last = block
         for report in scanner.scan(block):
             yield from to_records(report, origin)
     for report in scanner.drain():
         yield from to_records(report, origin)
+    _probe(last[-PROBED_BYTES:].split(b"\n")[-PROBED_LINES:], AnyFormat(latest), coverage)
+
+
+def _probe(lines: Iterable[bytes], form: AnyFormat, coverage: Coverage) -> None:
+    for line in lines:
+        found = form(to_text(line))
+        if found is not None and form.certain:
+            coverage.add(found)
 
 
 class Scanner:
-    """Takes blocks of whole lines and parses as few of them as it can."""
+    """Takes blocks of whole lines and parses as few of them as it can.
 
-    def __init__(self, form: Format) -> None:
+    Args:
+        form: Reads a line.
+        coverage: Filled with what was understood.
+    """
+
+    def __init__(self, form: Format, coverage: Coverage | None = None) -> None:
         self._form = form
-        self._everything = isinstance(form, Json) and form.multiline
-        self._marks = JSON_MARKS if isinstance(form, Json) else MARKS
+        self._any = form if isinstance(form, AnyFormat) else None
+        self._coverage = coverage if coverage is not None else Coverage()
         self._parser = ReportParser()
         self._held: LogLine | None = None
+        self._relevant = self._whole = self._fine = False
         self._indent = 0
         self._number = 0
 
     def scan(self, block: bytes) -> Iterator[Report]:
         """Yield the reports that this block completes."""
-        marks = _Marks(block, self._marks)
+        marks = Marks(block)
         start = 0
         while start < len(block):
-            marked = True
-            if self._parser.idle and not self._everything:
+            marked, needed = True, True
+            if self._parser.idle and not (self._any and self._any.pending):
                 next_mark = marks.after(start)
-                marked = next_mark == start
+                marked = needed = next_mark == start
                 if self._held is None:
-                    start, marked = next_mark, True
-                if start >= len(block):
-                    return
+                    (start, marked), needed = self._skip(block, start, next_mark), True
             end = _end(block, start)
-            yield from self._take(_text(block[start:end]), marked=marked)
+            yield from self._take(to_text(block[start:end]), marked=marked, needed=needed)
             start = end + 1
+
+    def _skip(self, block: bytes, start: int, next_mark: int) -> tuple[int, bool]:
+        """Return the next line that is read, and whether it has a mark: the last one may continue in the next block."""
+        following = next_mark
+        if next_mark >= len(block):
+            following = max(block.rfind(b"\n", start, len(block) - 1) + 1, start)
+        if self._any:
+            self._any.skipped(following - start)
+        return following, following == next_mark
 
     @property
     def kill_count(self) -> int:
@@ -93,94 +114,80 @@ class Scanner:
 
     def drain(self) -> Iterator[Report]:
         """Yield what is still open: the log is at its end."""
+        if self._any and (line := self._any.drain()) is not None:
+            yield from self.flush()
+            self._hold(line, line.text, marked=True)
         yield from self.flush()
         yield from self._parser.drain()
 
     def flush(self) -> Iterator[Report]:
         """Regard the last line as complete; yield the report that it completes."""
-        if self._held is not None:
-            held, self._held = self._held, None
+        if self._held is None:
+            return
+        held, self._held = self._held, None
+        if self._relevant or not self._parser.idle:
+            before = self._parser.kill_count
             yield from self._parser.feed(held)
+            if self._parser.kill_count == before and "sharing same" not in held.text and KILL.match(held.text):
+                self._coverage.add_unrecognized(held.text)
 
-    def _take(self, text: str, *, marked: bool) -> Iterator[Report]:
-        """Hold each line until the next one shows that it was complete.
-
-        dmesg and journalctl print a newline in a name as a newline, and the rest below the text: indented, without a
-        stamp.
-        """
+    def _take(self, text: str, *, marked: bool, needed: bool) -> Iterator[Report]:
+        """Hold each line that may be needed until the next one shows that it was complete."""
         self._number += 1
         line = self._form(text)
-        if line is None and self._held is not None and self._indent and text.startswith(" " * self._indent):
-            if len(self._held.text) < MAX_TEXT:
-                self._held = replace(self._held, text=f"{self._held.text}\n{text[self._indent :]}")
+        line = None if line is not None and len(line.text) > MAX_TEXT else line
+        if self._join(text, line):
+            self._relevant |= marked
             return
         yield from self.flush()
-        if line is not None and len(line.text) <= MAX_TEXT and (marked or not self._parser.idle):
-            timeless = line.ktime is None and line.wall is None
-            self._held = replace(line, number=self._number) if timeless else line
-            self._indent = len(text) - len(line.text) if text.endswith(line.text) else 0
+        if line is not None and (needed or not self._parser.idle or _is_marked(line.text)):
+            self._hold(line, text, marked=marked)
+        self._count(text, line)
 
+    def _hold(self, line: LogLine, text: str, *, marked: bool) -> None:
+        timeless = line.ktime is None and line.wall is None
+        self._held = replace(line, number=self._number) if timeless else line
+        self._relevant = marked or _is_marked(line.text)
+        self._whole = self._any is None or self._any.whole
+        self._fine |= is_fine(line)
+        indent = len(text) - len(line.text) if text.endswith(line.text) else 0
+        self._indent = indent if text[:indent].strip() else 0
 
-def _detect(block: bytes, known: tuple[Format, ...]) -> Format:
-    """Detect the format from the first lines and from those with a mark: a log may begin with something else."""
-    lines = block[:SAMPLE].split(b"\n", SAMPLE_LINES)[:SAMPLE_LINES]
-    marked = [block[start:end] for start, end in _marked(block[:MARKED_SAMPLE])][:SAMPLE_LINES]
-    return detect((_text(line) for line in (*lines, *marked) if line), known)
+    def _join(self, text: str, line: LogLine | None) -> bool:
+        """Join the rest of a record to the line that is held; return whether it is that.
 
-
-def _text(line: bytes) -> str:
-    return line.rstrip(b"\r").decode("utf-8", "backslashreplace")
-
-
-def _whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Split blocks at the ends of lines."""
-    rest = b""
-    for block in blocks:
-        end = block.rfind(b"\n") + 1
-        if end:
-            yield rest + block[:end]
-            rest = block[end:]
+        dmesg and journalctl print a newline in a name as a newline, and the rest below the text: indented, without a
+        stamp. For other readers see `continues`.
+        """
+        held = self._held
+        if held is None:
+            return False
+        if line is None and self._indent and text.startswith(" " * self._indent):
+            rest = text[self._indent :]
+        elif line is not None and not self._whole and continues(held, line, fine=self._fine):
+            rest = line.text
         else:
-            rest += block
-        if len(rest) > MAX_LINE:
-            yield rest
-            rest = b""
-    if rest:
-        yield rest
+            return False
+        if len(held.text) < MAX_TEXT:
+            self._held = replace(held, text=f"{held.text}\n{rest}")
+        return True
+
+    def _count(self, text: str, line: LogLine | None) -> None:
+        """Count a line of the kernel, and one that looks like a kill but whose writer is unknown."""
+        if self._any and line is not None and self._any.certain:
+            self._coverage.add(line)
+        elif (
+            self._any
+            and self._any.unknown
+            and "Kill" in text
+            and LOOKS_LIKE_KILL.search(text)
+            and not (line and KILL.match(line.text))
+        ):
+            self._coverage.add_unrecognized(text)
 
 
-def _marked(block: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the beginnings and ends of lines with a mark."""
-    marks = _Marks(block, MARKS)
-    start = 0
-    while (start := marks.after(start)) < len(block):
-        end = _end(block, start)
-        yield start, end
-        start = end + 1
-
-
-class _Marks:
-    """Finds the next mark; the block is searched only once for each."""
-
-    def __init__(self, block: bytes, marks: tuple[bytes, ...]) -> None:
-        self._block = block
-        self._next = dict.fromkeys(marks, -1)
-
-    def after(self, start: int) -> int:
-        """Return the beginning of the first line from `start` on that has a mark; the block's length if none has."""
-        for mark, at in self._next.items():
-            if at < start:
-                found = self._block.find(mark, start)
-                self._next[mark] = len(self._block) if found < 0 else found
-        at = min(self._next.values())
-        return at if at == len(self._block) else self._beginning(start, at)
-
-    def _beginning(self, start: int, at: int) -> int:
-        """Return where the line begins; if it may be the rest of a name with a newline, where the line before does."""
-        begin = self._block.rfind(b"\n", start, at) + 1 or start
-        while start < begin and self._block.startswith(b"  ", begin) and at - begin < MAX_TEXT:
-            begin = self._block.rfind(b"\n", start, begin - 1) + 1 or start
-        return begin
+def _is_marked(text: str) -> bool:
+    return any(mark in text for mark in TEXT_MARKS)
 
 
 def _end(block: bytes, start: int) -> int:

@@ -33,7 +33,9 @@ from ooMtrace.kernel.cgroup_mounts import parse_cgroup_mounts
 from ooMtrace.kernel.cmdline import parse_cmdline, parse_environment
 from ooMtrace.kernel.offsets import NAMES, find_offsets
 from ooMtrace.kernel.snapshot import HostSnapshot
-from ooMtrace.kmsg.formats import formats
+from ooMtrace.kmsg.detect import AnyFormat
+from ooMtrace.kmsg.formats import Dated, dmesg
+from ooMtrace.kmsg.formats import kmsg as kmsg_record
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import LINE_LIMIT, encode
@@ -80,7 +82,8 @@ def kmsg(data: bytes) -> None:
 
 def lines(data: bytes) -> None:
     """Any line, in every format: its text can be encoded in UTF-8."""
-    for form in formats(LATEST):
+    dated = Dated(LATEST)
+    for form in (AnyFormat(LATEST), kmsg_record, dated.syslog, dated.human, dmesg, dated.iso):
         for line in data.split(b"\n"):
             if found := form(line.decode("utf-8", "backslashreplace")):
                 found.text.encode()

@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ooMtrace.kmsg import grammar
-from ooMtrace.kmsg.formats import Json
+from ooMtrace.kmsg import detect, grammar
+from ooMtrace.kmsg.journal import parse_json
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
@@ -146,7 +146,7 @@ KILLED = f"Out of memory: Killed process 9 (a\udcff) {KILL}"
 def test_most_lines_of_the_journals_json_are_skipped_but_no_kill_is(gaps, message):
     unrelated = json.dumps(UNRELATED, separators=gaps).encode() + b"\n"
     logged = json.dumps({**UNRELATED, "MESSAGE": message}, separators=gaps, ensure_ascii=False).encode() + b"\n"
-    with mock.patch.object(Json, "__call__", autospec=True, side_effect=Json.__call__) as parse:
+    with mock.patch.object(detect, "parse_json", side_effect=parse_json) as parse:
         found = read(unrelated * 4000, logged, unrelated * 4000)
 
     assert [kill.process.comm for kill in found] == ["a\xff" if isinstance(message, str) else "a\\xff"]
