@@ -18,7 +18,8 @@ KILL = re.compile(
 """How a kill's line begins, whether it is complete or not."""
 
 CUT_KILL = re.compile(rf"{KILL.pattern}(?:, UID \d{{1,10}},)? \({grammar.COMM}\Z", re.DOTALL)
-CUT_SUMMARY = re.compile(rf"^oom-kill:.*,task={grammar.COMM}\Z", re.DOTALL)
+MAX_COMM = 15 * len("\\xff")
+"""Characters of a name whose bytes are all escaped."""
 
 OF_REPORT = re.compile(
     r"^(?:Memory cgroup|Out of memory|Kill(?:ed)? process|oom[-_]|Tasks? |Mem-Info|memory|swap|kmem|\[|\d+ |Node "
@@ -54,14 +55,16 @@ def is_fine(line: LogLine) -> bool:
 
 
 def _stamp(line: LogLine) -> tuple[object, ...]:
-    return line.ktime, line.wall, line.host, line.caller
+    """Return what all lines of a record share; syslog adds times of its own."""
+    return line.ktime, line.wall if line.ktime is None else None, line.host, line.caller
 
 
 def _is_cut(text: str) -> bool:
     """Return whether a line ends within a name: the rest of it follows a newline."""
-    return (
-        bool(CUT_KILL.match(text)) if "Kill" in text else text.startswith("oom-kill:") and bool(CUT_SUMMARY.match(text))
-    )
+    if text.startswith("oom-kill:"):
+        _, task, comm = text.rpartition(",task=")
+        return bool(task) and len(comm) <= MAX_COMM and "," not in comm
+    return "Kill" in text and bool(CUT_KILL.match(text))
 
 
 def _is_forgeable(text: str) -> bool:

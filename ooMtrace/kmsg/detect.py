@@ -10,12 +10,14 @@ from datetime import datetime
 
 from ooMtrace.kmsg.formats import Dated, LogLine, dmesg, kmsg
 from ooMtrace.kmsg.journal import Message, Records, message, parse_json
-from ooMtrace.kmsg.prefix import SENTENCE, Prefixes
+from ooMtrace.kmsg.prefix import SENTENCE, SENTENCES, Prefixes
 
 MAX_BARE_GAP = 8192
 """Characters after a line with a time in which a line without one can be the rest of that line."""
 
-MAX_JSON = 1 << 16
+MAX_LENGTH = 1 << 16
+"""Characters of a line that are read."""
+
 RESTLESS = re.compile(rf"(?!kernel: |message repeated|<\d| {{0,8}}\(\d+\)\[| {{1,8}}{SENTENCE})")
 """A text with nothing before it that could belong to the prefix."""
 
@@ -56,19 +58,25 @@ class AnyFormat:
         """Note that lines were left out."""
         self._since_stamp += size
 
+    def is_interrupted(self, line: str) -> bool:
+        """Return whether a line ends the record before without being part of it: `drain` returns that record."""
+        return self._records.open and not self._records.wants(line)
+
     def drain(self) -> LogLine | None:
-        """Return the kernel's line in a record that the log's end completes."""
+        """Return the kernel's line in a record that is not complete."""
         return self._of_records(self._records.drain())
 
     def __call__(self, line: str) -> LogLine | None:
         """Return the kernel's line, or None."""
         self.certain = self.unknown = self.whole = False
         self._since_stamp += len(line) + 1
+        line = line[:MAX_LENGTH]
         if "\x1b" in line:
             line = COLOUR.sub("", line)
-        if self._records.open or self._records.begins(line) or self._records.is_field(line):
+        if self._records.wants(line):
             return self._of_records(self._records.take(line))
-        if "{" in line[:16] and JSON_LINE.match(line) and len(line) <= MAX_JSON:
+        self._records.abandon()
+        if "{" in line[:16] and JSON_LINE.match(line):
             return self._of_json(line)
         for form in self._strict:
             if (found := form(line)) is not None:
@@ -85,6 +93,8 @@ class AnyFormat:
             self._since_stamp = 0
             self.certain = split.certain
             return split.line
+        if self._since_stamp >= MAX_BARE_GAP and split.line is not None:
+            self.certain = bool(SENTENCES.match(split.line.text))
         return None if self._since_stamp < MAX_BARE_GAP and base is None else split.line
 
     def _of_records(self, messages: Iterator[Message]) -> LogLine | None:

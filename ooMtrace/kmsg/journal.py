@@ -30,6 +30,8 @@ FIELD = re.compile(r'^\s*"(?:_*[A-Z][A-Z0-9_]{0,63}|pri|time|caller|msg|fac)"\s*
 OPENING = re.compile(r'^(?:data: |\x1e)?\s*\{\s*(?:"dmesg"\s*:\s*\[\s*\{\s*)?\Z')
 CLOSING = re.compile(r"^\s*\}[\s\],}]{0,32}\{?\s*\Z")
 
+RELATED = re.compile(rf"{CLOSING.pattern}|{BINARY.pattern}")
+
 MESSAGES = ("MESSAGE", "message", "log", "textPayload", "msg", "@message", "short_message")
 """The names of the text in the order of preference; the last is dmesg's."""
 
@@ -145,22 +147,33 @@ class Records:
         """Return whether a line is one field of such a record."""
         return bool(FIELD.match(line) or ASSIGNMENT.match(line))
 
+    def wants(self, line: str) -> bool:
+        """Return whether a line belongs to a record: begins or ends one, is a field, or the rest of a field."""
+        if self.begins(line) or self.is_field(line):
+            return True
+        if not self.open:
+            return False
+        return self._binary is not None or not line.strip() or line[0] in " \t" or bool(RELATED.match(line))
+
     def take(self, line: str) -> Iterator[Message]:
-        """Take a line of a record; yield the record that it completes."""
+        """Take a line that it wants; yield the record that it completes."""
         if not line.strip() or CLOSING.match(line) or self.begins(line):
             yield from self.drain()
             if header := VERBOSE.match(line):
                 self._header = f"{header['iso']}{'Z' if header['zone'] in ('UTC', 'GMT') else ''}"
             self.open = self.begins(line) or line.rstrip().endswith("{")
-        elif self.is_field(line) or self.open:
+        else:
             self.open = True
             self._add(line)
 
+    def abandon(self) -> None:
+        """Forget the record that is open."""
+        self._pairs, self.open, self._binary, self._header = {}, False, None, None
+
     def drain(self) -> Iterator[Message]:
         """Yield the record that is open: the log, or the record, is at its end."""
-        pairs, self._pairs, self.open, self._binary = self._pairs, {}, False, None
-        header, self._header = self._header, None
-        found = message(pairs)
+        header, found = self._header, message(self._pairs)
+        self.abandon()
         if found is not None:
             yield Message(found.line, found.is_kernels, found.time or header, found.nested)
 

@@ -114,11 +114,14 @@ class Scanner:
 
     def drain(self) -> Iterator[Report]:
         """Yield what is still open: the log is at its end."""
-        if self._any and (line := self._any.drain()) is not None:
-            yield from self.flush()
-            self._hold(line, line.text, marked=True)
+        yield from self._end_record()
         yield from self.flush()
         yield from self._parser.drain()
+
+    def _end_record(self) -> Iterator[Report]:
+        if self._any and (line := self._any.drain()) is not None:
+            yield from self.flush()
+            self._hold(line, line.text, marked=False)
 
     def flush(self) -> Iterator[Report]:
         """Regard the last line as complete; yield the report that it completes."""
@@ -134,6 +137,8 @@ class Scanner:
     def _take(self, text: str, *, marked: bool, needed: bool) -> Iterator[Report]:
         """Hold each line that may be needed until the next one shows that it was complete."""
         self._number += 1
+        if self._any and self._any.is_interrupted(text):
+            yield from self._end_record()
         line = self._form(text)
         line = None if line is not None and len(line.text) > MAX_TEXT else line
         if self._join(text, line):

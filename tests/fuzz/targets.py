@@ -33,6 +33,7 @@ from ooMtrace.kernel.cgroup_mounts import parse_cgroup_mounts
 from ooMtrace.kernel.cmdline import parse_cmdline, parse_environment
 from ooMtrace.kernel.offsets import NAMES, find_offsets
 from ooMtrace.kernel.snapshot import HostSnapshot
+from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.detect import AnyFormat
 from ooMtrace.kmsg.formats import Dated, dmesg
 from ooMtrace.kmsg.formats import kmsg as kmsg_record
@@ -78,6 +79,19 @@ def kmsg(data: bytes) -> None:
     """Any log."""
     for kill in kills((data,), ORIGIN, LATEST):
         check(kill)
+
+
+def prefixes(data: bytes) -> None:
+    """Any log behind any prefix, with lines wrapped at any width: no kill that the log does not have."""
+    prefix, _, log = data.partition(CUT)
+    width = int.from_bytes(prefix[:1], "little")
+    parts = [line[i : i + 8 * width] for line in log.split(b"\n") for i in range(0, len(line), 8 * width or 1 << 20)]
+    coverage = Coverage()
+    wrapped = b"".join(prefix[1:] + part + b"\n" for part in parts)
+    for kill in kills((wrapped,), ORIGIN, LATEST, coverage):
+        check(kill)
+        assert str(kill.process.tid).encode() in wrapped
+    assert coverage.unrecognized_kills <= wrapped.count(b"Kill")
 
 
 def lines(data: bytes) -> None:
@@ -206,6 +220,26 @@ def _reports() -> Iterator[bytes]:
         yield b"\n".join((*relevant[:12], *relevant[12:][-12:], b""))
 
 
+PREFIXES = (
+    b"\0[    1.000000] ",
+    b"\x0aMar 16 10:20:30 box kernel: ",
+    b"\0> 17: [Mon Mar 16 10:20:30 2026] ",
+    b"\0<3>1 2026-03-16T10:20:30Z box kernel - - - ",
+    b"\0    MESSAGE=",
+    b'\0\t"MESSAGE" : "',
+    b"\x05\x1b[32m",
+    b"\0Mar 16 10:20:30 10.0.0.5 ",
+    b'\0{"log": "',
+    b"\0kern.log:",
+)
+
+
+def _prefixed() -> Iterator[bytes]:
+    reports = tuple(_reports())
+    for i, prefix in enumerate(PREFIXES):
+        yield prefix + CUT + reports[i * len(reports) // len(PREFIXES)]
+
+
 def _lines() -> Iterator[bytes]:
     """One line of each shape."""
     shapes = {re.sub(rb"[0-9a-f]+", b"0", line)[:60]: line for log in _reports() for line in log.split(b"\n")}
@@ -286,6 +320,7 @@ class Target:
 
 TARGETS = {
     "kmsg": Target(kmsg, _reports, 1 << 17),
+    "prefixes": Target(prefixes, _prefixed, 1 << 16),
     "lines": Target(lines, _lines, 1 << 12),
     "proc": Target(proc, _processes),
     "cmdline": Target(cmdline, _contexts),

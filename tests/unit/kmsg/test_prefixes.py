@@ -210,3 +210,37 @@ def test_all_lines_of_a_report_are_read_behind_any_prefix(path):
     assert kill.oom.trigger
     assert kill.oom.trigger.tid == 4242
     assert kill.oom.points
+
+
+def test_a_line_that_looks_like_a_field_hides_no_line_after_it():
+    kernel = f"Mar 16 10:20:30 box1 kernel: {KILLED}\n"
+
+    assert [kill.process.tid for kill in read(f"KILLED=1 Kill\n{kernel}")] == [4242]
+    found = read(f"_TRANSPORT=kernel\nMESSAGE={KILLED}\n{kernel.replace('4242', '4243')}")
+    assert [kill.process.tid for kill in found] == [4242, 4243]
+
+
+def test_a_record_of_the_export_format_can_have_a_newline_in_its_message():
+    text = f"Out of memory: Killed process 4242 (a\nb) {SIZES}".encode()
+    log = b"_TRANSPORT=kernel\nMESSAGE\n" + len(text).to_bytes(8, "little") + text + b"\n_HOSTNAME=box1\n\n"
+    [kill] = read(log)
+
+    assert (kill.process.comm, kill.host.name) == ("a\nb", "box1")
+
+
+def test_syslog_with_times_of_its_own_hides_and_forges_no_kill_either():
+    at = "2026-03-16T10:20:30.12345{}Z box1 kernel: [  100.100010] {}\n"
+    hidden = at.format(6, "Out of memory: Killed process 4242 (a") + at.format(7, f"b) {SIZES}")
+    forged = at.format(6, "overlayfs: failed to resolve '/a") + at.format(7, FORGED) + at.format(8, "': -2")
+
+    assert [kill.process.comm for kill in read(hidden)] == ["a\nb"]
+    assert read(forged) == []
+
+
+def test_a_log_can_change_its_prefix_in_the_middle():
+    first = "".join(f"Mar 16 10:20:30 box1 kernel: [  100.00000{i}] {line}\n" for i, line in enumerate(REPORT))
+    second = "".join(f"> [  200.00000{i}] {line.replace('4242', '4243')}\n" for i, line in enumerate(REPORT))
+    found = read(first + second)
+
+    assert [(kill.process.tid, kill.host.name) for kill in found] == [(4242, "box1"), (4243, None)]
+    assert all(kill.oom.points for kill in found)
