@@ -18,7 +18,7 @@ JOURNAL = b'"MESS'
 
 STAMP = re.compile(rb"\[ *\d{1,10}\.\d{6}\]")
 STAMPED = re.compile(rb"\[ *\d{1,10}\.\d|\d\d:\d\d|kernel|;")
-FIELD = re.compile(rb'\s*"[A-Za-z_]+"\s*:|(?:    )?_{0,2}[A-Z][A-Z0-9_]*=')
+FIELD = re.compile(rb'[ \t]{0,64}"[A-Za-z_]{1,64}"[ \t]{0,8}:|(?:    )?_{0,2}[A-Z][A-Z0-9_]*=')
 HEAD = 160
 """Bytes in which the prefix of a line ends, mostly."""
 
@@ -29,6 +29,8 @@ class Marks:
     def __init__(self, block: bytes) -> None:
         self._block = block
         self._next = dict.fromkeys(JSON_MARKS if JOURNAL in block else MARKS, -1)
+        self._at = self._begin = -1
+        """The mark that was found last, and where its record begins: looking back each time takes quadratic time."""
 
     def after(self, start: int) -> int:
         """Return the beginning of the first record from `start` on that has a mark; the block's length if none has."""
@@ -37,7 +39,11 @@ class Marks:
                 found = self._block.find(mark, start)
                 self._next[mark] = len(self._block) if found < 0 else found
         at = min(self._next.values())
-        return at if at == len(self._block) else self._beginning(start, at)
+        if at == len(self._block):
+            return at
+        if at != self._at:
+            self._at, self._begin = at, self._beginning(start, at)
+        return max(self._begin, start)
 
     def _beginning(self, start: int, at: int) -> int:
         """Return where the line begins; if it may be the rest of a record, where that does."""

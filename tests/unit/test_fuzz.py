@@ -118,6 +118,11 @@ def test_a_score_that_no_kernel_has_is_not_reckoned_with():
 SLOW = {
     "escaped quotes": ("lines", b'\\"' * (1 << 15)),
     "releases": ("kmsg", HEADER + STACK[:22] + b"ainted 1 #1#" * 5000 + b"\n" + KILLED),
+    "fields and blank lines": ("kmsg", b'"msg": "Killed"\n' + b"\n" * 30_000 + b'"msg": "Killed"\n'),
+    "unmarked fields": ("kmsg", b"Killed\n" + b"A=b\n" * 15_000 + b"A=Kill\n"),
+    "lines with one stamp": ("kmsg", b"[    1.000000] Kill a\n" * 3000),
+    "decoration": ("lines", b"> " * (1 << 14) + b"- 1. " * (1 << 12)),
+    "names of files": ("lines", b"a-" * (1 << 14) + b"a:" * (1 << 14)),
     "half a release": ("kmsg", HEADER + STACK[:22] + b"ainted 1" * 8000 + b"\n" + KILLED),
 }
 
