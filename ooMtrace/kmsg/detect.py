@@ -18,11 +18,12 @@ MAX_BARE_GAP = 8192
 MAX_LENGTH = 1 << 16
 """Characters of a line that are read."""
 
-RESTLESS = re.compile(rf"(?!kernel: |message repeated|<\d| {{0,8}}\(\d+\)\[| {{1,8}}{SENTENCE})")
+RESTLESS = re.compile(rf"(?!kernel:|message repeated|<\d|c\d{{1,3}} | {{0,8}}\.?\(\d+\)\[| {{1,8}}{SENTENCE})")
 """A text with nothing before it that could belong to the prefix."""
 
 COLOUR = re.compile(r"\x1b\[[\d;]{0,16}m")
 JSON_LINE = re.compile(r"^[\s,\x1e\[]*(?:data: )?\{.*[\"\d]", re.DOTALL)
+UNIX_MS = re.compile(r"\d{13}\Z", re.ASCII)
 SHIPPERS_ISO = re.compile(
     r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<part>\d{1,9})\d*)?(?P<zone>Z|[+-]\d\d:?\d\d)?\Z"
 )
@@ -82,8 +83,10 @@ class AnyFormat:
             if (found := form(line)) is not None:
                 self._since_stamp = 0
                 self.certain, self.whole = True, form is kmsg
-                return self._prefixes.rest(found) if RESTLESS.match(found.text) is None else found
-        return self._split(line)
+                found = self._prefixes.rest(found) if RESTLESS.match(found.text) is None else found
+                return self._shipped(found)
+        found = self._split(line)
+        return self._shipped(found) if found is not None and self.certain else found
 
     def _split(self, line: str, base: LogLine | None = None) -> LogLine | None:
         """Read a line with any prefix or none."""
@@ -115,8 +118,20 @@ class AnyFormat:
         self.certain = True
         return self._split(base.text, replace(base, text="")) if found.nested else base
 
+    def _shipped(self, line: LogLine) -> LogLine | None:
+        """Read a record in JSON behind a time and a tag, as fluentd prints it."""
+        if not line.text.startswith('{"'):
+            return line
+        found = message(parse_json(line.text))
+        if found is None or not found.is_kernels:
+            return None
+        base = replace(line, text="", host=found.line.host or line.host)
+        return self._split(found.line.text, base)
+
     def _dated(self, found: Message) -> LogLine:
         """Add the shipper's time, if the record has no other."""
+        if UNIX_MS.match(found.time or "") and found.line.wall is None:
+            return replace(found.line, wall=int(found.time or "") * 1_000_000)
         iso = SHIPPERS_ISO.match(found.time or "")
         if iso is None or found.line.wall is not None:
             return found.line

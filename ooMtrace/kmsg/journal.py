@@ -32,7 +32,7 @@ CLOSING = re.compile(r"^\s*\}[\s\],}]{0,32}\{?\s*\Z")
 
 RELATED = re.compile(rf"{CLOSING.pattern}|{BINARY.pattern}")
 
-MESSAGES = ("MESSAGE", "message", "log", "textPayload", "msg", "@message", "short_message")
+MESSAGES = ("MESSAGE", "message", "log", "textPayload", "msg", "@message", "short_message", "line")
 """The names of the text in the order of preference; the last is dmesg's."""
 
 HOSTS = ("_HOSTNAME", "hostname", "host", "node_name")

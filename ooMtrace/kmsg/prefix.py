@@ -35,13 +35,7 @@ TAG = r"(?:kernel|vmunix|kern)"
 
 @dataclass(slots=True)
 class _Facts:
-    """What the pieces so far state.
-
-    Attributes:
-        line: Its text is empty as yet.
-        dated: A clock that is not the kernel's own was read: a host and a tag follow.
-        certain: A piece was read that only the kernel's lines have.
-    """
+    """What the pieces so far state: `dated` after a clock, which a host and a tag follow; `certain` as in Split."""
 
     line: LogLine
     dated: bool = False
@@ -178,11 +172,12 @@ def _clock(facts: _Facts, found: re.Match[str], dates: Dates) -> bool:
 
 
 def _wall(found: re.Match[str], dates: Dates) -> tuple[int | None, bool]:
-    zone, part = _named(found, "zone"), _named(found, "part") or ""
+    part = _named(found, "part") or ""
     if unix := _named(found, "unix"):
         return nanoseconds(unix), False
     if iso := _named(found, "iso"):
-        zone = "Z" if zone in ("UTC", "GMT") else zone if zone and zone[0] in "Z+-" else None
+        name = (_named(found, "zone") or "").strip()
+        zone = "Z" if name in ("UTC", "GMT") else name if name[:1] in ("Z", "+", "-") else None
         return dates.iso(iso, part, zone), zone is None
     if year := _named(found, "year"):
         return dates.local(int(year), found["month"], found["day"], found["clock"], part), True
@@ -232,6 +227,14 @@ def _android(facts: _Facts, found: re.Match[str], dates: Dates) -> bool:
     return _clock(facts, found, dates) and _certain(facts, found, dates)
 
 
+def _sender(facts: _Facts, found: re.Match[str], _: Dates) -> bool:
+    """Read the address of a machine, as a receiver of netconsole writes it."""
+    if facts.certain or facts.dated:
+        return False
+    facts.line = replace(facts.line, host=found["host"])
+    return True
+
+
 def _talos(facts: _Facts, found: re.Match[str], dates: Dates) -> bool:
     facts.program |= found["facility"] != "kern"
     facts.line = replace(facts.line, host=found["host"] or facts.line.host)
@@ -246,7 +249,7 @@ def _extended(facts: _Facts, found: re.Match[str], _: Dates) -> bool:
 
 
 ISO = r"(?P<iso>\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<part>\d{1,9}))?"
-ZONE = r"(?P<zone>Z|[+-]\d\d:?\d\d)?"
+ZONE = r"(?P<zone>Z| ?[+-]\d\d:?\d\d)?"
 MONTH = r"(?P<month>[^\W\d_]{3,10}\.?|\d{1,2} ?[月월])"
 
 Use = Callable[[_Facts, "re.Match[str]", Dates], bool]
@@ -255,11 +258,11 @@ PIECES: tuple[tuple[re.Pattern[str], Use], ...] = tuple(
     for pattern, use in (
         (rf"\[ *{STAMP_TIME} < *[\d.]+ >\] ", _journal_stamp),
         (rf"\[ *{STAMP_TIME}(?:@\d{{1,4}})?(?: *< *[\d.]+ *>)?\](?: ?\[ *(?P<caller>[TC]\d{{1,10}})\])? ?", _stamp),
-        (rf"(?:{HOST} +)?(?:{FACILITY})?{TAG}(?:\[\d{{1,10}}\])?: ?", _tag),
+        (rf"(?:{HOST} +)?(?:{FACILITY})?{TAG}(?:\[\d{{1,10}}\])?(?:: ?| (?=\[ *\d{{1,10}}\.\d))", _tag),
         (rf"(?:{HOST} +)?{TAG} (?:-|\d+) (?:-|\S{{1,32}}) -  ?", _tag),
         (rf"\[{ISO}{ZONE}\] ?", _own_clock),
         (rf"\[\S{{1,12}} +(?P<month>\S{{1,12}}) +(?P<day>\d{{1,2}}) {CLOCK_TIME} (?P<year>\d{{4}})\] ?", _own_clock),
-        (r"\[(?P<month>[^\W\d_]{3,10}\.?|\d{1,2}[月월]) ?(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d)\] ?", _own_clock),
+        (r"\[(?P<month>[^\W\d_]{3,10}\.?|\d{1,2}[月월]) {0,2}(?P<day>\d{1,2}) (?P<clock>\d\d:\d\d)\] ?", _own_clock),
         (r"\[ *\+\d{1,10}\.\d{6}\] ?", _certain),
         (rf"\S{{2,12}} {ISO} (?P<zone>[A-Z][A-Za-z]{{2,5}}|[+-]\d\d(?:\d\d)?) ", _clock),
         (rf"{ISO}{ZONE} +", _clock),
@@ -268,7 +271,11 @@ PIECES: tuple[tuple[re.Pattern[str], Use], ...] = tuple(
             r"(?:\[(?P<unix>\d{9,11}\.\d{3})\] )?",
             _clock,
         ),
+        (rf"(?P<year>\d{{4}}) {MONTH} +(?P<day>\d{{1,2}}) {CLOCK_TIME} +", _clock),
+        (rf"{MONTH} +(?P<day>\d{{1,2}}) (?P<year>\d{{4}}) {CLOCK_TIME} +", _clock),
         (rf"{MONTH} +(?P<day>\d{{1,2}}) {CLOCK_TIME} +", _clock),
+        (rf"(?P<day>\d{{1,2}}) {MONTH} {CLOCK_TIME} +", _clock),
+        (rf"(?P<host>(?:\d{{1,3}}\.){{3}}\d{{1,3}})(?::\d{{1,5}})?:? +(?=\[ *\d{{1,10}}\.\d|{SENTENCE})", _sender),
         (r"(?P<unix>\d{9,11}\.\d{3}(?:\d{3})?) ", _clock),
         (rf"(?P<month>\d\d)-(?P<day>\d\d) {CLOCK_TIME} +\d+ +\d+ [VDIWEF] (?P<tag>\S{{0,64}}?) *: ", _android),
         (rf"(?:(?P<host>\S{{1,255}}): )? *(?P<facility>[a-z]+): +[a-z]+: \[{ISO}{ZONE}\]: ", _talos),
@@ -278,9 +285,9 @@ PIECES: tuple[tuple[re.Pattern[str], Use], ...] = tuple(
         (r"(?P<facility>[a-z]+\d?) *:[a-z]+ *: ?", _level),
         (r"(?:stdout|stderr) [FP] ", lambda *_: True),
         (r"message repeated \d{1,9} times: \[ ?", _blank),
-        (r"\(\d{1,4}\)\[\d{1,10}:[^\]]{0,15}\] ?", _blank),
+        (r"\.?\(\d{1,4}\)\[\d{1,10}:[^\]]{0,15}\] ?|c\d{1,3} ", _blank),
         (rf" {{1,8}}(?=\(\d{{1,4}}\)\[\d|{SENTENCE})", _blank),
-        (r"(?:[\s>|*•·`]|&gt;)+|[-+] +|\d{1,6}[.)] +", _decoration),
+        (r"(?:[\s>|*•·`#/]|&gt;)+|[-+] +|\d{1,6}[.)] +|\d{1,7}:?[ \t]+(?=[\[<]|kernel: )", _decoration),
         (
             rf"(?:[^\s:\[<>]{{1,255}}?[:-])?(?:\d{{1,9}}[:-])?(?=\[ *\d{{1,10}}\.\d|{MONTH} +\d{{1,2}} \d\d:"
             rf"|\d{{4}}-\d\d-\d\dT|kernel: |{SENTENCE})",

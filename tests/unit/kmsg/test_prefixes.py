@@ -244,3 +244,47 @@ def test_a_log_can_change_its_prefix_in_the_middle():
 
     assert [(kill.process.tid, kill.host.name) for kill in found] == [(4242, "box1"), (4243, None)]
     assert all(kill.oom.points for kill in found)
+
+
+AT = "2026-03-16T10:20:30.000000Z"
+MORE = {
+    "  12  [  100.100010] ": (None, None),
+    "12: [  100.100010] ": (None, None),
+    "// [  100.100010] ": (None, None),
+    "kern.log-12-Mar 16 10:20:30 box1 kernel: [  100.100010] ": (AT, "box1"),
+    "2026 Mar 16 10:20:30 box1 kernel: ": (AT, "box1"),
+    "Mar 16 2026 10:20:30 box1 kernel: ": (AT, "box1"),
+    "16 mars 10:20:30 box1 kernel: ": (AT, "box1"),
+    "Mar 16 10:20:30 box1 kernel [  100.100010] ": (AT, "box1"),
+    "Mar 16 10:20:30 box1 kernel: kernel:[  100.100010] ": (AT, "box1"),
+    "10.0.0.5:6666 [  100.100010] ": (None, "10.0.0.5"),
+    "<3>[  100.100010]c1 ": (None, None),
+    "[Mar  6 10:20] ": ("2026-03-06T10:20:00.000000Z", None),
+    "2026-03-16T10:20:30Z stdout F [  100.100010] ": (AT, None),
+    "<3>1 2026-03-16T10:20:30Z box1 kernel - - - ": (AT, "box1"),
+    "3,123,100100010,-;": (None, None),
+}
+
+
+@pytest.mark.parametrize("prefix", MORE)
+def test_further_prefixes(prefix):
+    [kill] = read(f"{prefix}{KILLED}\n")
+
+    assert (kill.process.tid, kill.time, kill.host.name) == (4242, *MORE[prefix])
+
+
+SHIPPED = {
+    "sse": f'data: {{"MESSAGE":"{KILLED}","_TRANSPORT":"kernel"}}\n\n',
+    "seq": f'\x1e{{"MESSAGE":"{KILLED}","_TRANSPORT":"kernel"}}\n',
+    "fluentd": f'2026-03-16 10:20:30 +0000 kernel: {{"message":"{KILLED}"}}\n',
+    "fluentd, another tag": f'2026-03-16 10:20:30.000000000 +0000 kern: {{"message":"[  100.100010] {KILLED}"}}\n',
+    "CloudWatch": f'{{"timestamp":1773656430123,"message":"[  100.100010] {KILLED}"}}\n',
+    "Cloud Logging": f'{{\n  "textPayload": "[  100.100010] {KILLED}",\n  "timestamp": "2026-03-16T10:20:30Z"\n}}\n',
+}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_records_of_shippers_are_read(name):
+    [kill] = read(SHIPPED[name])
+
+    assert kill.process.tid == 4242
