@@ -4,10 +4,16 @@
 from __future__ import annotations
 
 import codecs
+import re
 from collections.abc import Iterable, Iterator
 
 MAX_LINE = 1 << 20
 """Bytes; the rest of a longer line is read as a line of its own."""
+
+MAX_RECORD = 1 << 16
+"""Bytes of a record with fields that are searched for its beginning."""
+
+FIELD = re.compile(rb'[ \t]{0,64}"[A-Za-z_]{1,64}"[ \t]{0,8}:|(?:    )?_{0,2}[A-Z][A-Z0-9_]*=')
 
 UTF16 = {codecs.BOM_UTF16_LE: "utf-16-le", codecs.BOM_UTF16_BE: "utf-16-be"}
 LINE_JUNK = b"\0\r\xef\xbb\xbf\xff\xfe"
@@ -32,10 +38,10 @@ def to_utf8(blocks: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """Split blocks at the ends of lines."""
+    """Split blocks at the ends of lines, and not within a record of fields."""
     rest = b""
     for block in blocks:
-        end = block.rfind(b"\n") + 1
+        end = before_fields(block, block.rfind(b"\n") + 1)
         if end:
             yield rest + block[:end]
             rest = block[end:]
@@ -46,6 +52,15 @@ def whole_lines(blocks: Iterable[bytes]) -> Iterator[bytes]:
             rest = b""
     if rest:
         yield rest
+
+
+def before_fields(block: bytes, end: int) -> int:
+    """Return where the lines with fields begin that end at `end`; `end` if there are none."""
+    least = max(end - MAX_RECORD, 0)
+    begin = end
+    while begin > least and FIELD.match(block, start := block.rfind(b"\n", 0, begin - 1) + 1):
+        begin = start
+    return begin if begin > least else end
 
 
 def to_text(line: bytes) -> str:

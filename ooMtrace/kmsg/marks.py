@@ -5,20 +5,17 @@ from __future__ import annotations
 
 import re
 
+from ooMtrace.kmsg.encoding import FIELD, MAX_RECORD
 from ooMtrace.kmsg.grammar import JSON_MARKS, MARKS
 
 MAX_TEXT = 8192
 """Characters; no record of the kernel log is longer."""
-
-MAX_RECORD = 1 << 16
-"""Bytes of a record with fields that are searched for its beginning."""
 
 JOURNAL = b'"MESS'
 """A log in the journal's JSON has it; short for the same reason as grammar.MARKS."""
 
 STAMP = re.compile(rb"\[ *\d{1,10}\.\d{6}\]")
 STAMPED = re.compile(rb"\[ *\d{1,10}\.\d|\d\d:\d\d|kernel|;")
-FIELD = re.compile(rb'[ \t]{0,64}"[A-Za-z_]{1,64}"[ \t]{0,8}:|(?:    )?_{0,2}[A-Z][A-Z0-9_]*=')
 HEAD = 160
 """Bytes in which the prefix of a line ends, mostly."""
 

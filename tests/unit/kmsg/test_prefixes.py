@@ -288,3 +288,11 @@ def test_records_of_shippers_are_read(name):
     [kill] = read(SHIPPED[name])
 
     assert kill.process.tid == 4242
+
+
+@pytest.mark.parametrize("name", ["export", "json-pretty", "verbose"])
+def test_a_record_that_is_split_between_two_blocks_keeps_its_writer(name):
+    log = PROGRAMS[name].encode()
+    before = b"unrelated\n\n"
+    for cut in range(len(log)):
+        assert list(kills([before + log[:cut], log[cut:]], ORIGIN, LATEST)) == []
