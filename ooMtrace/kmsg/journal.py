@@ -39,6 +39,9 @@ HOSTS = ("_HOSTNAME", "hostname", "host", "node_name")
 TIMES = ("timestamp", "time", "@timestamp", "_SOURCE_REALTIME_TIMESTAMP")
 TAGS = ("SYSLOG_IDENTIFIER", "ident", "appname", "programname", "syslogtag", "program")
 KERNEL_TAGS = ("kernel", "kernel:", "vmunix")
+MAX_HEAD = 96
+"""Characters with the name of a field and what follows it."""
+
 MAX_FIELDS, MAX_MESSAGE = 256, 1 << 16
 
 
@@ -149,7 +152,8 @@ class Records:
 
     def wants(self, line: str) -> bool:
         """Return whether a line belongs to a record: begins or ends one, is a field, or the rest of a field."""
-        if self.begins(line) or self.is_field(line):
+        head = line[:MAX_HEAD]
+        if ("=" in head or '"' in head or "{" in head) and (self.begins(line) or self.is_field(line)):
             return True
         if not self.open:
             return False
