@@ -104,9 +104,8 @@ def _help_or_version(argv: list[str]) -> str | None:
 def _split_command(argv: list[str]) -> tuple[str, list[str]]:
     """Find the command: the first word that is neither an option nor the value of one."""
     options = _Parser(prog="oomtrace", add_help=False, allow_abbrev=False, conflict_handler="resolve")
-    for name, command in COMMANDS.items():
-        if name != "logs":  # the only one that has other arguments than options
-            command.add_arguments(options)
+    for command in COMMANDS.values():
+        command.add_arguments(options)
     _, words = options.parse_known_args(argv)
     if not words:
         return DEFAULT_COMMAND, argv
@@ -162,6 +161,8 @@ def _parser(name: str | None) -> _Parser:
     if name is None:
         parser.add_argument(*VERSION, action="store_true", help="show the version and exit")
     command.add_arguments(parser)
+    if command.add_operands is not None:
+        command.add_operands(parser)
     return parser
 
 

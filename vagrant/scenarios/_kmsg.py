@@ -73,7 +73,7 @@ def check_log(
 
 def logs() -> list[Line]:
     """Return the lines of `oomtrace logs` for what is left of this boot's log."""
-    done = subprocess.run([COMMAND, "logs"], check=True, capture_output=True)
+    done = subprocess.run([COMMAND, "logs", "/dev/kmsg"], check=True, capture_output=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
