@@ -93,13 +93,6 @@ def test_a_file_of_another_says_what_to_become(tmp_path, monkeypatch):
     assert Run(tmp_path, file).said == [f"{file}: Permission denied; become root, or a member of the group adm"]
 
 
-def test_an_empty_file_has_no_kills(tmp_path):
-    (tmp_path / "empty").write_bytes(b"")
-    run = Run(tmp_path, tmp_path / "empty")
-
-    assert (run.code, run.lines, run.said) == (0, [], [])
-
-
 def test_standard_input_is_read(tmp_path):
     with stdin(pipe_with((CORPUS / "format-dmesg.log").read_bytes())):
         run = Run(tmp_path, "-")
