@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from ooMtrace.commands.log_file import STDIN, LogFile
+from ooMtrace.commands.log_watch import LogWatch
 from ooMtrace.kernel.snapshot import rfc3339
-from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.formats import LogLine
 
 CLOCK_HINT = "use dmesg -T or journalctl -k -o short-iso"
@@ -47,21 +47,21 @@ class LogSummary:
         self.first = min(self.first or time, time)
         self.last = max(self.last or time, time)
 
-    def add_log(self, log: LogFile, coverage: Coverage, *, booted: int | None, timed_kills: bool) -> None:
+    def add_log(self, log: LogFile, watch: LogWatch, *, booted: int | None, timed_kills: bool) -> None:
         """Add what a log covers.
 
         Args:
             log: A log that was recognized.
-            coverage: What was in it.
+            watch: What was in it.
             booted: Nanoseconds from the epoch to the zero of the kernel's clock, if the log is of this boot.
             timed_kills: Whether a kill in it has a time.
         """
         self.names.append(log.shown)
-        ends = [line for line in (coverage.first, coverage.last) if line is not None]
+        ends = [line for line in (watch.first, watch.last) if line is not None]
         times = [time for line in ends if (time := _time(line, booted)) is not None]
         for time in times:
             self.add_time(time)
-        if not times and not timed_kills and coverage.size:
+        if not times and not timed_kills and watch.size:
             self.clockless.append(log.shown)
         stamps = [line.ktime for line in ends if line.ktime is not None and line.wall is None]
         self.uptimes = (stamps[0], stamps[-1]) if stamps else None
@@ -86,22 +86,22 @@ class LogSummary:
             yield f"no clock times in {'this log' if len(self.names) == 1 else _logs(len(self.clockless))}"
 
 
-def problem(log: LogFile, coverage: Coverage, kills: int) -> str | None:
+def problem(log: LogFile, watch: LogWatch, kills: int) -> str | None:
     """Return why a log without kills cannot be trusted to have none, or why it could not be read; None: it can."""
     if log.error is not None:
         return str(log.error)
     if kills:
         return None
-    if coverage.kill_marks:
-        lines = "line looks like a kill" if coverage.kill_marks == 1 else "lines look like kills"
-        return f"{log.shown}: {coverage.kill_marks} {lines} but none of the kernel's could be read; {_look(log)}"
-    if coverage.first is not None:
+    if watch.kill_marks:
+        lines = "line looks like a kill" if watch.kill_marks == 1 else "lines look like kills"
+        return f"{log.shown}: {watch.kill_marks} {lines} but none of the kernel's could be read; {_look(log)}"
+    if watch.first is not None:
         return None
-    if not coverage.size:
+    if not watch.size:
         return (
             f"{log.shown}: empty; the kernel log of this host: oomtrace logs /dev/kmsg" if log.name == STDIN else None
         )
-    fact = "no kernel messages recognized" if coverage.is_text else "not text"
+    fact = "no kernel messages recognized" if watch.is_text else "not text"
     return f"{log.shown}: {fact}; use kern.log, or the output of dmesg -T or journalctl -k -o short-iso"
 
 

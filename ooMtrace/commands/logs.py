@@ -14,10 +14,10 @@ from ooMtrace.commands.kill_filter import KillFilter, kill_filter
 from ooMtrace.commands.kill_table import KillTable
 from ooMtrace.commands.log_file import STDIN, LogFile, stdin_has_log
 from ooMtrace.commands.log_summary import LogSummary, problem
+from ooMtrace.commands.log_watch import LogWatch
 from ooMtrace.errors import UsageError
 from ooMtrace.kernel.snapshot import EPOCH, HostSnapshot, rfc3339, take_snapshot
 from ooMtrace.kmsg.boot_log import read_boot_log
-from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.device import KMSG
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
@@ -83,21 +83,21 @@ class _Reader:
         snapshot = take_snapshot()
         booted = snapshot.realtime - snapshot.monotonic if log.name == str(KMSG) else None
         latest = _latest(snapshot.realtime if booted else log.last_written(snapshot.realtime))
-        coverage = Coverage(latest)
+        watch = LogWatch(latest)
         before, timed = self.summary.kills, False
-        for kill in _kills(log, snapshot, latest, coverage):
-            coverage.count_marks = False
+        for kill in _kills(log, snapshot, latest, watch):
+            watch.count_marks = False
             if kill.time is not None:
                 timed = True
                 self.summary.add_time(kill.time)
             self._select(kill, emit)
         found = self.summary.kills - before
-        wrong = problem(log, coverage, found)
+        wrong = problem(log, watch, found)
         if wrong is not None:
             self._say(wrong)
             self.failed = True
-        if wrong is None or found or coverage.first is not None:
-            self.summary.add_log(log, coverage, booted=booted, timed_kills=timed)
+        if wrong is None or found or watch.first is not None:
+            self.summary.add_log(log, watch, booted=booted, timed_kills=timed)
 
     def _select(self, kill: OomKill, emit: Callable[[OomKill], None]) -> None:
         self.summary.kills += 1
@@ -119,11 +119,11 @@ class _Reader:
         return text
 
 
-def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, coverage: Coverage) -> Iterator[OomKill]:
+def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch) -> Iterator[OomKill]:
     if log.name != str(KMSG):
-        return kills(coverage.watch(log.blocks()), Origin(rfc3339(snapshot.realtime)), latest)
+        return kills(watch.pass_on(log.blocks()), Origin(rfc3339(snapshot.realtime)), latest)
     # The log of this boot: clock and host are known.
-    records = coverage.watch(log.records())
+    records = watch.pass_on(log.records())
     if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
         for _ in records:
             pass

@@ -16,7 +16,7 @@ import pytest
 from support.logrun import LOG, Run, pipe_with, stdin
 
 from ooMtrace.commands import decompress, logs
-from ooMtrace.kmsg.coverage import Coverage
+from ooMtrace.commands.log_watch import LogWatch
 
 KILL = (
     "Memory cgroup out of memory: Killed process 4242 (hog) total-vm:80000kB, anon-rss:48000kB, file-rss:0kB,"
@@ -134,11 +134,11 @@ def test_lines_that_look_like_kills_and_are_none_of_the_kernel_are_a_failure(tmp
 
 @pytest.mark.parametrize("split", range(1, 15))
 def test_a_mark_that_two_blocks_share_is_counted_once(split):
-    coverage = Coverage(datetime(2026, 3, 5, tzinfo=timezone.utc))
+    watch = LogWatch(datetime(2026, 3, 5, tzinfo=timezone.utc))
     text = b"a\nKilled process 1\n"
-    list(coverage.watch([text[:split], text[split:], b"Killed process 2\n"]))
+    list(watch.pass_on([text[:split], text[split:], b"Killed process 2\n"]))
 
-    assert coverage.kill_marks == 2
+    assert watch.kill_marks == 2
 
 
 def test_a_pipe_is_read_without_being_named(tmp_path):
@@ -235,8 +235,8 @@ def test_an_xz_file_of_several_streams_with_padding_is_read(tmp_path):
 
 def test_an_xz_file_that_asks_for_much_memory_is_refused(tmp_path):
     packed = bytearray(lzma.compress(LOG.read_bytes(), filters=[{"id": lzma.FILTER_LZMA2, "preset": 0}]))
-    # The stream's header has 12 bytes. The block's has its length, the filters and a CRC. The filter LZMA2 (0x21) has one
-    # byte of properties, which stands for the size of the dictionary: 36 is 1 GiB.
+    # The stream's header has 12 bytes. The block's has its length, the filters and a CRC. The filter LZMA2 (0x21) has
+    # one byte of properties, which stands for the size of the dictionary: 36 is 1 GiB.
     packed[packed.index(b"\x21\x01") + 2] = 36
     end = 12 + packed[12] * 4
     packed[end : end + 4] = struct.pack("<I", zlib.crc32(packed[12:end]))

@@ -25,7 +25,7 @@ MAX_PREFIX = 1 << 12
 KERNEL_TAG = b" kernel: "
 
 
-class Coverage:
+class LogWatch:
     """Watches the blocks of a log on their way to the scanner; only the lines at either end are parsed.
 
     Args:
@@ -47,7 +47,7 @@ class Coverage:
         self._tail = b""
         self._last_tagged = b""
 
-    def watch(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
+    def pass_on(self, blocks: Iterable[bytes]) -> Iterator[bytes]:
         """Pass the blocks on."""
         for block in blocks:
             self._add(block)
@@ -84,6 +84,7 @@ class Coverage:
         self.size += len(block)
 
     def _recognized(self, lines: Iterable[bytes]) -> Iterator[LogLine]:
+        """Yield the kernel's among these lines; each may be of another format."""
         dated, json = Dated(self._latest), Json()
         for raw in lines:
             text = raw[:MAX_PREFIX].strip(b"\0\r").decode("utf-8", "backslashreplace")
