@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -93,8 +92,8 @@ def problem(log: LogFile, watch: LogWatch, kills: int) -> str | None:
     if kills:
         return None
     if watch.kill_marks:
-        lines = "line looks like a kill" if watch.kill_marks == 1 else "lines look like kills"
-        return f"{log.shown}: {watch.kill_marks} {lines} but none of the kernel's could be read; {_look(log)}"
+        fact = f"{_lines(watch.kill_marks)} but none of the kernel's could be read, such as {watch.example!r}"
+        return f"{log.shown}: {fact}; if the kernel wrote it, {CLOCK_HINT}"
     if watch.first is not None:
         return None
     if not watch.size:
@@ -105,9 +104,8 @@ def problem(log: LogFile, watch: LogWatch, kills: int) -> str | None:
     return f"{log.shown}: {fact}; use kern.log, or the output of dmesg -T or journalctl -k -o short-iso"
 
 
-def _look(log: LogFile) -> str:
-    file = "FILE" if log.name == STDIN else shlex.quote(log.name)
-    return f"see them: grep -aE 'Killed process|oom-kill:|or sacrifice child' {file}"
+def _lines(number: int) -> str:
+    return "1 line looks like a kill" if number == 1 else f"{number} lines look like kills"
 
 
 def _time(line: LogLine, booted: int | None) -> str | None:

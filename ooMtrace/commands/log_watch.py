@@ -22,6 +22,7 @@ TAIL = 1 << 14
 """Bytes: a line of the journal as JSON has up to a few thousand."""
 
 MAX_PREFIX = 1 << 12
+MAX_EXAMPLE = 200
 KERNEL_TAG = b" kernel: "
 
 
@@ -35,6 +36,7 @@ class LogWatch:
         size: Bytes so far.
         kill_marks: How many lines look like kills; counted only until `count_marks` is cleared.
         count_marks: Whether to count them.
+        example: The first of them, shortened.
     """
 
     def __init__(self, latest: datetime) -> None:
@@ -42,6 +44,7 @@ class LogWatch:
         self.size = 0
         self.kill_marks = 0
         self.count_marks = True
+        self.example = ""
         self._first: LogLine | None = None
         self._head = b""
         self._tail = b""
@@ -74,7 +77,7 @@ class LogWatch:
 
     def _add(self, block: bytes) -> None:
         if self.count_marks:
-            self.kill_marks += _count(block) + _count_across(self._tail[-SEAM:], block[:SEAM])
+            self._count_marks(block)
         if self._first is None:
             self._first = next(self._recognized(_first_lines(block)), None)
         if tagged := _line_at(block, block.rfind(KERNEL_TAG)):
@@ -82,6 +85,13 @@ class LogWatch:
         self._tail = block[-TAIL:] if len(block) >= TAIL else (self._tail + block)[-TAIL:]
         self._head += block[: max(SAMPLE - self.size, 0)]
         self.size += len(block)
+
+    def _count_marks(self, block: bytes) -> None:
+        self.kill_marks += _count(block) + _count_across(self._tail[-SEAM:], block[:SEAM])
+        if self.kill_marks and not self.example:
+            seen = self._tail + block[: SEAM + TAIL] if _count(self._tail + block[:SEAM]) else block
+            at = min(found for mark in KILL_MARKS if (found := seen.find(mark)) >= 0)
+            self.example = _line_at(seen, at)[:MAX_EXAMPLE].decode("utf-8", "backslashreplace").strip()
 
     def _recognized(self, lines: Iterable[bytes]) -> Iterator[LogLine]:
         """Yield the kernel's among these lines; each may be of another format."""

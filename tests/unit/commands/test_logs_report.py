@@ -126,8 +126,8 @@ def test_lines_that_look_like_kills_and_are_none_of_the_kernel_are_a_failure(tmp
 
     assert (run.code, run.lines) == (1, [])
     assert run.said == [
-        f"{log}: 1 line looks like a kill but none of the kernel's could be read;"
-        f" see them: grep -aE 'Killed process|oom-kill:|or sacrifice child' {log}"
+        f"{log}: 1 line looks like a kill but none of the kernel's could be read, such as"
+        f" {f'Mar  5 10:00:00 box1 forger[7]: {KILL}'[:200]!r}; if the kernel wrote it, {USE}"
     ]
     assert run.summary.startswith("0 kills in ")
 
@@ -139,6 +139,8 @@ def test_a_mark_that_two_blocks_share_is_counted_once(split):
     list(watch.pass_on([text[:split], text[split:], b"Killed process 2\n"]))
 
     assert watch.kill_marks == 2
+    assert watch.example
+    assert "Killed process 1".startswith(watch.example)
 
 
 def test_a_pipe_is_read_without_being_named(tmp_path):
