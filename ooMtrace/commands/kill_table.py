@@ -31,7 +31,7 @@ class KillTable:
 
     def text(self, heading: str) -> str:
         """Return the tables below a line that says what they are about."""
-        lines = [heading]
+        lines = [escape_control(heading)]
         for name, counter in self._by.items():
             if counter:
                 lines += ["", f"{'kills':>8}  {name}", *_rows(name, counter)]

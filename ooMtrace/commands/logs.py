@@ -51,8 +51,10 @@ def run(arguments: Namespace, say: Say) -> int:
         for name in names:
             reader.read(LogFile(name), table.add if arguments.summary else write)
         text = reader.finish()
-        if arguments.summary:
+        if reader.summary.names and arguments.summary:
             sink.write(table.text(text).encode("utf-8", "backslashreplace"))
+        elif reader.summary.names:
+            say(text)
     return 1 if reader.failed else 0
 
 
@@ -109,14 +111,11 @@ class _Reader:
             self.summary.unknown += 1
 
     def finish(self) -> str:
-        """Say how many kills there are and which period is covered; return that text."""
+        """Return how many kills there are and which period is covered; say how many of them could not be selected."""
         if self.summary.unknown:
             self._say(f"{self.summary.unknown} of {self.summary.kills} kills left out: {LEFT_OUT}")
             self.failed = True
-        text = self.summary.text(filtered=self._chosen.is_active)
-        if self.summary.names:
-            self._say(text)
-        return text
+        return self.summary.text(filtered=self._chosen.is_active)
 
 
 def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch) -> Iterator[OomKill]:

@@ -105,6 +105,10 @@ def test_options_stand_before_or_after_the_command(line, command, expected):
         ("demo --state D", "oomtrace demo has no option --state; see `oomtrace demo --help`"),
         ("demo --json", "oomtrace demo has no option --json; see `oomtrace demo --help`"),
         ("--summary", "oomtrace has no option --summary; see `oomtrace --help`"),
+        (
+            "logs --since x",
+            "argument --since: 'x' is not a time, such as '2026-03-05 10:00', 2h or 3d; see `oomtrace logs --help`",
+        ),
         ("logs --summary --pretty", "--pretty indents lines, and --summary prints none; use one of them"),
         ("logs --since 2h --until 3h", "--since is later than --until; exchange them"),
         ("--json", "oomtrace has no option --json; see `oomtrace --help`"),

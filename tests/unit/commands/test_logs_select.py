@@ -90,7 +90,7 @@ def test_kills_that_cannot_be_selected_are_left_out_and_that_is_a_failure(tmp_pa
 def test_the_summary_counts_by_name_cgroup_and_day(tmp_path, log):
     run = Run(tmp_path, log, log, summary=True, cgroup="/box/a")
 
-    assert run.code == 0
+    assert (run.code, run.said, run.summary) == (0, [], "")
     assert run.text.splitlines() == [
         "4 of 6 kills in 2 logs, period covered: 2026-03-05T10:00:00Z to 2026-03-06T10:00:00Z",
         "",
@@ -106,6 +106,12 @@ def test_the_summary_counts_by_name_cgroup_and_day(tmp_path, log):
         "       2  2026-03-06",
         "       2  2026-03-05",
     ]
+
+
+def test_there_is_no_table_of_what_cannot_be_read(tmp_path):
+    run = Run(tmp_path, tmp_path / "absent", summary=True)
+
+    assert (run.code, run.text, len(run.said)) == (1, "", 1)
 
 
 def of_name(comm: str | None) -> OomKill:
