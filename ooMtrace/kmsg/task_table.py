@@ -76,7 +76,8 @@ def _parse(columns: tuple[str, ...], text: str) -> Row | None:
     if not found:
         return None
     known = dict(zip(columns, map(int, found[2].split()), strict=True))
-    in_pages = [known[name] for name in columns if name in ("nr_ptes", "nr_pmds", "nr_puds")]
+    known = {name: number for name, number in known.items() if number >= 0 or name == "oom_score_adj"}
+    in_pages = [known.get(name) for name in columns if name in ("nr_ptes", "nr_pmds", "nr_puds")]
     return Row(
         pid=int(found[1]),
         tgid=known.get("tgid"),
@@ -85,7 +86,12 @@ def _parse(columns: tuple[str, ...], text: str) -> Row | None:
         rss=known.get("rss"),
         swap=known.get("swapents"),
         pgtables_bytes=known.get("pgtables_bytes"),
-        page_tables=sum(in_pages) if in_pages else None,
+        page_tables=_sum(in_pages),
         oom_score_adj=known.get("oom_score_adj"),
         name=found[3] or "",
     )
+
+
+def _sum(parts: list[int | None]) -> int | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None

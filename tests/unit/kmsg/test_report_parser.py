@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.line_readers import EXTEND, IGNORE, Start, read_line
-from ooMtrace.kmsg.report import Killed, Report
-from ooMtrace.kmsg.report_parser import (
+from ooMtrace.kmsg.open_report import (
     CLOCKS_APART_NS,
     MAX_GAP_BEFORE_KILL_NS,
     MAX_GAP_IN_GROUP_NS,
+    MAX_GAP_IN_REPORT_NS,
     MAX_GAP_NS,
     MAX_IDLE_LINES,
     MAX_IDLE_LINES_AFTER_KILL,
-    MAX_OPEN_REPORTS,
-    ReportParser,
 )
+from ooMtrace.kmsg.report import Killed, Report
+from ooMtrace.kmsg.report_parser import MAX_OPEN_REPORTS, ReportParser
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.record import Cgroup, OomKill, Trigger
@@ -79,7 +79,7 @@ def test_no_name_can_forge_a_kill(name):
         f"x: Killed process 1 (a) {KILL}",
         f"audit: Out of memory: Killed process 1 (a) {KILL}",
         f"Killed process 1 (a) {KILL} and more",
-        "Killed process 1 (a)",
+        f"Killed process 1 (a) {KILL} and more"[:-9] + "anon-rss:4",
         f"Memory cgroup out of memory: Killed process 1 (a {KILL}",
         "oom_reaper: reaped process 1 (a), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB",
         "OOM killer enabled.",
@@ -178,7 +178,7 @@ def test_groups_and_single_kills_without_headers_are_separated():
         ("Kill process 9 (a) sharing same memory", Start, EXTEND, EXTEND),
         (GROUP, Start, Start, EXTEND),
         ("Out of memory and no killable processes...", IGNORE, Start, Start),
-        ("memory: usage 4kB, limit 4kB, failcnt 1", IGNORE, EXTEND, Start),
+        ("memory: usage 4kB, limit 4kB, failcnt 1", Start, EXTEND, Start),
         ("memory: usage unknown", IGNORE, IGNORE, IGNORE),
         ("Mem-Info:", IGNORE, EXTEND, Start),
         ("Total swap = 0kB", IGNORE, EXTEND, IGNORE),
@@ -233,13 +233,15 @@ def test_a_report_is_complete_after_so_much_time_on_the_kernels_clock(first, las
 
 
 def test_other_lines_keep_a_report_open_before_its_kill_but_not_after():
-    step = MAX_GAP_BEFORE_KILL_NS - 1
+    step = MAX_GAP_IN_REPORT_NS // 2
 
     def lines(*texts: str) -> list[LogLine]:
         return [LogLine(text, ktime=T0 + i * step) for i, text in enumerate(texts)]
 
-    (slow,) = parse(lines(HEADER, "eth0: link up", "eth0: link up", killed(1)))
+    (slow,) = parse(lines(HEADER, "eth0: link up", killed(1)))
     assert slow.trigger.header is not None
+    (late,) = parse(lines(HEADER, "eth0: link up", "eth0: link up", killed(1)))
+    assert late.trigger.header is None
     assert pids(parse(lines(HEADER, killed(1), *["eth0: link up"] * 30, GROUP, killed(2)))) == [[1], [2]]
 
 
