@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from ooMtrace.kmsg.report import SYSRQ_ORDER, Killed, Report
 from ooMtrace.kmsg.task_table import Row
@@ -99,18 +100,24 @@ def limit(report: Report, scope: Scope | None, page: int | None) -> int | None:
 
 
 def points(report: Report, killed: Killed, row: Row | None, page: int | None, limit: int | None) -> Points | None:
-    """Compute oom_badness() from the table; that is printed after the choice, so the numbers may differ a little."""
+    """Compute the victim's badness from the table; that is printed after the choice, so it may differ a little."""
     if row is None:
         return None
+    score = killed.oom_score_adj if killed.oom_score_adj is not None else row.oom_score_adj
+    found = badness(row, score, page, limit)
+    # Until 4.16 processes of the superuser had 3 % less; the log does not show which ones.
+    return found if report.table and report.table.wide else replace(found, total=None)
+
+
+def badness(row: Row, score: int | None, page: int | None, limit: int | None) -> Points:
+    """Compute oom_badness() of a row, as far as its parts are known; `score` is oom_score_adj."""
     tables = row.page_tables
     if row.pgtables_bytes is not None:
         tables = row.pgtables_bytes // page if page else None
-    score = killed.oom_score_adj if killed.oom_score_adj is not None else row.oom_score_adj
     adj = 0 if score == 0 else None
     if score and limit is not None and page is not None:
         adj = score * (limit // page // 1000)
     parts = (row.rss, row.swap, tables, adj)
     known = [part for part in parts if part is not None]
-    # Until 4.16 processes of the superuser had 3 % less; the log does not show which ones.
-    total = sum(known) if len(known) == len(parts) and report.table and report.table.wide else None
+    total = sum(known) if len(known) == len(parts) else None
     return Points(total=total, rss=row.rss, swap=row.swap, page_tables=tables, adj=adj)

@@ -62,6 +62,11 @@ class Table:
         text = self.rows.get(pid)
         return None if text is None else _parse(self.columns, text)
 
+    def all_rows(self) -> list[Row] | None:
+        """Return all rows; None if one is damaged, or there may be more."""
+        rows = [row for text in self.rows.values() if (row := _parse(self.columns, text))]
+        return rows if len(rows) == len(self.rows) < MAX_ROWS else None
+
 
 def parse_columns(text: str) -> Table | None:
     """Return an empty table if this line names the columns of one."""

@@ -14,6 +14,7 @@ from ooMtrace import record
 from ooMtrace.kernel.snapshot import rfc3339
 from ooMtrace.kmsg import badness
 from ooMtrace.kmsg.badness import KIB
+from ooMtrace.kmsg.candidates import candidates, weighed_rows
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.report import Killed, Report
 from ooMtrace.kmsg.task_table import Row
@@ -176,6 +177,8 @@ def _oom(
     scope, scope_derived = badness.scope(report, killed)
     limit = badness.limit(report, scope, page)
     points = badness.points(report, killed, row, page, limit)
+    weighed = weighed_rows(report, killed)
+    best = None if weighed is None else candidates(weighed, killed, page, limit)
     header = report.trigger.header
     oom = record.Oom(
         incident=incident,
@@ -189,11 +192,15 @@ def _oom(
         trigger=_trigger(report),
         memcg=_memcg(report, killed) if scope == "memcg" else None,
         group=record.Group(path=report.group, size=len(report.kills)) if report.group else None,
+        weighed=None if weighed is None else len(weighed),
+        candidates=best,
     )
     derived = {
         "oom.scope": scope_derived,
         "oom.limit_bytes": limit is not None,
         "oom.points": points is not None and points.total is not None,
+        "oom.weighed": weighed is not None,
+        "oom.candidates": best is not None,
     }
     return oom, tuple(name for name, is_derived in derived.items() if is_derived)
 

@@ -53,15 +53,16 @@ class UnconfirmedKills:
             yield self._pending.popleft().report
 
     def confirm(self, killed: Killed, report: Report) -> None:
-        """Drop the report whose victim this is.
+        """Drop the report whose victim this is: by its pid, or else the oldest one that it can be.
 
-        Until 5.0 the reason stands in the line of the choice, and a child of the chosen process may be killed: a kill
-        without a reason is that of the oldest choice.
+        Args:
+            killed: The latest kill.
+            report: The report to which it was added.
         """
         pending = [kept for kept in self._pending if kept.may_be_of(killed)]
         same = [kept for kept in pending if _is_victim(killed, kept.report)]
-        if not same and killed.reason is None and report.selection.choice is None:
-            same = [kept for kept in pending if kept.report.selection.choice]
+        if not same and killed is report.kills[0] and report.selection.line is None:
+            same = [kept for kept in pending if _can_be_victim(killed, kept.report)]
         if same:
             self._pending.remove(same[0])
 
@@ -95,3 +96,17 @@ def _is_victim(killed: Killed, report: Report) -> bool:
     selection = report.selection
     chosen = {named.pid for named in (selection.summary, selection.choice) if named}
     return killed.pid in chosen or (row is not None and row.tgid in chosen)
+
+
+def _can_be_victim(killed: Killed, report: Report) -> bool:
+    """Return whether a kill that does not have the pid of the choice may be its result.
+
+    Until 5.0 the reason stands in the line of the choice, and a child of the chosen process may be killed. Later the
+    summary names a process, and the kill one of its threads if others have exited.
+    """
+    selection = report.selection
+    if selection.choice:
+        return killed.reason is None
+    is_memcg = killed.reason is not None and killed.reason.startswith("Memory cgroup")
+    summary = selection.summary
+    return summary is not None and killed.uid in (None, summary.uid) and is_memcg == selection.of_memcg

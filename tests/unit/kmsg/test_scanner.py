@@ -39,11 +39,11 @@ def read(*blocks: bytes) -> list[OomKill]:
 
 
 def victims(log: bytes) -> set[int | None]:
-    return {kill.process.tid for kill in read(log)}
+    return {kill.process.tid or kill.process.pid for kill in read(log)}
 
 
 def named(log: bytes) -> set[int | None]:
-    return {int(pid) for pid in re.findall(rb"Kill(?:ed)? process (\d+)", log)}
+    return {int(pid) for pid in re.findall(rb"(?:Kill(?:ed)? process |,pid=)(\d+)", log)}
 
 
 def facts(found: list[OomKill]) -> list[tuple[object, ...]]:
