@@ -94,7 +94,7 @@ def limit(report: Report, scope: Scope | None, page: int | None) -> int | None:
     pages, total_swap = report.memory.pages, report.memory.total_swap
     if scope not in ("global", "sysrq") or page is None or total_swap is None:
         return None
-    if not {"RAM", "reserved", "HighMem/MovableOnly"} <= pages.keys() or pages["reserved"] > pages["RAM"]:
+    if not {"RAM", "reserved", "HighMem/MovableOnly"} <= pages.keys() or pages["reserved"] >= pages["RAM"]:
         return None
     return (pages["RAM"] - pages["reserved"]) * page + total_swap * KIB
 

@@ -83,7 +83,10 @@ def is_same_boot(first: LogLine, second: LogLine) -> bool:
 
 
 def is_within(first: LogLine, second: LogLine, max_gap: int) -> bool:
-    """Return whether the second line is at most `max_gap` ns later, by the clocks that both have."""
+    """Return whether the second line is at most `max_gap` ns later, by the clocks that both have.
+
+    Lines with different clocks are of different logs, which somebody has concatenated.
+    """
     earliest = -CLOCKS_APART_NS
     if first.ktime is not None and second.ktime is not None:
         if not earliest <= second.ktime - first.ktime <= max_gap:
@@ -91,7 +94,8 @@ def is_within(first: LogLine, second: LogLine, max_gap: int) -> bool:
         earliest, max_gap = -MAX_READ_DELAY_NS, MAX_READ_DELAY_NS
     if first.wall is not None and second.wall is not None:
         return earliest <= second.wall - first.wall <= max_gap
-    return True
+    has_common_clock = first.ktime is not None and second.ktime is not None
+    return has_common_clock or not (_dated(first) and _dated(second))
 
 
 def _dated(line: LogLine) -> LogLine | None:

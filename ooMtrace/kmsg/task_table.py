@@ -14,6 +14,9 @@ COLUMNS = re.compile(r"^\[ *pid *\]((?: +[a-z_]+)+) +name *\Z")
 NUMBERS = r" +-?\d{1,13}"
 ROW = re.compile(rf"^\[ *(\d{{1,10}})\](?:{NUMBERS}){{5}}", re.DOTALL)
 
+POSSIBLE = {"oom_score_adj": range(-1000, 1001)}
+"""All others are not negative. Counters of old kernels were, at times."""
+
 MAX_ROWS = 100_000
 """Further rows are not kept, so that no log makes memory grow without bound."""
 
@@ -81,7 +84,7 @@ def _parse(columns: tuple[str, ...], text: str) -> Row | None:
     if not found:
         return None
     known = dict(zip(columns, map(int, found[2].split()), strict=True))
-    known = {name: number for name, number in known.items() if number >= 0 or name == "oom_score_adj"}
+    known = {name: number for name, number in known.items() if number in POSSIBLE.get(name, range(1 << 44))}
     in_pages = [known.get(name) for name in columns if name in ("nr_ptes", "nr_pmds", "nr_puds")]
     return Row(
         pid=int(found[1]),

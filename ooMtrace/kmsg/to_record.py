@@ -42,8 +42,15 @@ class Origin:
 
 
 def to_records(report: Report, origin: Origin) -> Iterator[record.OomKill]:
-    """Yield the kills of a report, in the order of the log."""
+    """Yield the kills of a report, in the order of the log.
+
+    A choice without a kill is one only in a log that may have lost the kill's line. Of the running kernel all lines are
+    read: there it means that the process was exiting already (__oom_kill_process()), or that the kill is not printed
+    yet.
+    """
     for killed in report.kills:
+        if killed.unconfirmed and origin.host is not None:
+            continue
         if report.interleaved:
             yield _kill(Report(killed.line, kills=[killed]), killed, origin, verdict=None)
         else:

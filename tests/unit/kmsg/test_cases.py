@@ -13,6 +13,7 @@ import pytest
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import plain
+from ooMtrace.record import Host
 from ooMtrace.record.json_schema import json_schema
 
 CASES = Path(__file__).parents[2] / "fixtures/kmsg-cases"
@@ -154,6 +155,7 @@ def test_a_truncated_kill_reads_no_size_from_what_may_be_a_name(name):
             assert fact(line, "process.memory") is None
 
 
+KILL = "Out of memory: Killed process 9 (a) total-vm:4kB, anon-rss:3kB, file-rss:2kB"
 SUMMARY = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/a,"
 
 
@@ -180,6 +182,43 @@ def test_each_of_several_lone_summaries_is_a_kill():
     assert {fact(line, "cgroup.path") for line in lines} == {"/a"}
 
 
+def test_a_choice_in_the_log_of_the_running_kernel_is_no_kill_yet():
+    log = f"[    1.000000] {SUMMARY}task=a,pid=9,uid=0\n".encode()
+
+    assert not list(kills([log], Origin(ORIGIN.observed, Host(name="box1")), LATEST))
+
+
+def test_a_boot_ends_all_reports():
+    header = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+    [joined] = read_log(header, "usb 1-1: new device", KILL)
+    [separate] = read_log(header, "Linux version 6.1.0-9-amd64", KILL)
+
+    assert fact(joined, "oom.trigger.comm") == "a"
+    assert fact(separate, "oom.trigger") is None
+
+
+@pytest.mark.parametrize(("minutes", "comm"), [(0, "a"), (5, None)])
+def test_wall_time_counts_beside_the_clock_of_the_kernel(minutes, comm):
+    """The same time since boot, but of another boot."""
+    header = "a invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+    [line] = read_log(
+        f"Mar  5 10:00:00 box1 kernel: [    1.000000] {header}",
+        f"Mar  5 10:{minutes:02}:09 box1 kernel: [    2.000000] {KILL}",
+    )
+
+    assert fact(line, "oom.trigger.comm") == comm
+
+
+def test_lines_of_a_later_table_do_not_change_a_report_with_a_kill():
+    columns = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
+    row = "[      9]     0     9        1        {}     4096        0             0 a"
+    [line] = read_log(
+        columns, row.format(5), f"{SUMMARY}task=a,pid=9,uid=0", f"Memory cgroup o{KILL[1:]}", row.format(7)
+    )
+
+    assert fact(line, "oom.points.rss") == 5
+
+
 def test_a_victim_that_was_exiting_already_is_no_kill():
     assert not read_log(
         f"[    1.000000] {SUMMARY}task=a,pid=9,uid=0",
@@ -194,9 +233,6 @@ def test_a_counter_that_wrapped_around_is_absent():
     )
 
     assert line["process"]["memory"] == {"file": 2048, "shmem": 1024, "page_tables": 20480, "total_vm": 4096}
-
-
-KILL = "Out of memory: Killed process 9 (a) total-vm:4kB, anon-rss:3kB, file-rss:2kB"
 
 
 @pytest.mark.parametrize(
