@@ -23,6 +23,8 @@ OF_ONE_SOURCE = {
     "derived",  # what this source had to compute
     "missing",
     "message",  # composed of the facts, of which the log has fewer
+    "oom.weighed",  # the log's table is made after the choice, and has victims that are still exiting
+    "oom.candidates",  # the same; and without their cgroups
 }
 MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
 """Facts that may change between probe and print while another CPU runs, and the unit of a page in each."""
