@@ -41,6 +41,21 @@ def logged_kill(found: re.Match[str]) -> LoggedKill:
     return LoggedKill(comm=comm, **numbers)
 
 
+@dataclass(frozen=True)
+class LoggedTask:
+    """A process's row in the table of tasks; pages."""
+
+    rss: int
+    swap: int
+    page_tables: int
+    adj: int
+
+    @property
+    def points(self) -> int:
+        """What the kernel ranks by, without the part of oom_score_adj."""
+        return self.rss + self.swap + self.page_tables
+
+
 class KernelLog:
     """The kernel log from now on."""
 
@@ -71,11 +86,11 @@ class KernelLog:
         found = (SUMMARY.search(line) for line in self.lines())
         return {int(m[5]): (m[2], m[3]) for m in found if m}
 
-    def points(self, pid: int) -> int:
-        """Return rss + swap + page tables of a process from the last task table that lists it, in pages."""
-        rows = [m for m in map(TASK.search, self.lines()) if m and int(m["tgid"]) == pid]
-        row = rows[-1]
-        return int(row["rss"]) + int(row["swap"]) + int(row["pgtables"]) // os.sysconf("SC_PAGE_SIZE")
+    def task(self, pid: int) -> LoggedTask:
+        """Return the row of a process from the last task table that lists it."""
+        row = [m for m in map(TASK.search, self.lines()) if m and int(m["tgid"]) == pid][-1]
+        page_tables = int(row["pgtables"]) // os.sysconf("SC_PAGE_SIZE")
+        return LoggedTask(int(row["rss"]), int(row["swap"]), page_tables, int(row["adj"]))
 
 
 def _unescape(found: re.Match[bytes]) -> bytes:
