@@ -73,30 +73,25 @@ def test_points_are_those_that_the_kernel_computed(tracer, cgroup, victim, repor
     assert line["oom"]["limit_bytes"] == 24 << 20
 
 
-def assert_trigger(line, process, cgroup):
-    expected = {"pid": process.pid, "tid": process.pid, "comm": "victim", "cgroup": cgroup.path}
-    assert line["oom"]["trigger"] == expected
-
-
 def test_victim_and_trigger_in_different_cgroups_below_one_limit(tracer, cgroup, victim, reported_kill):
-    def kill():
-        nonlocal parent, holder_cgroup, grower_cgroup, grower
+    def kill() -> Victim:
         parent = cgroup(64)
         name = parent.path[1:]
         holder_cgroup, grower_cgroup = cgroup(name=f"{name}/holder"), cgroup(name=f"{name}/grower")
         holder = victim("hold", holder_cgroup, 40).go()
         assert holder.said() == "holding"
-        grower = victim("hog", grower_cgroup, 40).go()
+        made.append((parent, holder_cgroup, grower_cgroup, victim("hog", grower_cgroup, 40).go()))
         return holder
 
-    parent = holder_cgroup = grower_cgroup = grower = None
+    made: list[tuple[ScratchCgroup, ScratchCgroup, ScratchCgroup, Victim]] = []
     reported = reported_kill(kill)
-    holder = reported.victim
+    holder, (parent, holder_cgroup, grower_cgroup, grower) = reported.victim, made[-1]
     (line,) = tracer.lines_of([holder.pid])
 
     assert line["oom"]["verdict"] == "killed"
     assert line["cgroup"]["path"] == holder_cgroup.path
-    assert_trigger(line, grower, grower_cgroup)
+    trigger = {"pid": grower.pid, "tid": grower.pid, "comm": "victim", "cgroup": grower_cgroup.path}
+    assert line["oom"]["trigger"] == trigger
     assert line["oom"]["memcg"]["path"] == parent.path
     assert line["oom"]["memcg"]["limit"] == 64 << 20
     if reported.complete:
@@ -108,8 +103,7 @@ def test_victim_and_trigger_in_different_cgroups_below_one_limit(tracer, cgroup,
 def test_a_nearly_full_cgroup_below_is_not_mistaken_for_the_one_out_of_memory(tracer, cgroup, victim, reported_kill):
     """The victim's own cgroup is close to its limit, too, but the trigger is outside it."""
 
-    def kill():
-        nonlocal parent, holder_cgroup, grower_cgroup, grower
+    def kill() -> Victim:
         parent = cgroup(64)
         name = parent.path[1:]
         holder_cgroup, grower_cgroup = cgroup(40, f"{name}/holder"), cgroup(name=f"{name}/grower")
@@ -117,18 +111,19 @@ def test_a_nearly_full_cgroup_below_is_not_mistaken_for_the_one_out_of_memory(tr
         assert holder.said() == "holding"
         with _shared_memory(holder_cgroup, (40 << 20) - holder_cgroup.usage() - (1 << 20)):
             assert holder_cgroup.usage() > 38 << 20
-            grower = victim("hog", grower_cgroup, 60).go()
+            made.append((parent, holder_cgroup, victim("hog", grower_cgroup, 60).go()))
             assert holder.end() == -signal.SIGKILL
         return holder
 
-    parent = holder_cgroup = grower_cgroup = grower = None
+    made: list[tuple[ScratchCgroup, ScratchCgroup, Victim]] = []
     reported = reported_kill(kill)
-    holder = reported.victim
+    holder, (parent, holder_cgroup, grower) = reported.victim, made[-1]
     (line,) = tracer.lines_of([holder.pid])
 
     assert line["oom"]["memcg"]["path"] == parent.path
     assert line["cgroup"]["path"] == holder_cgroup.path
-    assert_trigger(line, grower, grower_cgroup)
+    assert line["oom"]["trigger"]["pid"] == grower.pid
+    assert line["oom"]["trigger"]["cgroup"] == f"{parent.path}/grower"
     if reported.complete:
         assert reported.log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
 

@@ -50,7 +50,8 @@ def repairs(lines: Sequence[Line], level: str) -> list[str]:
         if (line["event"] == "oom_dying" or _verdict(line) == "shared_mm") and "number" in line["oom"]:
             found.append(f"{name}: number {line['oom']['number']} of a process that the kernel does not count")
     found += [f"line {a['seq']} is followed by line {b['seq']}" for a, b in pairwise(lines) if b["seq"] != a["seq"] + 1]
-    return found + _gaps(lines)
+    # the other levels do not know which kills belong to a group
+    return found + (_gaps(lines) if level in ("full", "reduced") else [])
 
 
 def _verdict(line: Line) -> str | None:
