@@ -41,6 +41,9 @@ def logged_kill(found: re.Match[str]) -> LoggedKill:
     return LoggedKill(comm=comm, **numbers)
 
 
+MEMORY = re.compile(r"^memory: usage (?P<usage>\d+)kB, limit (?P<limit>\d+)kB, failcnt ")
+
+
 @dataclass(frozen=True)
 class LoggedTask:
     """A process's row in the table of tasks; pages."""
@@ -85,6 +88,16 @@ class KernelLog:
         """Return (oom_memcg, task_memcg) by process."""
         found = (SUMMARY.search(line) for line in self.lines())
         return {int(m[5]): (m[2], m[3]) for m in found if m}
+
+    def memory(self, pid: int) -> tuple[int, int]:
+        """Return usage and limit in bytes of the cgroup because of which a process was killed."""
+        usage = limit = 0
+        for line in self.lines():
+            if found := MEMORY.search(line):
+                usage, limit = int(found["usage"]) * 1024, int(found["limit"]) * 1024
+            elif (found := SUMMARY.search(line)) and int(found[5]) == pid:
+                return usage, limit
+        raise KeyError(pid)
 
     def task(self, pid: int) -> LoggedTask:
         """Return the row of a process from the last task table that lists it."""
