@@ -219,6 +219,7 @@ def test_an_incident_is_dated_and_numbered_as_the_kernel_counts(tracer, cgroup, 
 @pytest.fixture
 def count_alone() -> Callable[[Callable[[], tuple[int, float, float]]], tuple[tuple[int, float, float], int]]:
     """Make a kill with no other at the same time; return what the function returned, and the kernel's count then."""
+
     def attempt(kill: Callable[[], tuple[int, float, float]]) -> tuple[tuple[int, float, float], int]:
         for _ in range(50):
             before = oom_kill_count()

@@ -48,6 +48,7 @@ def look(pid: int) -> Facts:
         "process.executable.path": str((folder / "exe").readlink()),
         "process.working_directory": str((folder / "cwd").readlink()),
         "process.command_args": (folder / "cmdline").read_bytes()[:-1].decode().split("\0"),
+        "cgroup.path": cgroup_path(folder),
         "namespace.hostname": os.uname().nodename,
         "namespace.pid_ns": str((folder / "ns/pid").stat().st_ino),
         "namespace.net_ns": str((folder / "ns/net").stat().st_ino),
@@ -58,6 +59,13 @@ def look(pid: int) -> Facts:
 
 def _status(folder: Path) -> dict[str, str]:
     return dict(re.findall(r"^(\w+):\t(.*)$", (folder / "status").read_text(), re.MULTILINE))
+
+
+def cgroup_path(folder: Path) -> str:
+    """Return the path of a process's memory cgroup."""
+    rows = [row.split(":", 2) for row in (folder / "cgroup").read_text().splitlines()]
+    controllers = {controller: path for _, names, path in rows for controller in names.split(",")}
+    return controllers.get("memory", controllers.get("", ""))
 
 
 def started(folder: Path) -> float:

@@ -90,7 +90,7 @@ class Scenario:
         """Start one of victim.c's processes."""
         victim = Victim(VICTIM, mode, cgroup, megabytes, **more)
         self._stack.callback(_end, victim.process)
-        self._known[victim.pid] = {**look(victim.pid), "cgroup.path": cgroup.path}
+        self._known[victim.pid] = look(victim.pid)
         if mode == "leaderless":  # has another thread by then
             del self._known[victim.pid]["process.threads"]
         return victim
@@ -205,6 +205,9 @@ class Scenario:
         """Compare with what /proc has shown of a victim, and with the directories of the scenario's cgroups."""
         if (known := self._known.get(line["process"]["pid"])) is not None:
             check_proc(line, {name: fact for name, fact in known.items() if self._holds(name)}, self.equal)
+        for candidate in at(line, "oom.candidates") or ():
+            if known := self._known.get(candidate["pid"]):
+                self.equal("candidate's cgroup", candidate["cgroup"], known["cgroup.path"])
         for name in ("cgroup", "oom.memcg"):
             if (path := at(line, f"{name}.path")) in self._folders:
                 self.equal(f"{name}.id", at(line, f"{name}.id"), self._folders[path])

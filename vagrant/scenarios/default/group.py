@@ -33,7 +33,13 @@ with scenario() as run:
     run.equal("ids", len({line["id"] for line in lines}), SIZE)
     verdicts = [at(line, "oom.verdict") for line in lines]
     run.equal("verdicts", verdicts, ["killed"] + ["group_member"] * (SIZE - 1))
+    events = dict(text.split() for text in (group.folder / "memory.events").read_text().splitlines())
+    kills = int(events["oom_group_kill"]) if "oom_group_kill" in events else None  # since 5.17
     for line in lines:
+        # the chosen one dies before the kernel counts the group's kill
+        chosen = at(line, "oom.verdict") == "killed"
+        counted = None if kills is None else kills - chosen
+        run.equal("memory.events oom_group_kill", at(line, "oom.memcg.events.oom_group_kill"), counted)
         run.equal("group", at(line, "oom.group.path"), group.path)
         run.equal("trigger", at(line, "oom.trigger.pid"), grower.pid)
         run.equal("size", at(line, "oom.group.size"), SIZE)
