@@ -11,9 +11,12 @@ from pathlib import Path
 KILLED = re.compile(
     r"(?:Memory cgroup out of memory|Out of memory[^:]*): Killed process (?P<pid>\d+) \((?P<comm>.*)\) "
     r"total-vm:(?P<total_vm>\d+)kB, anon-rss:(?P<anon>\d+)kB, file-rss:(?P<file>\d+)kB, shmem-rss:(?P<shmem>\d+)kB, "
-    r"UID:(?P<uid>\d+) pgtables:(?P<page_tables>\d+)kB oom_score_adj:(?P<adj>-?\d+)"
+    r"UID:(?P<uid>\d+) pgtables:(?P<page_tables>\d+)kB oom_score_adj:(?P<adj>-?\d+)",
+    re.DOTALL,
 )
-SUMMARY = re.compile(r"oom-kill:constraint=(\w+),.*oom_memcg=(.*),task_memcg=(.*),task=(.*),pid=(\d+),uid=(\d+)")
+SUMMARY = re.compile(
+    r"oom-kill:constraint=(\w+),.*oom_memcg=(.*),task_memcg=(.*),task=(.*),pid=(\d+),uid=(\d+)", re.DOTALL
+)
 TASK = re.compile(
     r"\[\s*(?P<pid>\d+)\]\s+\d+\s+(?P<tgid>\d+)\s+\d+\s+(?P<rss>\d+)(?:\s+\d+\s+\d+\s+\d+)?\s+(?P<pgtables>\d+)\s+"
     r"(?P<swap>\d+)\s+(?P<adj>-?\d+) "
@@ -41,6 +44,7 @@ def logged_kill(found: re.Match[str]) -> LoggedKill:
     return LoggedKill(comm=comm, **numbers)
 
 
+INVOKED = re.compile(r" invoked oom-killer: gfp_mask=")
 MEMORY = re.compile(r"^memory: usage (?P<usage>\d+)kB, limit (?P<limit>\d+)kB, failcnt ")
 
 
@@ -78,6 +82,18 @@ class KernelLog:
                 continue
             text = record.partition(b";")[2].partition(b"\n")[0]
             self._lines.append(re.sub(rb"\\x([0-9a-f]{2})", _unescape, text).decode("utf-8", "backslashreplace"))
+
+    def reports(self) -> list[list[str]]:
+        """Return the lines of each report that say something about processes and sizes, up to the kill."""
+        found: list[list[str]] = [[]]
+        for line in self.lines():
+            if "invoked oom-killer" in line:
+                found.append([])
+            if any(part.search(line) for part in (INVOKED, MEMORY, TASK, SUMMARY, KILLED)):
+                found[-1].append(line)
+            if KILLED.search(line):
+                found.append([])
+        return found
 
     def kills(self) -> dict[int, LoggedKill]:
         """Return the kills in the log, by thread id (the log calls it pid)."""
