@@ -95,6 +95,18 @@ def test_the_facts_of_a_process_are_those_in_proc_before_the_kill(tracer, cgroup
     assert line["namespace"] == {"hostname": os.uname().nodename, **spaces}
 
 
+def test_a_process_has_started_when_its_first_thread_did(tracer, cgroup, victim):
+    process = victim("leaderless", cgroup(24))
+    started = started_at(process.pid)
+    time.sleep(0.5)  # the thread that is killed starts as much later
+    process.go().end()
+
+    (line,) = tracer.lines_of([process.pid])
+
+    assert line["process"]["tid"] != process.pid
+    assert -CLOCK_ERROR_S < seconds(line["process"]["creation"]["time"]) - started < TICK_S + CLOCK_ERROR_S
+
+
 def user_name(uid: int) -> str | None:
     return next((entry.pw_name for entry in pwd.getpwall() if entry.pw_uid == uid), None)
 
