@@ -1,19 +1,21 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the kernel log may do to its reader: other writers, overwritten records, kills while it is read."""
+"""What the kernel log may do to its reader: other writers, mixed reports, kills while it is read."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
+from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
 from support.probe_events import HOST
 
-from ooMtrace.kmsg import boot_log, device
+from ooMtrace.kmsg import boot_log
 from ooMtrace.kmsg.boot_log import read_boot_log
-from ooMtrace.kmsg.device import KernelLog
 from ooMtrace.kmsg.formats import kmsg
+from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.to_record import Origin
+from ooMtrace.record import OomKill
 
 KILL = "Killed process 7 (x) total-vm:1kB, anon-rss:1kB, file-rss:0kB, shmem-rss:0kB"
 
@@ -32,55 +34,47 @@ def test_what_the_kernel_writes_is(priority):
     assert line.ktime == 1_000_000_000
 
 
-def kernel_log(monkeypatch: pytest.MonkeyPatch, *reads: bytes | type[OSError]) -> None:
-    """Let /dev/kmsg answer each read with the next of these, and then with nothing more."""
-    left = list(reads)
-
-    def read(_fd: int, _size: int) -> bytes:
-        answer = left.pop(0) if left else BlockingIOError
-        if isinstance(answer, bytes):
-            return answer
-        raise answer
-
-    monkeypatch.setattr(device.os, "read", read)
+HEADER = "x invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+KILLED = f"Memory cgroup out of memory: {KILL}, UID:0 pgtables:20kB oom_score_adj:0"
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    (tmp_path / "kmsg").touch()
-    return tmp_path / "kmsg"
+def read(*lines: tuple[float, str]) -> list[OomKill]:
+    log = "".join(f"[{seconds:12.6f}] {text}\n" for seconds, text in lines)
+    return list(kills((log.encode(),), Origin(""), datetime(2026, 11, 24, tzinfo=timezone.utc)))
 
 
-def test_records_that_were_overwritten_before_the_first_was_read_are_no_gap(monkeypatch, path):
-    kernel_log(monkeypatch, BrokenPipeError, b"first\n", b"second\n")
-    log = KernelLog(path)
+def test_a_line_of_an_earlier_boot_belongs_to_no_report():
+    (kill,) = read((1000, HEADER), (1000.5, KILLED))
+    assert kill.oom.trigger is not None
 
-    assert list(log.records()) == [b"first\n", b"second\n"]
-    assert log.gaps == 0
-
-
-def test_records_that_were_overwritten_later_are_a_gap(monkeypatch, path):
-    kernel_log(monkeypatch, b"first\n", BrokenPipeError, b"fifth\n")
-    log = KernelLog(path)
-
-    assert list(log.records()) == [b"first\n", b"fifth\n"]
-    assert log.gaps == 1
+    (kill,) = read((1000, HEADER), (5, KILLED))
+    assert kill.oom.trigger is None
 
 
-def test_a_log_opened_at_its_end_has_a_gap_from_the_first_record_on(monkeypatch, path):
-    kernel_log(monkeypatch, BrokenPipeError, b"fifth\n")
-    log = KernelLog(path, at_end=True)
+def test_a_report_goes_on_while_the_log_does():
+    (kill,) = read((1000, HEADER), (1002, "eth0: link up"), (1004, "eth0: link down"), (1006, KILLED))
+    assert kill.oom.trigger is not None
 
-    assert list(log.records()) == [b"fifth\n"]
-    assert log.gaps == 1
+    (kill,) = read((1000, HEADER), (1004, KILLED))
+    assert kill.oom.trigger is None
 
 
-def test_a_closed_log_leaves_no_descriptor(path):
-    log = KernelLog(path)
-    log.close()
+def report(stats: str, memcg: str) -> list[OomKill]:
+    summary = (
+        f"oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg={memcg},"
+        f"task_memcg={memcg},task=x,pid=7,uid=0"
+    )
+    return read((1, HEADER), (1, f"Memory cgroup stats for {stats}:"), (1, summary), (1, KILLED))
 
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(log.fd)
+
+def test_a_report_whose_parts_name_two_cgroups_is_not_believed():
+    (kill,) = report("/a", "/a")
+    assert kill.oom.memcg is not None
+    assert kill.oom.memcg.path == "/a"
+
+    (kill,) = report("/b", "/a")
+    assert kill.oom.memcg is None
+    assert kill.oom.verdict is None
 
 
 class FakeKernel:

@@ -83,6 +83,17 @@ def test_a_report_is_told_when_it_is_over_and_not_before(source, log):
     assert list(source.kills(delivery_log)) == []
 
 
+def test_the_timeout_factor_multiplies_how_long_a_report_waits(log):
+    slow = KmsgSource(log, HOST, 3.0, clock=lambda: replace(NOW, monotonic=log.ktime))  # type: ignore[arg-type]
+    before = time.monotonic_ns()
+    log.fresh += REPORT
+    assert list(slow.kills(DeliveryLog())) == []
+    due = slow.next_due()
+
+    assert due is not None
+    assert due >= before + 3 * QUIET_NS
+
+
 def test_half_a_report_waits_for_its_kill(source, log):
     log.ktime = LATER
     log.fresh += REPORT[: len(REPORT) // 2]
@@ -151,11 +162,26 @@ def test_a_history_is_numbered_from_its_end():
     assert found.repeat_kills == frozenset()
 
 
-def test_a_groups_first_victim_dies_twice_in_the_kernels_count():
+def group_records() -> list[bytes]:
     records = []
     for place, line in enumerate((FIXTURES / "vm-7.3-group.log").read_bytes().splitlines()):
         text = line.partition(b"] ")[2]
         records.append(b"6,%d,%d,-;%s\n" % (place, place, text))
+    return records
+
+
+def test_a_repeat_kill_is_delivered_without_a_line(source, log):
+    log.fresh += group_records()
+    delivery_log = DeliveryLog()
+    kills = list(source.drain(delivery_log))
+
+    assert len(kills) == 8
+    assert [nth for nth, tid in delivery_log.noted if tid is None] == [9]
+    assert {nth for nth, _ in delivery_log.noted} == set(range(1, 10))
+
+
+def test_a_groups_first_victim_dies_twice_in_the_kernels_count():
+    records = group_records()
     found = parse_boot_log(records, Origin("2026-11-24T04:00:00.000000Z", HOST), 100)
 
     killed = [one for one in records if b"Killed process" in one]
