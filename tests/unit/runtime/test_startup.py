@@ -169,3 +169,11 @@ def test_the_source_is_closed_when_tracing_fails(start):
         raise ZeroDivisionError
 
     assert start.source.closed == 1
+
+
+@pytest.mark.parametrize(("refused", "level"), [((), "full"), (("full",), "reduced"), (("full", "reduced"), "minimal")])
+def test_lines_state_the_level_that_was_reached(start, refused, level):
+    start.refuse = {name: ProbeError(f"level {name}: refused", "hint") for name in refused}
+    start.run()
+
+    assert start.level == level
