@@ -362,3 +362,7 @@ def test_closed_standard_descriptors_are_open_before_anything_else_is(tmp_path):
 
     assert done.returncode == 0
     assert (tmp_path / "found").read_text() == repr([[0, 1, 2], *["/dev/null"] * 3])
+
+
+def test_a_timeout_factor_may_be_100():
+    assert settings_of("--timeout-factor 100").timeout_factor == 100

@@ -177,3 +177,10 @@ def test_lines_state_the_level_that_was_reached(start, refused, level):
     start.run()
 
     assert start.level == level
+
+
+def test_lines_state_a_level_that_is_lower_than_what_was_allowed(start):
+    start.host = replace(start.host, btf_error="there is none", offsets=None, mark_victim=None)
+    start.run()
+
+    assert start.level == "minimal"
