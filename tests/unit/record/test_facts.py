@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from support.probe_events import HOST
@@ -43,3 +44,10 @@ def test_a_number_beyond_64_bits_is_missing_from_the_line_and_named():
     assert json.loads(encode(kill))["process"] == {"threads": 3}
     assert "process.pid" in list(missing_facts(kill))
     assert "process.threads" not in list(missing_facts(kill))
+
+
+def test_a_fact_that_the_operator_withheld_is_not_called_missing():
+    kill = OomKill(id="1", observed="", message="", fidelity="log", host=HOST, oom=Oom(incident="1"), process=Process())
+
+    assert "process.command_args" in list(missing_facts(kill))
+    assert "process.command_args" not in list(missing_facts(replace(kill, withheld=("process.command_args",))))
