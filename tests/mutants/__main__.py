@@ -100,7 +100,7 @@ def run(tests: list[str], copy: Path, *options: str) -> int:
     Returns pytest's exit code; below 0: a signal ended it.
     """
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--timeout=60", *options, *tests]
-    ours = {"PYTHONPATH": str(copy), "OOMTRACE_REQUIRE_KERNEL": "1"}
+    ours = {"PYTHONPATH": str(copy), "OOMTRACE_REQUIRE_KERNEL": "1", "CI": "1"}
     try:
         done = subprocess.run(
             command,
