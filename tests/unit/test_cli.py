@@ -341,3 +341,38 @@ def test_a_report_that_does_not_fit_is_one_line_of_error():
     assert done.returncode == 1
     assert done.stderr.startswith("oomtrace: stdout: No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+LOG = Path(__file__).parents[1] / "fixtures/kmsg/format-kern-log.log"
+
+
+def with_closed(closed: str, *command: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a shell that has closed some of the standard descriptors."""
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, command)]
+    return subprocess.run(shell, capture_output=True, text=True, check=False)
+
+
+def test_a_closed_stdout_is_an_error_unless_a_file_is_named(tmp_path):
+    done = with_closed(">&-", sys.executable, "-m", "ooMtrace", "logs", LOG)
+    assert done.returncode == 2
+    assert done.stderr == "oomtrace: stdout is closed; name a file with --output\n"
+
+    output = tmp_path / "lines"
+    done = with_closed(">&-", sys.executable, "-m", "ooMtrace", "logs", "--output", output, LOG)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(output.read_text().splitlines()[0])["seq"] == 1
+
+
+def test_closed_standard_descriptors_are_open_before_anything_else_is(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from ooMtrace import cli; closed = cli._open_standard_fds();"
+        "Path(sys.argv[1]).write_text(repr([closed, *(os.readlink(f'/proc/self/fd/{fd}') for fd in (0, 1, 2))]))"
+    )
+    done = with_closed("<&- >&- 2>&-", sys.executable, "-c", script, tmp_path / "found")
+
+    assert done.returncode == 0
+    assert (tmp_path / "found").read_text() == repr([[0, 1, 2], *["/dev/null"] * 3])
+
+
+def test_a_timeout_factor_may_be_100():
+    assert settings_of("--timeout-factor 100").timeout_factor == 100

@@ -10,6 +10,7 @@ import lzma
 import os
 import pty
 import re
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
@@ -209,3 +210,34 @@ def test_where_nobody_reads_it_ends_in_peace(tmp_path):
         os.dup2(kept, 1)
         os.close(kept)
         os.close(write)
+
+
+SIZES = "total-vm:4kB, anon-rss:3kB, file-rss:2kB, shmem-rss:1kB"
+
+
+def in_syslog(moment: datetime) -> str:
+    """Return a kill as syslog writes it: in local time, without a year."""
+    return f"{moment.astimezone():%b %e %H:%M:%S} box kernel: Killed process 7 (x) {SIZES}\n"
+
+
+@pytest.mark.parametrize("ahead_h", [-1, 12])
+def test_a_date_without_a_year_is_of_the_time_when_the_file_was_written(tmp_path, ahead_h):
+    """A line that seems to be of tomorrow is from another time zone."""
+    for written in (datetime.now(timezone.utc), datetime(2019, 3, 5, 12, tzinfo=timezone.utc)):
+        moment = written.replace(microsecond=0) + timedelta(hours=ahead_h)
+        file = tmp_path / "kern.log"
+        file.write_text(in_syslog(moment))
+        os.utime(file, (written.timestamp(), written.timestamp()))
+        (line,) = Run(tmp_path, file).lines
+
+        assert datetime.fromisoformat(line["time"]) == moment
+
+
+def test_a_file_that_claims_to_be_written_in_the_future_is_of_now(tmp_path):
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+    file = tmp_path / "kern.log"
+    file.write_text(in_syslog(moment))
+    os.utime(file, (moment.timestamp() + 3600, moment.timestamp() + 3600))
+    (line,) = Run(tmp_path, file).lines
+
+    assert datetime.fromisoformat(line["time"]) < moment - timedelta(days=300)
