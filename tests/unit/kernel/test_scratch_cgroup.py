@@ -50,5 +50,5 @@ def test_version_2_enables_the_memory_controller_below_it(tmp_path):
 
 
 def test_one_that_cannot_be_made_is_one_line(tmp_path):
-    with pytest.raises(OomtraceError, match="No such file or directory; making a scratch cgroup needs root"):
+    with pytest.raises(OomtraceError, match="No such file or directory; run as root on the host to create a cgroup"):
         scratch_cgroup("a/b/c", Hierarchy(tmp_path / "absent", 1)).__enter__()

@@ -51,11 +51,11 @@ def test_a_line_of_an_earlier_boot_belongs_to_no_report():
     assert kill.oom.trigger is None
 
 
-def test_a_report_goes_on_while_the_log_does():
-    (kill,) = read((1000, HEADER), (1002, "eth0: link up"), (1004, "eth0: link down"), (1006, KILLED))
+def test_a_report_goes_on_as_long_as_its_own_lines_follow_within_seconds():
+    (kill,) = read((1000, HEADER), (1003, "Mem-Info:"), (1006, KILLED))
     assert kill.oom.trigger is not None
 
-    (kill,) = read((1000, HEADER), (1004, KILLED))
+    (kill,) = read((1000, HEADER), (1002, "eth0: link up"), (1004, "eth0: link down"), (1006, KILLED))
     assert kill.oom.trigger is None
 
 
