@@ -103,10 +103,12 @@ def _help_or_version(argv: list[str]) -> str | None:
 
 def _split_command(argv: list[str]) -> tuple[str, list[str]]:
     """Find the command: the first word that is neither an option nor the value of one."""
-    options = _Parser(prog="oomtrace", add_help=False, allow_abbrev=False, conflict_handler="resolve")
-    for name, command in COMMANDS.items():
-        if name != "logs":  # the only one that has other arguments than options
-            command.add_arguments(options)
+    named = next(
+        (word for word in argv if word in COMMANDS), None
+    )  # for messages: perhaps it is the value of an option
+    options = _Parser(prog=_program(named), add_help=False, allow_abbrev=False, conflict_handler="resolve")
+    for command in COMMANDS.values():
+        command.add_arguments(options)
     _, words = options.parse_known_args(argv)
     if not words:
         return DEFAULT_COMMAND, argv
@@ -128,7 +130,7 @@ def _is_whole(options: _Parser, argv: list[str]) -> bool:
 
 def _unknown(word: str, command: str) -> UsageError:
     """Say which word is wrong, and which was perhaps meant."""
-    called = "oomtrace" if command == DEFAULT_COMMAND else f"oomtrace {command}"
+    called = _program(command)
     if word.startswith("-"):
         kind, known = "option", [*HELP, *VERSION, *_options(command)]
     elif command == DEFAULT_COMMAND:
@@ -152,7 +154,7 @@ def _parser(name: str | None) -> _Parser:
     """Return the parser of a command; None: the one whose help describes the whole program."""
     command = COMMANDS[name or DEFAULT_COMMAND]
     parser = _Parser(
-        prog="oomtrace" if name in (None, DEFAULT_COMMAND) else f"oomtrace {name}",
+        prog=_program(name),
         usage=None if name else "oomtrace [COMMAND] [OPTION ...]",
         description=command.summary if name else DESCRIPTION,
         epilog=None if name else f"{_list_of_commands()}\n{EXAMPLES}",
@@ -162,7 +164,14 @@ def _parser(name: str | None) -> _Parser:
     if name is None:
         parser.add_argument(*VERSION, action="store_true", help="show the version and exit")
     command.add_arguments(parser)
+    if command.add_operands is not None:
+        command.add_operands(parser)
     return parser
+
+
+def _program(command: str | None) -> str:
+    """Return what is typed for a command: nothing for the default."""
+    return "oomtrace" if command in (None, DEFAULT_COMMAND) else f"oomtrace {command}"
 
 
 def _options(command: str) -> list[str]:

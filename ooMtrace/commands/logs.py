@@ -3,78 +3,132 @@
 
 from __future__ import annotations
 
-import bz2
-import errno
-import gzip
-import io
-import lzma
-import os
-import time
-import zlib
 from argparse import Namespace
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from ooMtrace.commands import Say
-from ooMtrace.errors import OomtraceError
-from ooMtrace.kernel.snapshot import EPOCH, rfc3339, take_snapshot
+from ooMtrace.commands.kill_filter import KillFilter, kill_filter
+from ooMtrace.commands.kill_table import KillTable
+from ooMtrace.commands.log_file import STDIN, LogFile, stdin_has_log
+from ooMtrace.commands.log_summary import LogSummary, problem
+from ooMtrace.commands.log_watch import LogWatch
+from ooMtrace.errors import UsageError
+from ooMtrace.kernel.snapshot import EPOCH, HostSnapshot, rfc3339, take_snapshot
 from ooMtrace.kmsg.boot_log import read_boot_log
-from ooMtrace.kmsg.device import KMSG, KernelLog
+from ooMtrace.kmsg.device import KMSG
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import StreamSink
-from ooMtrace.output.terminal import escape_control
 from ooMtrace.record import OomKill
 from ooMtrace.runtime.host import read_host
 
-STDIN = "-"
-BLOCK = 1 << 20
-LONGEST_MAGIC = 6
-HINTS = {
-    errno.ENOENT: "check the name",
-    errno.EACCES: "become root, or a member of the group adm",
-    errno.EPERM: "become root, or name a file: oomtrace logs FILE",
-    errno.EISDIR: "name the files in it",
-}
-
-DAMAGED = (EOFError, OSError, zlib.error, lzma.LZMAError)
-
-BAR = LONGEST_NAME = 30
-"""Characters. With the rest they fit into the 80 of a small terminal: only a single row can be erased again."""
-
-BAR_EVERY_S = 0.2
-
-
-class LogError(OomtraceError):
-    """A log cannot be read, or not to its end."""
+LEFT_OUT = "the log does not state the time or cgroup that the options ask for; see them without these options"
 
 
 def run(arguments: Namespace, say: Say) -> int:
-    """Write a line for each kill in the logs; return 1 if one of them could not be read to its end."""
-    seq, failed = 0, False
+    """Write a line for each kill in the logs, or tables of them.
+
+    Returns:
+        1 if a log could not be read to its end, was not recognized, or if kills could be neither selected nor excluded.
+
+    Raises:
+        UsageError: Options contradict each other.
+    """
+    if arguments.summary and arguments.pretty:
+        raise UsageError("--pretty indents lines, and --summary prints none", "use one of them")
+    reader = _Reader(kill_filter(arguments), say)
+    names = arguments.files or [_default_log(say)]
     with closing(StreamSink(arguments.output)) as sink:
-        for name in arguments.files or (str(KMSG),):
-            log = _Log(name)
-            for kill in _kills(log):
-                seq += 1
-                sink.write(encode(with_seq(kill, seq), pretty=arguments.pretty))
-            if log.error is not None:
-                say(str(log.error))
-                failed = True
-    return 1 if failed else 0
+        table = KillTable()
+
+        def write(kill: OomKill) -> None:
+            sink.write(encode(with_seq(kill, reader.summary.selected), pretty=arguments.pretty))
+
+        for name in names:
+            reader.read(LogFile(name), table.add if arguments.summary else write)
+        text = reader.finish()
+        if reader.summary.names and arguments.summary:
+            sink.write(table.text(text).encode("utf-8", "backslashreplace"))
+        elif reader.summary.names:
+            say(text)
+    return 1 if reader.failed else 0
 
 
-def _kills(log: _Log) -> Iterator[OomKill]:
-    snapshot = take_snapshot()
-    if log.name == str(KMSG):  # of this boot: clock and host are known
-        if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
-            return iter(known.kills)
-        origin = Origin(rfc3339(snapshot.realtime), read_host(), snapshot.realtime - snapshot.monotonic)
-        return kills(log.records(), origin, _latest(snapshot.realtime))
-    return kills(log.blocks(), Origin(rfc3339(snapshot.realtime)), _latest(log.last_written(snapshot.realtime)))
+def _default_log(say: Say) -> str:
+    """Return stdin if something is piped in, or else the kernel's own log."""
+    if not stdin_has_log():
+        return str(KMSG)
+    say("reading stdin; the kernel log of this host: oomtrace logs /dev/kmsg")
+    return STDIN
+
+
+class _Reader:
+    """Reads logs one after the other.
+
+    Attributes:
+        summary: What they have so far.
+        failed: Whether something could not be read or decided.
+    """
+
+    def __init__(self, chosen: KillFilter, say: Say) -> None:
+        self._chosen = chosen
+        self._say = say
+        self.summary = LogSummary()
+        self.failed = False
+
+    def read(self, log: LogFile, emit: Callable[[OomKill], None]) -> None:
+        """Emit the selected kills of a log; say what is wrong with it."""
+        snapshot = take_snapshot()
+        booted = snapshot.realtime - snapshot.monotonic if log.name == str(KMSG) else None
+        latest = _latest(snapshot.realtime if booted else log.last_written(snapshot.realtime))
+        watch = LogWatch(latest)
+        before, timed = self.summary.kills, False
+        for kill in _kills(log, snapshot, latest, watch):
+            watch.count_marks = False
+            if kill.time is not None:
+                timed = True
+                self.summary.add_time(kill.time)
+            self._select(kill, emit)
+        found = self.summary.kills - before
+        wrong = problem(log, watch, found)
+        if wrong is not None:
+            self._say(wrong)
+            self.failed = True
+        if wrong is None or found or watch.first is not None:
+            self.summary.add_log(log, watch, booted=booted, timed_kills=timed)
+
+    def _select(self, kill: OomKill, emit: Callable[[OomKill], None]) -> None:
+        self.summary.kills += 1
+        choice = self._chosen.choose(kill)
+        if choice == "selected":
+            self.summary.selected += 1
+            emit(kill)
+        elif choice == "unknown":
+            self.summary.unknown += 1
+
+    def finish(self) -> str:
+        """Return how many kills there are and which period is covered; say how many of them could not be selected."""
+        if self.summary.unknown:
+            self._say(f"{self.summary.unknown} of {self.summary.kills} kills left out: {LEFT_OUT}")
+            self.failed = True
+        return self.summary.text(filtered=self._chosen.is_active)
+
+
+def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch) -> Iterator[OomKill]:
+    if log.name != str(KMSG):
+        return kills(watch.pass_on(log.blocks()), Origin(rfc3339(snapshot.realtime)), latest)
+    # The log of this boot: clock and host are known.
+    records = watch.pass_on(log.records())
+    if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
+        for _ in records:
+            pass
+        return iter(known.kills)
+    origin = Origin(rfc3339(snapshot.realtime), read_host(), snapshot.realtime - snapshot.monotonic)
+    return kills(records, origin, latest)
 
 
 def _latest(realtime: int) -> datetime:
@@ -83,92 +137,3 @@ def _latest(realtime: int) -> datetime:
     A date that seems to be tomorrow is more likely from a time zone further east than a year old.
     """
     return (EPOCH + timedelta(microseconds=realtime // 1000)).astimezone() + timedelta(days=1)
-
-
-class _Log:
-    """One log, and what went wrong with it: kills that were read until then are kept.
-
-    Args:
-        name: A path, or `-`.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.error: LogError | None = None
-
-    def last_written(self, realtime: int) -> int:
-        """Return when it was last written, if that is known and in the past; else `realtime`."""
-        try:
-            return realtime if self.name == STDIN else min(realtime, Path(self.name).stat().st_mtime_ns)
-        except OSError:
-            return realtime
-
-    def blocks(self) -> Iterator[bytes]:
-        """Yield the contents, decompressed if they begin like a compressed file."""
-        begun = False
-        try:
-            with self._open() as file, _Bar(self.name, file) as bar:
-                source = _plain(file)
-                while block := source.read1(BLOCK):
-                    begun = True
-                    bar.show()
-                    yield block
-        except DAMAGED as error:
-            self._failed(error, begun=begun)
-
-    def records(self) -> Iterator[bytes]:
-        """Yield the records of /dev/kmsg up to its end."""
-        begun = False
-        try:
-            with closing(KernelLog(Path(self.name))) as log:
-                for record in log.records():
-                    begun = True
-                    yield record
-        except OSError as error:
-            self._failed(error, begun=begun)
-
-    def _open(self) -> io.BufferedReader:
-        fd = os.dup(0) if self.name == STDIN else os.open(self.name, os.O_RDONLY | os.O_CLOEXEC)
-        return io.BufferedReader(io.FileIO(fd, "rb"), BLOCK)
-
-    def _failed(self, error: Exception, *, begun: bool) -> None:
-        number = error.errno if isinstance(error, OSError) else None
-        fact = error.strerror if isinstance(error, OSError) and error.strerror else f"damaged: {error}"
-        hint = "kills up to there are reported" if begun else HINTS.get(number or 0, "pipe it in: oomtrace logs -")
-        self.error = LogError(f"{self.name}: {fact}", hint)
-
-
-def _plain(file: io.BufferedReader) -> io.BufferedReader | gzip.GzipFile | lzma.LZMAFile | bz2.BZ2File:
-    """Decompress what begins like a compressed file, whatever its name."""
-    magic = file.peek(LONGEST_MAGIC)
-    if magic.startswith(b"\x1f\x8b"):
-        return gzip.GzipFile(fileobj=file)
-    if magic.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMAFile(file)
-    return bz2.BZ2File(file) if magic.startswith(b"BZh") else file
-
-
-class _Bar:
-    """A progress bar on stderr, if that is a terminal and the size of the file is known."""
-
-    def __init__(self, name: str, file: io.BufferedReader) -> None:
-        self._name = escape_control(name)[-LONGEST_NAME:]
-        self._file = file
-        self._size = os.fstat(file.fileno()).st_size if os.isatty(2) else 0
-        self._shown = time.monotonic()
-
-    def show(self) -> None:
-        """Draw it, at most every BAR_EVERY_S."""
-        if not self._size or time.monotonic() - self._shown < BAR_EVERY_S:
-            return
-        self._shown = time.monotonic()
-        part = min(self._file.tell() / self._size, 1.0)
-        full = int(part * BAR)
-        os.write(2, f"\r{self._name} [{'#' * full}{'.' * (BAR - full)}] {part:4.0%}\x1b[K".encode(errors="replace"))
-
-    def __enter__(self) -> _Bar:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._size:
-            os.write(2, b"\r\x1b[K")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ooMtrace.commands.moments import parse_moment
 from ooMtrace.settings import LEVELS, Settings
 
 HIGHEST_PORT = 65535
@@ -21,11 +22,13 @@ class CommandLine:
 
     Attributes:
         summary: One line for the list of commands.
-        add_arguments: Declares its options and arguments.
+        add_arguments: Declares its options.
+        add_operands: Declares its other arguments, if it has any.
     """
 
     summary: str
     add_arguments: Callable[[ArgumentParser], None]
+    add_operands: Callable[[ArgumentParser], None] | None = None
 
 
 def settings(arguments: Namespace) -> Settings:
@@ -62,13 +65,27 @@ def _demo(parser: ArgumentParser) -> None:
 
 
 def _logs(parser: ArgumentParser) -> None:
+    _output(parser)
+    times = "RFC 3339, `YYYY-MM-DD[ HH:MM[:SS]]` in local time, or ago: `90s`, `30m`, `2h`, `3d`, `1w`"
+    parser.add_argument("--since", type=parse_moment, metavar="TIME", help=f"only kills since then: {times}")
+    parser.add_argument("--until", type=parse_moment, metavar="TIME", help="only kills until then: as --since")
+    parser.add_argument(
+        "--process", metavar="NAME", help="only kills of processes of this name (globs allowed: `ruby*`) or pid"
+    )
+    parser.add_argument("--cgroup", metavar="PATH", help="only kills in this cgroup, by its limit, or below it")
+    parser.add_argument(
+        "--summary", action="store_true", help="instead of lines, print how many kills by process name, cgroup and day"
+    )
+
+
+def _log_files(parser: ArgumentParser) -> None:
     parser.add_argument(
         "files",
         nargs="*",
         metavar="FILE",
-        help="kern.log, dmesg or journal (text or JSON), also .gz, .bz2 or .xz; `-`: stdin; none: the kernel's own log",
+        help="kern.log, dmesg or journal (text or JSON), also .gz, .bz2, .xz or .zst; `-`: stdin;"
+        " none: what is piped in, or else the kernel's own log, /dev/kmsg",
     )
-    _output(parser)
 
 
 def _doctor(parser: ArgumentParser) -> None:
@@ -83,7 +100,7 @@ def _schema(_parser: ArgumentParser) -> None:
 COMMANDS = {
     "trace": CommandLine("report kills as they happen (the default)", _trace),
     "demo": CommandLine("make one harmless kill and show its line", _demo),
-    "logs": CommandLine("report the kills in kernel logs", _logs),
+    "logs": CommandLine("report the kills in kernel logs", _logs, _log_files),
     "doctor": CommandLine("what this host can do, and what is in the way", _doctor),
     "schema": CommandLine("print the JSON Schema of a line", _schema),
 }

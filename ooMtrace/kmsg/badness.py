@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
+
 from ooMtrace.kmsg.report import SYSRQ_ORDER, Killed, Report
 from ooMtrace.kmsg.task_table import Row
 from ooMtrace.record import SCOPES, Points, Scope
@@ -12,6 +15,8 @@ UNLIMITED_KB, UNLIMITED_32_KB = 1 << 52, 0x7FFFFFFF * 4
 """PAGE_COUNTER_MAX: printed as 9007199254740988kB, or about that with larger pages; the second value on 32 bits."""
 
 PAGE_SIZES = (4096, 8192, 16384, 32768, 65536)
+PAGE_TOLERANCE = 1.25
+"""By how much an address space may have grown or shrunk between the table and the kill."""
 
 
 def limit_bytes(limit: int) -> int | None:
@@ -20,12 +25,26 @@ def limit_bytes(limit: int) -> int | None:
 
 
 def page_size(killed: Killed, row: Row | None) -> int | None:
-    """Compute the page size in bytes: the table has the address space in pages, the kill has it in kilobytes."""
+    """Compute the page size in bytes: the table has the address space in pages, the kill has it in kilobytes.
+
+    The process may have grown between the two lines: then the resident memory must have the same page size, and all
+    of the kill's sizes must be whole pages.
+    """
     size = killed.size.get("total_vm")
     if row is None or not row.total_vm or not size:
         return None
-    page = size * KIB / row.total_vm
-    return int(page) if page in PAGE_SIZES else None
+    page = _nearest_page_size(size, row.total_vm)
+    if page is None or page * row.total_vm == size * KIB:
+        return page
+    resident = [killed.size[name] for name in ("anon", "file", "shmem") if name in killed.size]
+    if any(kilobytes * KIB % page for kilobytes in (size, *resident)):
+        return None
+    return page if not row.rss or _nearest_page_size(sum(resident), row.rss) == page else None
+
+
+def _nearest_page_size(kilobytes: int, pages: int) -> int | None:
+    ratio = kilobytes * KIB / pages
+    return next((page for page in PAGE_SIZES if page / PAGE_TOLERANCE <= ratio <= page * PAGE_TOLERANCE), None)
 
 
 def scope(report: Report, killed: Killed) -> tuple[Scope | None, bool]:
@@ -39,12 +58,27 @@ def scope(report: Report, killed: Killed) -> tuple[Scope | None, bool]:
     if header and header.order == SYSRQ_ORDER:
         return "sysrq", False
     if selection.summary:
-        scope = SCOPES.get(selection.summary.constraint)
+        if selection.of_memcg:
+            return "memcg", False
+        scope = SCOPES.get(constraint(report, killed) or "")
         return (None if scope == "global" and header is None else scope), False
-    if selection.task_in or (killed.reason or "").startswith("Memory cgroup"):
+    if selection.task_in or ((selection.choice or killed).reason or "").startswith("Memory cgroup"):
         return "memcg", False
     any_node = (header is not None and header.nodemask == "(null)") or (report.trigger.mems_allowed or "").isdigit()
     return ("global", True) if report.trigger.cpuset == "/" and any_node and killed.reason else (None, False)
+
+
+def constraint(report: Report, killed: Killed) -> str | None:
+    """Return the constraint that the summary states; None if it may not be the true one.
+
+    5.0 and 5.1 print CONSTRAINT_NONE whatever it is: they do not store it in oom_control (fixed by 432b1de0de02).
+    """
+    summary = report.selection.summary
+    if summary is None or summary.constraint != "CONSTRAINT_NONE":
+        return summary.constraint if summary else None
+    release = re.match(r"\d+\.\d+(?!\d)", report.trigger.kernel or "")
+    is_fixed = release[0] not in ("5.0", "5.1") if release else killed.oom_score_adj is not None or killed.unconfirmed
+    return summary.constraint if is_fixed and not summary.names_memcg else None
 
 
 def limit(report: Report, scope: Scope | None, page: int | None) -> int | None:
@@ -60,24 +94,30 @@ def limit(report: Report, scope: Scope | None, page: int | None) -> int | None:
     pages, total_swap = report.memory.pages, report.memory.total_swap
     if scope not in ("global", "sysrq") or page is None or total_swap is None:
         return None
-    if not {"RAM", "reserved", "HighMem/MovableOnly"} <= pages.keys():
+    if not {"RAM", "reserved", "HighMem/MovableOnly"} <= pages.keys() or pages["reserved"] >= pages["RAM"]:
         return None
     return (pages["RAM"] - pages["reserved"]) * page + total_swap * KIB
 
 
 def points(report: Report, killed: Killed, row: Row | None, page: int | None, limit: int | None) -> Points | None:
-    """Compute oom_badness() from the table; that is printed after the choice, so the numbers may differ a little."""
+    """Compute the victim's badness from the table; that is printed after the choice, so it may differ a little."""
     if row is None:
         return None
+    score = killed.oom_score_adj if killed.oom_score_adj is not None else row.oom_score_adj
+    found = badness(row, score, page, limit)
+    # Until 4.16 processes of the superuser had 3 % less; the log does not show which ones.
+    return found if report.table and report.table.wide else replace(found, total=None)
+
+
+def badness(row: Row, score: int | None, page: int | None, limit: int | None) -> Points:
+    """Compute oom_badness() of a row, as far as its parts are known; `score` is oom_score_adj."""
     tables = row.page_tables
     if row.pgtables_bytes is not None:
         tables = row.pgtables_bytes // page if page else None
-    score = killed.oom_score_adj if killed.oom_score_adj is not None else row.oom_score_adj
     adj = 0 if score == 0 else None
     if score and limit is not None and page is not None:
         adj = score * (limit // page // 1000)
     parts = (row.rss, row.swap, tables, adj)
     known = [part for part in parts if part is not None]
-    # Until 4.16 processes of the superuser had 3 % less; the log does not show which ones.
-    total = sum(known) if len(known) == len(parts) and report.table and report.table.wide else None
+    total = sum(known) if len(known) == len(parts) else None
     return Points(total=total, rss=row.rss, swap=row.swap, page_tables=tables, adj=adj)

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 COMM = r"(?:\\x[0-9a-f]{2}|#\d{3}|.){0,15}"
 """TASK_COMM_LEN; unprintable bytes are `\\xNN`, in rsyslog's files `#NNN`."""
 
-PID, KB = r"\d{1,10}", r"\d{1,15}"
-"""No machine has longer numbers, and JSON could not carry them."""
+PID, KB = r"\d{1,10}", r"\d{1,20}"
+"""A counter that wrapped around has 20 digits."""
 
 HEADER = re.compile(
     rf"^(?P<comm>{COMM}?) invoked oom-killer: gfp_mask=(?P<raw>(?:0x)?[0-9a-f]{{1,16}})"
@@ -63,6 +63,19 @@ KILLED = re.compile(
 """__oom_kill_process(): shmem-rss from 4.5; reason and kill in one line from 5.1; UID, pgtables and oom_score_adj from
 5.4 (8ac3f8fe91a2, 70cb6d267790); the older `UID` is Red Hat's."""
 
+CUT = re.compile(
+    rf"^(?:{REASON}: )?Killed process (?P<pid>{PID})(?:, UID (?P<uid0>{PID}),)? \("
+    rf"(?P<tail>(?P<comm>{COMM})\)(?:, UID (?P<uid1>{PID}),)?"
+    rf"(?: total-vm:(?P<total_vm>{KB})kB(?:, anon-rss:(?P<anon>{KB})kB(?:, file-rss:(?P<file>{KB})kB"
+    rf"(?:, shmem-rss:(?P<shmem>{KB})kB)?)?)?)?"
+    rf"(?:,? UID:(?P<uid2>{PID})(?= ))?(?:,? pgtables:(?P<page_tables>{KB})kB)?"
+    rf",?(?: (?P<label>[A-Za-z_-]{{0,13}})(?::-?\d{{0,15}}k?)?)?|{COMM}) *\Z",
+    re.DOTALL,
+)
+"""The beginning of such a line: logs are truncated. A number at the end may lack digits, so it is not read."""
+
+LABELS = ("total-vm", "anon-rss", "file-rss", "shmem-rss", "UID", "pgtables", "oom_score_adj")
+
 SHARING = re.compile(rf"^Kill process (?P<pid>{PID}) \((?P<comm>{COMM})\) sharing same memory\Z", re.DOTALL)
 """oom_kill_process() until 4.7; later kernels kill such processes without a line."""
 
@@ -71,10 +84,13 @@ GROUP = re.compile(r"^Tasks in (.*) are going to be killed due to memory\.oom\.g
 
 NO_VICTIM = ("Out of memory and no killable processes", "OOM request ignored")
 
-MARKS = (b"oom-k", b"Kill", b"f lim", b"j nam")
+SKIPPED = re.compile(rf"^{REASON}: OOM victim {PID} \({COMM}\) is already exiting", re.DOTALL)
+"""__oom_kill_process(), from 5.13 on: after the summary, instead of the kill."""
+
+MARKS = (b"oom-k", b"Kill", b"f lim", b"j nam", b"failc")
 """Every line that can begin a report has one of these: `oom-killer` or `oom-kill:`, `Killed` or `Kill process`,
-`a result of limit of`, `oom_score_adj name`. They are plain bytes because logs of gigabytes are searched for them, and
-at most five long: CPython finds these several times as fast (m < 6 in Objects/stringlib/fastsearch.h)."""
+`a result of limit of`, `oom_score_adj name`, `failcnt`. They are plain bytes because logs of gigabytes are searched for
+them, and at most five long: CPython finds these several times as fast (m < 6 in Objects/stringlib/fastsearch.h)."""
 
 JSON_MARKS = (*MARKS, b'E":[', b'E": [', b'" : [')
 """In the journal's JSON a message that is not UTF-8 (a name need not be) is a list of numbers."""
@@ -82,13 +98,19 @@ JSON_MARKS = (*MARKS, b'E":[', b'E": [', b'" : [')
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """`oom-kill:...`; a path is None where a name in it makes it ambiguous."""
+    """`oom-kill:...`; a path is None where a name in it makes it ambiguous, and so is the task's name."""
 
     constraint: str
     pid: int
     uid: int
     oom_memcg: str | None
     task_memcg: str | None
+    comm: str | None = None
+
+    @property
+    def names_memcg(self) -> bool:
+        """Whether a memory cgroup was out of memory, whatever the constraint is."""
+        return self.oom_memcg is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,19 +126,44 @@ def parse_summary(text: str) -> Summary | None:
     found = SUMMARY.match(text)
     if not found:
         return None
-    oom_memcg, task_memcg = _paths(found["paths"])
-    return Summary(found["constraint"], int(found["pid"]), int(found["uid"]), oom_memcg, task_memcg)
+    return Summary(found["constraint"], int(found["pid"]), int(found["uid"]), *_names(found["paths"]))
 
 
-def _paths(text: str) -> tuple[str | None, str | None]:
-    """Return oom_memcg and task_memcg; names may contain anything but a newline, so each key must occur only once."""
+def _names(text: str) -> tuple[str | None, str | None, str | None]:
+    """Return oom_memcg, task_memcg and task.
+
+    Names may contain anything but a newline, so each key must occur only once.
+    """
     domains = text.count(",oom_memcg=") + text.startswith("oom_memcg=")
     whole = text.count("global_oom,") + domains
     if whole != 1 or text.count(",task_memcg=") != 1 or text.count(",task=") != 1:
-        return None, None
+        return None, None, None
     before, _, after = text.partition(",task_memcg=")
     oom_memcg = before.rpartition("oom_memcg=")[2] if domains else None
-    return oom_memcg, after.rpartition(",task=")[0]
+    task_memcg, _, comm = after.rpartition(",task=")
+    return oom_memcg, task_memcg, comm if re.fullmatch(COMM, comm, re.DOTALL) else None
+
+
+def parse_kill(text: str) -> dict[str, str | None] | None:
+    """Parse the line of a kill, complete or cut off at its end; what it lacks is None."""
+    if "Killed process " not in text:
+        return None
+    if found := KILLED.match(text):
+        return found.groupdict()
+    found = CUT.match(text)
+    if found is None or not any(label.startswith(found["label"] or "") for label in LABELS):
+        return None
+    return _certain(found)
+
+
+def _certain(found: re.Match[str]) -> dict[str, str | None]:
+    """Drop what a name could imitate: all that follows the parenthesis may still be the name."""
+    parts = {name: value for name, value in found.groupdict().items() if name not in ("tail", "label")}
+    if re.fullmatch(COMM, found["tail"], re.DOTALL):
+        is_name = found["tail"].count(")") == 1 and found["tail"].endswith(")")
+        certain = ("pid", "uid0", "reason", "comm") if is_name else ("pid", "uid0", "reason")
+        return {name: value if name in certain else None for name, value in parts.items()}
+    return parts
 
 
 def parse_task_in(text: str) -> TaskIn | None:

@@ -15,6 +15,11 @@ from ooMtrace.kmsg.task_table import parse_columns
 MAX_KILLS = 100_000
 """Per report: further kills get reports of their own, so that no log makes memory grow without bound."""
 
+MAX_KB = 1 << 47
+"""More than the address space of any machine (57 bits): a counter that wrapped around."""
+
+POSSIBLE_ADJ = range(-1000, 1001)
+
 MEMORY_LINES = ("memory: ", "memory+swap: ", "swap: ", "Memory cgroup stats for ", "Mem-Info:")
 """How those lines begin that the kernel prints before a kill, never after it."""
 
@@ -79,11 +84,16 @@ def _summary(line: LogLine, report: Report | None) -> Result:
     summary = grammar.parse_summary(line.text)
     if summary is None:  # the rest of it may follow
         return Start(Report(line)) if report is None else EXTEND
-    if report is None or report.kills or report.selection.choice:
-        return Start(Report(line, selection=Selection(summary=summary)))
+    if report is None or report.kills or report.selection.choice or _is_lone_summary(report):
+        return Start(Report(line, selection=Selection(summary=summary, line=line)))
     report.interleaved |= report.selection.summary is not None
-    report.selection.summary = summary
+    report.selection.summary, report.selection.line = summary, line
     return EXTEND
+
+
+def _is_lone_summary(report: Report) -> bool:
+    """Return whether nothing but a summary is known, as in a log of which only such lines were kept."""
+    return report.selection.line is report.start and report.table is None and not report.memory.counters
 
 
 def _cgroups(line: LogLine, report: Report | None) -> Result:
@@ -123,19 +133,23 @@ def _choice(line: LogLine, report: Report | None) -> Result:
         report.kills.append(killed)
         return EXTEND
     if found := grammar.CHOSEN.match(line.text):
-        choice = Choice(int(found["pid"]), found["reason"])
+        choice = Choice(int(found["pid"]), found["comm"], found["reason"])
         if report is None or report.kills or report.selection.choice:
-            return Start(Report(line, selection=Selection(choice=choice), after_incomplete=_is_incomplete(report)))
-        report.selection.choice = choice
+            selection = Selection(choice=choice, line=line)
+            return Start(Report(line, selection=selection, after_incomplete=_is_incomplete(report)))
+        report.selection.choice, report.selection.line = choice, line
         return EXTEND
+    if report and not report.kills and grammar.SKIPPED.match(line.text):
+        report.selection = Selection()
+        return Start(Report(line))
     return Start(Report(line)) if line.text.startswith(grammar.NO_VICTIM) and report else IGNORE
 
 
 def _kill(line: LogLine, report: Report | None) -> Result:
-    found = grammar.KILLED.match(line.text) if "Killed process " in line.text else None
-    if not found:
+    parts = grammar.parse_kill(line.text)
+    if parts is None:
         return IGNORE
-    killed = _killed(line, found)
+    killed = _killed(line, parts)
     if report is None or not _belongs(killed, report):
         alone = Report(line)
         alone.add_kill(killed)
@@ -147,16 +161,17 @@ def _kill(line: LogLine, report: Report | None) -> Result:
     return EXTEND
 
 
-def _killed(line: LogLine, found: re.Match[str]) -> Killed:
-    uid = found["uid0"] or found["uid1"] or found["uid2"]
+def _killed(line: LogLine, parts: dict[str, str | None]) -> Killed:
+    known = {name: int(parts[name] or 0) for name in (*SIZES, "pid", "adj") if parts.get(name) is not None}
+    uid = parts["uid0"] or parts["uid1"] or parts["uid2"]
     return Killed(
         line,
-        int(found["pid"]),
-        found["comm"],
-        found["reason"],
-        {name: int(found[name]) for name in SIZES if found[name] is not None},
+        known["pid"],
+        parts["comm"],
+        parts["reason"],
+        {name: known[name] for name in SIZES if known.get(name, MAX_KB) < MAX_KB},
         None if uid is None else int(uid),
-        None if found["adj"] is None else int(found["adj"]),
+        known["adj"] if known.get("adj") in POSSIBLE_ADJ else None,
     )
 
 
@@ -164,6 +179,8 @@ def _belongs(killed: Killed, report: Report) -> bool:
     """Return whether a report may be about this process; in doubt it is not."""
     if len(report.kills) + len(report.repeat_kills) >= MAX_KILLS or (report.kills and report.group is None):
         return False
+    if report.kills and killed.reason and report.kills[0].reason not in (None, killed.reason):
+        return False  # all of a group are killed for the same reason: oom_kill_memcg_member()
     summary, of_memcg = report.selection.summary, report.selection.of_memcg
     if summary and killed.reason and killed.reason.startswith("Memory cgroup") != of_memcg:
         return False
@@ -176,7 +193,14 @@ def _belongs(killed: Killed, report: Report) -> bool:
 
 
 def _memory(line: LogLine, report: Report | None) -> Result:
-    """Read a line that has a meaning only within a report; after kills it is of the next one, whose header is lost."""
+    """Read a line that has a meaning only within a report; after kills it is of the next one, whose header is lost.
+
+    A log may begin in the middle of a report, too: only the OOM killer prints a cgroup's counters.
+    """
+    if report is None and grammar.USAGE.match(line.text):
+        report = Report(line)
+        _add_memcg(line.text, report)
+        return Start(report)
     if report is None or (report.kills and not line.text.startswith(MEMORY_LINES)):
         return IGNORE
     target = Report(line) if report.kills else report
@@ -231,7 +255,8 @@ def _table(line: LogLine, report: Report | None) -> Result:
         return IGNORE
     table = parse_columns(line.text)
     if table is None:
-        return EXTEND if report and report.table and report.table.add(line.text) else IGNORE
+        is_row = report and not report.kills and report.table and report.table.add(line.text)
+        return EXTEND if is_row else IGNORE
     if report is None or report.kills:
         return Start(Report(line, table=table))
     report.interleaved |= report.table is not None

@@ -35,16 +35,18 @@ class Killed:
         reason: How the line begins, as `Memory cgroup out of memory`; until 5.0 it stood in the line before.
         size: Kilobytes by the names of SIZES.
         sharing: Killed because it shared the victim's memory; the kernel does not count such kills.
+        unconfirmed: The kernel chose it, but the log has no line of the kill; `line` is that of the choice.
     """
 
     line: LogLine
     pid: int
-    comm: str
+    comm: str | None
     reason: str | None
     size: dict[str, int]
     uid: int | None
     oom_score_adj: int | None
     sharing: bool = False
+    unconfirmed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Choice:
     """The process that was chosen, until 5.0 in a line of its own; a child may be killed instead."""
 
     pid: int
+    comm: str
     reason: str
 
 
@@ -89,11 +92,16 @@ class MemoryState:
 
 @dataclass(slots=True)
 class Selection:
-    """Who was to die and which memory cgroup was at its limit, in the sentences of the different kernels."""
+    """Who was to die and which memory cgroup was at its limit, in the sentences of the different kernels.
+
+    Attributes:
+        line: The last line that named the victim.
+    """
 
     task_in: TaskIn | None = None
     choice: Choice | None = None
     summary: Summary | None = None
+    line: LogLine | None = None
 
     @property
     def oom_memcg(self) -> str | None:
@@ -105,7 +113,9 @@ class Selection:
     @property
     def of_memcg(self) -> bool | None:
         """Whether a memory cgroup was out of memory; None without a summary."""
-        return None if self.summary is None else self.summary.constraint == "CONSTRAINT_MEMCG"
+        if self.summary is None:
+            return None
+        return self.summary.names_memcg or self.summary.constraint == "CONSTRAINT_MEMCG"
 
 
 @dataclass(slots=True)

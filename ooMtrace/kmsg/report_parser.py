@@ -9,26 +9,20 @@ absent, and a kill is added to a report only if nothing contradicts it; otherwis
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from ooMtrace.kmsg import grammar
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.line_readers import Extend, Start, read_line
+from ooMtrace.kmsg.open_report import MAX_GAP_BEFORE_KILL_NS, OpenReport, is_within
 from ooMtrace.kmsg.report import Report
+from ooMtrace.kmsg.unconfirmed import UnconfirmedKills
 
-MAX_IDLE_LINES, MAX_IDLE_LINES_AFTER_KILL = 2000, 200
-"""Consecutive lines that do not belong to a report before it is complete: stacks, free lists and slabs are long."""
-
-MAX_GAP_NS, MAX_GAP_IN_GROUP_NS, MAX_GAP_BEFORE_KILL_NS = 60_000_000_000, 2_000_000_000, 3_000_000_000
-"""The same by the kernel's clock. After a kill, from the report's last line: a group is killed at once, and a later
-kill may belong to an OOM whose report was rate-limited; processes that share memory may be killed late. Before the
-first kill: from one line of the log to the next."""
-
-CLOCKS_APART_NS = 1_000_000_000
-"""Two CPUs may stamp their lines out of order; a line that is earlier by more is of another boot."""
+_Author = tuple[str | None, str | None, str | None]
+"""Host, boot and caller, as far as the log has them."""
 
 MAX_OPEN_REPORTS = 64
-"""Several reports are open at once only where the log names who printed a line."""
+"""Several reports are open at once only where the log names who printed a line, or several hosts."""
 
 MAX_HEAD = 4096
 """Characters of an interrupted line that are kept."""
@@ -43,29 +37,34 @@ class ReportParser:
 
     def __init__(self) -> None:
         self.kill_count = 0
-        self._open: dict[str | None, _OpenReport] = {}
-        self._head = ""
+        self._open: dict[_Author, OpenReport] = {}
+        self._unconfirmed = UnconfirmedKills()
+        self._heads: dict[_Author, LogLine] = {}
 
     @property
     def idle(self) -> bool:
         """Whether only a line with one of grammar.MARKS can be part of a report."""
-        return not self._open
+        return not self._open and not self._unconfirmed
 
     def feed(self, line: LogLine) -> Iterator[Report]:
         """Take a line; yield the reports that it completes."""
+        line = self._join_continued(_stripped(line))
         yield from self._expire_idle(line)
-        line = self._number_kill(self._join_continued(line))
-        current = self._open.get(line.caller)
+        line, author = self._number_kill(line), _author(line)
+        current = self._open.get(author)
         result = read_line(line, current.report if current else None)
         if isinstance(result, Start):
             yield from self._start(line, result.report)
         elif isinstance(result, Extend) and current:
-            current.last_line, current.idle_lines = line, 0
+            current.extend(line)
+        if line.nth:
+            self._confirm(line, author)
 
     def drain(self) -> Iterator[Report]:
         """Yield what is still open: the log is at its end."""
-        for caller in list(self._open):
-            yield from self._close(caller)
+        for author in list(self._open):
+            yield from self._close(author)
+        yield from self._unconfirmed.drain()
 
     def open_reports(self) -> Iterator[Report]:
         """Yield the reports to which more lines may be added."""
@@ -73,71 +72,66 @@ class ReportParser:
 
     def close_completed(self, nth: int) -> Iterator[Report]:
         """Yield the open reports that have kills, none of them later than the log's nth kill."""
-        for caller, current in list(self._open.items()):
+        for author, current in list(self._open.items()):
             if current.report.kills and current.report.last_nth <= nth:
-                yield from self._close(caller)
+                yield from self._close(author)
 
     def _start(self, line: LogLine, report: Report) -> Iterator[Report]:
-        """Open a report in place of the same caller's; where too many are open, the oldest is closed."""
-        if line.caller in self._open:
-            yield from self._close(line.caller)
+        """Open a report in place of the same author's; where too many are open, the oldest is closed."""
+        author = _author(line)
+        if author in self._open:
+            yield from self._close(author)
         while len(self._open) >= MAX_OPEN_REPORTS:
             yield from self._close(next(iter(self._open)))
-        self._open[line.caller] = _OpenReport(report, line)
+        self._open[author] = OpenReport(report, line)
 
-    def _close(self, caller: str | None) -> Iterator[Report]:
-        """Close a report; yield it if it has kills."""
-        report = self._open.pop(caller).report
+    def _close(self, author: _Author) -> Iterator[Report]:
+        """Close a report; yield it if it has kills, or later if it only names a victim."""
+        report = self._open.pop(author).report
         report.interleaved |= report.contradicts_itself()
         if report.kills:
             yield report
+        else:
+            yield from self._unconfirmed.add(report)
 
     def _expire_idle(self, line: LogLine) -> Iterator[Report]:
         """Close the reports to which nothing was added for too long."""
-        for caller, current in list(self._open.items()):
+        yield from self._unconfirmed.expire()
+        for author, current in list(self._open.items()):
             if current.expires(line):
-                yield from self._close(caller)
+                yield from self._close(author)
 
     def _number_kill(self, line: LogLine) -> LogLine:
-        if "Killed process " not in line.text or not grammar.KILLED.match(line.text):
+        if grammar.parse_kill(line.text) is None:
             return line
         self.kill_count += 1
         return replace(line, nth=self.kill_count)
 
+    def _confirm(self, line: LogLine, author: _Author) -> None:
+        """Look for the choice of this kill in the reports that were closed without a kill."""
+        report = self._open[author].report
+        if report.kills and report.kills[-1].line is line:
+            self._unconfirmed.confirm(report.kills[-1], report)
+
     def _join_continued(self, line: LogLine) -> LogLine:
         """Join what pr_cont() printed in parts because another line came in between."""
-        if self._head and line.text.startswith((",", grammar.LIMIT_OF)):
-            line = replace(line, text=self._head + line.text)
-        self._head = line.text[:MAX_HEAD] if line.text.startswith(("oom-kill:", "Task in ")) else self._head
+        author = _author(line)
+        head = self._heads.get(author)
+        if head and line.text.startswith((",", grammar.LIMIT_OF)) and is_within(head, line, MAX_GAP_BEFORE_KILL_NS):
+            line = replace(line, text=head.text + line.text)
+        if line.text.startswith(("oom-kill:", "Task in ")):
+            self._heads.pop(author, None)
+            self._heads[author] = replace(line, text=line.text[:MAX_HEAD])
+            if len(self._heads) > MAX_OPEN_REPORTS:
+                self._heads.pop(next(iter(self._heads)))
         return line
 
 
-@dataclass(slots=True)
-class _OpenReport:
-    """A report to which more lines may be added.
+def _author(line: LogLine) -> _Author:
+    """Return who printed a line: lines of different authors are not of one report."""
+    return line.host, line.boot_id, line.caller
 
-    Attributes:
-        last_line: The last line that belongs to it.
-        idle_lines: Lines since then.
-        last_seen_ktime: The kernel's clock in the last line of the log, whether that belonged to the report or not.
-    """
 
-    report: Report
-    last_line: LogLine
-    idle_lines: int = 0
-    last_seen_ktime: int | None = None
-
-    def expires(self, line: LogLine) -> bool:
-        """Count a line; return whether it is too late to belong to the report, by lines or by the kernel's clock."""
-        self.idle_lines += 1
-        previous, ktime = self.last_line.ktime, line.ktime
-        if not self.report.kills:
-            max_lines, max_gap = MAX_IDLE_LINES, MAX_GAP_BEFORE_KILL_NS
-            previous = self.last_seen_ktime or previous
-        else:
-            max_lines = MAX_IDLE_LINES_AFTER_KILL
-            max_gap = MAX_GAP_NS if self.report.group is None else MAX_GAP_IN_GROUP_NS
-        self.last_seen_ktime = ktime
-        if self.idle_lines > max_lines:
-            return True
-        return previous is not None and ktime is not None and not -CLOCKS_APART_NS <= ktime - previous <= max_gap
+def _stripped(line: LogLine) -> LogLine:
+    """Remove blanks at the end, as copied from a terminal: no line of the kernel has any."""
+    return replace(line, text=line.text.rstrip(" \t")) if line.text.endswith((" ", "\t")) else line

@@ -14,6 +14,9 @@ COLUMNS = re.compile(r"^\[ *pid *\]((?: +[a-z_]+)+) +name *\Z")
 NUMBERS = r" +-?\d{1,13}"
 ROW = re.compile(rf"^\[ *(\d{{1,10}})\](?:{NUMBERS}){{5}}", re.DOTALL)
 
+POSSIBLE = {"oom_score_adj": range(-1000, 1001)}
+"""All others are not negative. Counters of old kernels were, at times."""
+
 MAX_ROWS = 100_000
 """Further rows are not kept, so that no log makes memory grow without bound."""
 
@@ -62,6 +65,11 @@ class Table:
         text = self.rows.get(pid)
         return None if text is None else _parse(self.columns, text)
 
+    def all_rows(self) -> list[Row] | None:
+        """Return all rows; None if one is damaged, or there may be more."""
+        rows = [row for text in self.rows.values() if (row := _parse(self.columns, text))]
+        return rows if len(rows) == len(self.rows) < MAX_ROWS else None
+
 
 def parse_columns(text: str) -> Table | None:
     """Return an empty table if this line names the columns of one."""
@@ -76,7 +84,8 @@ def _parse(columns: tuple[str, ...], text: str) -> Row | None:
     if not found:
         return None
     known = dict(zip(columns, map(int, found[2].split()), strict=True))
-    in_pages = [known[name] for name in columns if name in ("nr_ptes", "nr_pmds", "nr_puds")]
+    known = {name: number for name, number in known.items() if number in POSSIBLE.get(name, range(1 << 44))}
+    in_pages = [known.get(name) for name in columns if name in ("nr_ptes", "nr_pmds", "nr_puds")]
     return Row(
         pid=int(found[1]),
         tgid=known.get("tgid"),
@@ -85,7 +94,12 @@ def _parse(columns: tuple[str, ...], text: str) -> Row | None:
         rss=known.get("rss"),
         swap=known.get("swapents"),
         pgtables_bytes=known.get("pgtables_bytes"),
-        page_tables=sum(in_pages) if in_pages else None,
+        page_tables=_sum(in_pages),
         oom_score_adj=known.get("oom_score_adj"),
         name=found[3] or "",
     )
+
+
+def _sum(parts: list[int | None]) -> int | None:
+    known = [part for part in parts if part is not None]
+    return sum(known) if known and len(known) == len(parts) else None

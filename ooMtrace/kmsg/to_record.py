@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from hashlib import blake2s
 
 from ooMtrace import record
 from ooMtrace.kernel.snapshot import rfc3339
 from ooMtrace.kmsg import badness
 from ooMtrace.kmsg.badness import KIB
+from ooMtrace.kmsg.candidates import candidates, weighed_rows
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.report import Killed, Report
 from ooMtrace.kmsg.task_table import Row
@@ -40,8 +42,15 @@ class Origin:
 
 
 def to_records(report: Report, origin: Origin) -> Iterator[record.OomKill]:
-    """Yield the kills of a report, in the order of the log."""
+    """Yield the kills of a report, in the order of the log.
+
+    A choice without a kill is one only in a log that may have lost the kill's line. Of the running kernel all lines are
+    read: there it means that the process was exiting already (__oom_kill_process()), or that the kill is not printed
+    yet.
+    """
     for killed in report.kills:
+        if killed.unconfirmed and origin.host is not None:
+            continue
         if report.interleaved:
             yield _kill(Report(killed.line, kills=[killed]), killed, origin, verdict=None)
         else:
@@ -51,6 +60,8 @@ def to_records(report: Report, origin: Origin) -> Iterator[record.OomKill]:
 def _verdict(report: Report, killed: Killed) -> record.Verdict | None:
     if killed.sharing:
         return "shared_mm"
+    if killed.unconfirmed:  # until 5.1 a child of the chosen process may be killed instead
+        return None
     if report.start.text.startswith("Tasks in "):  # the first kill is lost, and its victim may be among the members
         return None
     return "killed" if killed is report.kills[0] else "group_member"
@@ -61,7 +72,7 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
     row = report.table.row(killed.pid) if report.table else None
     page = badness.page_size(killed, row)
     process = _process(report, killed, row, page)
-    oom, derived = _oom(report, killed, row, page, verdict, _incident(report, host))
+    oom, derived = _oom(report, killed, row, page, verdict, _instant_id(report.start, host, report.kills[0]))
     oom = replace(oom, number=_ordinal(killed, origin))
     time = _time(killed.line, origin)
     time_is_derived = time is not None and (killed.line.guessed or killed.line.wall is None)
@@ -88,7 +99,7 @@ def _ordinal(killed: Killed, origin: Origin) -> int | None:
 def _id(killed: Killed, host: record.Host, ordinal: int | None) -> str:
     if ordinal is not None:
         return record.kill_id(host, ordinal, killed.pid)
-    return f"{_instant_id(killed.line, host)}-{killed.pid}"
+    return _instant_id(killed.line, host, killed)
 
 
 def _time(line: LogLine, origin: Origin) -> str | None:
@@ -111,18 +122,17 @@ def _host(report: Report, line: LogLine, origin: Origin) -> record.Host:
     return record.Host(name=line.host, boot_id=line.boot_id, kernel=report.trigger.kernel)
 
 
-def _instant_id(line: LogLine, host: record.Host) -> str:
-    """Identify an instant by the best clock that the log has, or else by the line's number."""
+def _instant_id(line: LogLine, host: record.Host, killed: Killed) -> str:
+    """Identify a line by the best clock that the log has, or else by its number, and by the kill.
+
+    Hosts, boots and files may share a time stamp and a pid, so all that the lines state is part of it, as a digest.
+    """
     owner = (host.boot_id or host.name or "log")[:8]
-    if line.ktime is not None:
-        return f"{owner}-{line.ktime:x}"
-    return f"{owner}-w{line.wall:x}" if line.wall is not None else f"{owner}-n{line.number:x}"
-
-
-def _incident(report: Report, host: record.Host) -> str:
-    """Identify an OOM; two may share a time stamp in whole seconds, so the first victim's pid is added to these."""
-    instant = _instant_id(report.start, host)
-    return instant if report.start.ktime is not None else f"{instant}-{report.kills[0].pid}"
+    at = f"w{line.wall:x}" if line.wall is not None else f"n{line.number:x}"
+    at = at if line.ktime is None else f"{line.ktime:x}"
+    facts = (host.name, host.boot_id, line.ktime, line.wall, line.text, killed.line.text)
+    digest = blake2s(repr(facts).encode(errors="backslashreplace"), digest_size=4).hexdigest()
+    return f"{owner}-{at}-{killed.pid}-{digest}"
 
 
 def _process(report: Report, killed: Killed, row: Row | None, page: int | None) -> record.Process:
@@ -135,7 +145,7 @@ def _process(report: Report, killed: Killed, row: Row | None, page: int | None) 
         adj = row.oom_score_adj
     return record.Process(
         pid=_pid(killed, row, is_chosen=is_chosen),
-        tid=killed.pid,
+        tid=None if killed.unconfirmed and is_chosen else killed.pid,
         comm=killed.comm,
         user=record.User(id=uid),
         oom_score_adj=adj,
@@ -174,12 +184,14 @@ def _oom(
     scope, scope_derived = badness.scope(report, killed)
     limit = badness.limit(report, scope, page)
     points = badness.points(report, killed, row, page, limit)
-    header, summary = report.trigger.header, report.selection.summary
+    weighed = weighed_rows(report, killed)
+    best = None if weighed is None else candidates(weighed, killed, page, limit)
+    header = report.trigger.header
     oom = record.Oom(
         incident=incident,
         verdict=verdict,
         scope=scope,
-        constraint=summary.constraint if summary else None,
+        constraint=badness.constraint(report, killed),
         gfp_mask=_gfp_mask(report),
         order=header.order if header else None,
         points=points,
@@ -187,11 +199,15 @@ def _oom(
         trigger=_trigger(report),
         memcg=_memcg(report, killed) if scope == "memcg" else None,
         group=record.Group(path=report.group, size=len(report.kills)) if report.group else None,
+        weighed=None if weighed is None else len(weighed),
+        candidates=best,
     )
     derived = {
         "oom.scope": scope_derived,
         "oom.limit_bytes": limit is not None,
         "oom.points": points is not None and points.total is not None,
+        "oom.weighed": weighed is not None,
+        "oom.candidates": best is not None,
     }
     return oom, tuple(name for name, is_derived in derived.items() if is_derived)
 
@@ -238,7 +254,7 @@ def _sizes(report: Report, counter: str) -> tuple[int | None, int | None]:
     if counter not in report.memory.counters:
         return None, None
     usage, limit = report.memory.counters[counter]
-    return usage * KIB, badness.limit_bytes(limit)
+    return badness.limit_bytes(usage), badness.limit_bytes(limit)
 
 
 def _subtract(whole: int | None, part: int | None) -> int | None:

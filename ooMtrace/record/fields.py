@@ -12,6 +12,11 @@ def always(doc: str) -> Any:  # noqa: ANN401 (as dataclasses.field itself)
     return field(metadata={"doc": doc})
 
 
+def can_be_empty(doc: str) -> Any:  # noqa: ANN401
+    """Declare a part whose facts may all be unknown: then the line does not have it."""
+    return field(metadata={"doc": doc, "can_be_empty": True})
+
+
 def expected(doc: str) -> Any:  # noqa: ANN401
     """Declare a fact that every kill has; if it could not be read, `missing` names it."""
     return field(default=None, metadata={"doc": doc, "expected": True})

@@ -42,7 +42,7 @@ def _object(record: type) -> dict[str, Any]:
     properties, required = {}, []
     for fact in fields(record):
         properties[name_of(fact)] = {**_type(hints[fact.name]), "description": fact.metadata["doc"]}
-        if fact.default is not None:
+        if fact.default is not None and not fact.metadata.get("can_be_empty"):
             required.append(name_of(fact))
     return {"type": "object", "properties": properties, "required": required}
 

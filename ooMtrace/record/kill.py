@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
-from ooMtrace.record.fields import always, expected, optional
+from ooMtrace.record.fields import always, can_be_empty, expected, optional
 from ooMtrace.record.oom import Oom
 from ooMtrace.record.process import Process
 from ooMtrace.settings import Level
@@ -144,7 +144,7 @@ class OomKill:
         "Number of source records lost before oomtrace could read them, since the previous kill's line; kills among"
         " them are backfilled from the kernel log or reported by `oom_lost`"
     )
-    host: Host = always("The machine on which the event happened")
+    host: Host = can_be_empty("The machine on which the event happened; absent if a kernel log does not show it")
     oom: Oom = always("Why the kernel killed, and why it chose this process")
     process: Process = always("The victim")
     namespace: Namespace | None = expected("The victim's namespaces")

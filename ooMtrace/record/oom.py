@@ -135,7 +135,8 @@ class Oom:
     memcg: Memcg | None = optional("Memory cgroup that reached its limit; only with scope `memcg`")
     group: Group | None = optional("Cgroup killed as a whole; only if memory.oom.group is set")
     weighed: int | None = optional(
-        "Number of processes that the kernel considered; only for the chosen process, at fidelity `full`"
+        "Number of processes that the kernel considered; only for the chosen process, at fidelity `full`. At fidelity"
+        " `log`: the processes that can be killed in the kernel's table, as far as the log has it"
     )
     candidates: tuple[Candidate, ...] | None = optional(
         "Up to ten of the processes considered: those with the most points, the chosen one first"

@@ -6,8 +6,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Protocol
@@ -15,7 +16,7 @@ from typing import Protocol
 import pytest
 from support.tracer import COMMAND, RunningTracer
 from support.victims import Victim, compile_victim
-from support.witness import KernelLog
+from support.witness import KernelLog, oom_kill_count
 
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
@@ -54,11 +55,42 @@ def tracer(tmp_path: Path) -> Iterator[RunningTracer]:
         yield running
 
 
+REPORTS, INTERVAL_S = 10, 5.1
+"""The kernel prints the reports of ten OOMs in five seconds (oom_rs); of the others only the victims' own lines."""
+ATTEMPTS = 3
+
+
+@dataclass(frozen=True)
+class Reported:
+    """A kill, the kernel log since just before it, and whether the kernel has printed its report."""
+
+    victim: Victim
+    log: KernelLog
+    complete: bool
+
+
+ReportedKill = Callable[[Callable[[], Victim]], Reported]
+
+
 @pytest.fixture
-def full_log() -> KernelLog:
-    """The kernel log, with the tables: the kernel prints those of ten OOMs in five seconds and no more (oom_rs)."""
-    time.sleep(5.1)
-    return KernelLog()
+def reported_kill() -> ReportedKill:
+    """Call a function that makes a kill and returns the victim, until the kernel has printed the report of the kill.
+
+    It prints the first one, unless other processes are killed all the time: then it is not complete.
+    """
+
+    def attempt(kill: Callable[[], Victim]) -> Reported:
+        for _ in range(ATTEMPTS):
+            before = oom_kill_count()
+            time.sleep(INTERVAL_S)
+            log, victim = KernelLog(), kill()
+            victim.end()
+            if victim.pid in log.summaries():
+                return Reported(victim, log, complete=True)
+            assert oom_kill_count() - before > REPORTS, "no report, although the kernel has printed no others"
+        return Reported(victim, log, complete=False)
+
+    return attempt
 
 
 class MakeCgroup(Protocol):

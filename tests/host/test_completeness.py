@@ -16,7 +16,8 @@ from support.tracer import Line, RunningTracer
 from support.witness import KernelLog, oom_kill_count
 
 STORM = 3000
-GROWTH_KIB = 16 << 10
+GROWTH_KIB = 24 << 10
+"""16 MiB are usual. Other processes' kills take memory, too, as long as their lines wait."""
 
 
 class Account:
@@ -77,7 +78,7 @@ def test_3000_kills_as_fast_as_they_come_give_3000_lines(tmp_path, program, cgro
 
 def test_with_the_tracer_stopped_for_5_s_lines_and_losses_account_for_every_kill(tmp_path, program, cgroup, validate):
     account = Account()
-    with RunningTracer(tmp_path) as tracer:
+    with RunningTracer(tmp_path, repairs=True) as tracer:
         resident = resident_kib(tracer.process.pid)
         with Storm(program, cgroup(), STORM) as running:
             running.take(STORM // 3)
@@ -97,9 +98,40 @@ def test_with_the_tracer_stopped_for_5_s_lines_and_losses_account_for_every_kill
             validate(line)
 
 
+def test_records_that_find_the_buffer_full_are_stated_by_the_next_line(tmp_path, program, cgroup, victim, validate):
+    """The buffer's own count of them, with which the reconciler has nothing to do."""
+    account, limited = Account(), cgroup(24)
+    with RunningTracer(tmp_path, repairs=True) as tracer:
+        tracer.process.send_signal(signal.SIGSTOP)
+        storm(program, cgroup(), 500, at_once=2)
+        tracer.process.send_signal(signal.SIGCONT)
+        wait_for_pause(tracer)
+        before = len(tracer.lines())
+        for cpu in os.sched_getaffinity(0):  # each CPU has its buffer, whose next record comes after its losses
+            process = victim("hog", limited)
+            os.sched_setaffinity(process.pid, {cpu})
+            assert process.go().end() == -signal.SIGKILL
+            tracer.lines_of([process.pid])
+        after = tracer.lines()[before:]
+    kills, lost = account.check(tracer)
+
+    assert any("dropped_before" in line for line in after)
+    for line in after:
+        validate(line)
+    traced = [line for line in kills if line["fidelity"] == tracer.reached_level()]
+    untraced = len(kills) - len(traced) + lost  # all of the kernel's count
+    alone = sum("process.executable" in line["missing"] for line in traced)
+    dropped = sum(line.get("dropped_before", 0) for line in kills)
+    print(f"{dropped} records of {untraced} kills, and of {alone} others, did not fit")
+    assert untraced > 0
+    # of each kill there are two, at level full the ranking as well; the kill itself may fit and its context not
+    most = {"reduced": 2, "full": 3}[tracer.reached_level()]
+    assert untraced <= dropped <= most * untraced + (most - 1) * alone
+
+
 def test_after_a_stop_of_30_s_missing_kills_are_backfilled(tmp_path, program, cgroup):
     account, log = Account(), KernelLog()
-    with RunningTracer(tmp_path) as tracer:
+    with RunningTracer(tmp_path, repairs=True) as tracer:
         tracer.process.send_signal(signal.SIGSTOP)
         began = time.monotonic()
         pids = storm(program, cgroup(), 400)
@@ -128,7 +160,7 @@ def test_after_a_restart_missed_kills_are_reported_once(tmp_path, program, cgrou
     first.process.wait()
     first.output.with_name("ready").unlink()
     missed = storm(program, limited, 5)
-    with RunningTracer(tmp_path, *state) as second:
+    with RunningTracer(tmp_path, *state, repairs=True) as second:
         live = storm(program, limited, 3)
         second.lines_of(live)
     with RunningTracer(tmp_path, *state) as third:
@@ -177,16 +209,15 @@ def test_two_tracers_at_once_report_the_same_kills(tmp_path, program, cgroup):
     assert lines[0] == lines[1]
 
 
-def test_level_log_reports_every_kill(tmp_path, program, cgroup, victim, validate):
+def test_level_log_reports_every_kill(tmp_path, program, cgroup, victim, validate, reported_kill):
     """Level log, beside level reduced: the same kills by the same ids, and no contradicting facts."""
     folders = [tmp_path / "one", tmp_path / "two"]
     for folder in folders:
         folder.mkdir()
-    time.sleep(5.1)  # the kernel prints at most ten full reports in five seconds
     with RunningTracer(folders[0], "--level", "log") as log, RunningTracer(folders[1]) as probes:
-        assert "level log" in log.messages()
-        process = victim("mixed", cgroup(24), uid=1000, adj=100).go()
-        process.end()
+        assert log.reached_level() == "log"
+        reported = reported_kill(lambda: victim("mixed", cgroup(24), uid=1000, adj=100).go())
+        process = reported.victim
         pids = [process.pid, *storm(program, cgroup(), 40)]
         logged, traced = ({line["id"]: line for line in tracer.lines_of(pids)} for tracer in (log, probes))
 
@@ -202,9 +233,10 @@ def test_level_log_reports_every_kill(tmp_path, program, cgroup, victim, validat
             assert line["process"][name] == traced[ident]["process"][name]
         assert line["oom"]["number"] == traced[ident]["oom"]["number"]
     first = next(line for line in logged.values() if line["process"]["tid"] == process.pid)
-    assert first["oom"]["scope"] == "memcg"
-    assert first["oom"]["memcg"]["limit"] == 24 << 20
     assert first["process"]["user"]["id"] == 1000
+    if reported.complete:
+        assert first["oom"]["scope"] == "memcg"
+        assert first["oom"]["memcg"]["limit"] == 24 << 20
 
 
 def test_an_idle_tracer_does_not_wake_up(tmp_path, program, cgroup):

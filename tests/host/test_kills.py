@@ -50,12 +50,11 @@ def test_23_kills_give_23_lines_that_agree_with_the_kernel_log(tracer, cgroup, v
     assert any(line["process"]["memory"]["shmem"] for line in lines)
 
 
-def test_points_are_those_that_the_kernel_computed(tracer, cgroup, victim, full_log):
-    limited = cgroup(24)
-    process = victim("mixed", limited, adj=300).go()
-    process.end()
+def test_points_are_those_that_the_kernel_computed(tracer, cgroup, victim, reported_kill):
+    reported = reported_kill(lambda: victim("mixed", cgroup(24), adj=300).go())
+    pid, log = reported.victim.pid, reported.log
 
-    (line,) = tracer.lines_of([process.pid])
+    (line,) = tracer.lines_of([pid])
 
     points = line["oom"]["points"]
     adj = 300 * ((24 << 20) // PAGE // 1000)
@@ -63,45 +62,70 @@ def test_points_are_those_that_the_kernel_computed(tracer, cgroup, victim, full_
     assert points.get("exact") is (True if line["fidelity"] == "full" else None)
     assert points["adj"] == adj
     assert points["total"] == points["rss"] + points["swap"] + points["page_tables"] + points["adj"]
-    assert points["total"] == full_log.points(process.pid) + adj
+    kill = log.kills()[pid]
+    assert points["rss"] == (kill.anon + kill.file + kill.shmem) * 1024 // PAGE
+    assert points["page_tables"] == kill.page_tables * 1024 // PAGE
+    if reported.complete:
+        task = log.task(pid)
+        assert (points["rss"], points["swap"]) == (task.rss, task.swap)
+        assert points["total"] == task.points + adj
+    assert points["swap"] * PAGE == line["process"]["memory"]["swap"] == 0
     assert line["oom"]["limit_bytes"] == 24 << 20
 
 
-def test_victim_and_trigger_in_different_cgroups_below_one_limit(tracer, cgroup, victim, full_log):
-    parent = cgroup(64)
-    name = parent.path[1:]
-    holder_cgroup, grower_cgroup = cgroup(name=f"{name}/holder"), cgroup(name=f"{name}/grower")
-    holder = victim("hold", holder_cgroup, 40).go()
-    assert holder.said() == "holding"
-    grower = victim("hog", grower_cgroup, 40).go()
+def test_victim_and_trigger_in_different_cgroups_below_one_limit(tracer, cgroup, victim, reported_kill):
+    def kill() -> Victim:
+        parent = cgroup(64)
+        name = parent.path[1:]
+        holder_cgroup, grower_cgroup = cgroup(name=f"{name}/holder"), cgroup(name=f"{name}/grower")
+        holder = victim("hold", holder_cgroup, 40).go()
+        assert holder.said() == "holding"
+        made.append((parent, holder_cgroup, grower_cgroup, victim("hog", grower_cgroup, 40).go()))
+        return holder
 
+    made: list[tuple[ScratchCgroup, ScratchCgroup, ScratchCgroup, Victim]] = []
+    reported = reported_kill(kill)
+    holder, (parent, holder_cgroup, grower_cgroup, grower) = reported.victim, made[-1]
     (line,) = tracer.lines_of([holder.pid])
 
     assert line["oom"]["verdict"] == "killed"
     assert line["cgroup"]["path"] == holder_cgroup.path
-    assert line["oom"]["trigger"]["cgroup"] == grower_cgroup.path
-    assert line["oom"]["trigger"]["pid"] == grower.pid
+    trigger = {"pid": grower.pid, "tid": grower.pid, "comm": "victim", "cgroup": grower_cgroup.path}
+    assert line["oom"]["trigger"] == trigger
     assert line["oom"]["memcg"]["path"] == parent.path
     assert line["oom"]["memcg"]["limit"] == 64 << 20
-    assert full_log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
+    if reported.complete:
+        assert reported.log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
     assert line["oom"]["memcg"]["id"] == str(parent.folder.stat().st_ino)
     assert line["cgroup"]["id"] == str(holder_cgroup.folder.stat().st_ino)
 
 
-def test_a_nearly_full_cgroup_below_is_not_mistaken_for_the_one_out_of_memory(tracer, cgroup, victim, full_log):
+def test_a_nearly_full_cgroup_below_is_not_mistaken_for_the_one_out_of_memory(tracer, cgroup, victim, reported_kill):
     """The victim's own cgroup is close to its limit, too, but the trigger is outside it."""
-    parent = cgroup(64)
-    name = parent.path[1:]
-    holder_cgroup, grower_cgroup = cgroup(40, f"{name}/holder"), cgroup(name=f"{name}/grower")
-    holder = victim("hold", holder_cgroup, 30).go()
-    assert holder.said() == "holding"
-    with _shared_memory(holder_cgroup, (40 << 20) - holder_cgroup.usage() - (1 << 20)):
-        assert holder_cgroup.usage() > 38 << 20
-        victim("hog", grower_cgroup, 60).go()
-        (line,) = tracer.lines_of([holder.pid])
 
-    assert full_log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
+    def kill() -> Victim:
+        parent = cgroup(64)
+        name = parent.path[1:]
+        holder_cgroup, grower_cgroup = cgroup(40, f"{name}/holder"), cgroup(name=f"{name}/grower")
+        holder = victim("hold", holder_cgroup, 30).go()
+        assert holder.said() == "holding"
+        with _shared_memory(holder_cgroup, (40 << 20) - holder_cgroup.usage() - (1 << 20)):
+            assert holder_cgroup.usage() > 38 << 20
+            made.append((parent, holder_cgroup, victim("hog", grower_cgroup, 60).go()))
+            assert holder.end() == -signal.SIGKILL
+        return holder
+
+    made: list[tuple[ScratchCgroup, ScratchCgroup, Victim]] = []
+    reported = reported_kill(kill)
+    holder, (parent, holder_cgroup, grower) = reported.victim, made[-1]
+    (line,) = tracer.lines_of([holder.pid])
+
     assert line["oom"]["memcg"]["path"] == parent.path
+    assert line["cgroup"]["path"] == holder_cgroup.path
+    assert line["oom"]["trigger"]["pid"] == grower.pid
+    assert line["oom"]["trigger"]["cgroup"] == f"{parent.path}/grower"
+    if reported.complete:
+        assert reported.log.summaries()[holder.pid] == (parent.path, holder_cgroup.path)
 
 
 @contextmanager
@@ -145,15 +169,15 @@ def test_a_process_that_was_already_dying_has_no_kill_line(tmp_path, cgroup, vic
     assert process.pid not in log.kills()
 
 
-def test_without_all_a_dying_process_is_not_reported(tracer, cgroup, victim):
+def test_without_all_a_dying_process_is_not_reported(tmp_path, cgroup, victim):
     limited = cgroup(24)
-    dying = victim("dying", limited, 20).go()
-    dying.end()
-    killed = victim("hog", limited).go()
-    killed.end()
+    with RunningTracer(tmp_path) as tracer:  # ends before its lines are read: none is to come
+        dying = victim("dying", limited, 20).go()
+        dying.end()
+        killed = victim("hog", limited).go()
+        killed.end()
 
-    tracer.lines_of([killed.pid])
-
+    assert killed.pid in {line["process"].get("pid") for line in tracer.lines()}
     assert dying.pid not in {line["process"].get("pid") for line in tracer.lines()}
 
 
@@ -176,14 +200,17 @@ def test_processes_that_share_memory_have_two_lines_of_one_incident(tracer, cgro
     assert verdicts == {logged: "killed", unlogged: "shared_mm"}
 
 
-def test_a_process_that_dies_with_its_pid_namespace_is_not_mistaken_for_a_sharer(tracer, cgroup, program):
-    """When the first process of a pid namespace dies, its thread sends the others the same kind of signal."""
+def test_a_process_that_dies_with_its_pid_namespace_is_not_mistaken_for_a_sharer(tmp_path, cgroup, program):
+    """When the first process of a pid namespace dies, its thread sends the others the same kind of signal.
+
+    A false line would be held for its context: the lines are read when the tracer has ended, and written all.
+    """
     limited = cgroup(24)
     enter = f"echo $$ > {limited.folder}/cgroup.procs && exec unshare --pid --fork {program} first"
-    subprocess.run(["sh", "-c", enter], input=b"!", check=False, timeout=60)
-    after = Victim(program, "hog", limited).go()
-    after.end()
-    tracer.lines_of([after.pid])
+    with RunningTracer(tmp_path) as tracer:
+        subprocess.run(["sh", "-c", enter], input=b"!", check=False, timeout=60)
+        after = Victim(program, "hog", limited).go()
+        after.end()
 
     lines = [line for line in tracer.lines() if line.get("cgroup", {}).get("path") == limited.path]
 
@@ -244,8 +271,8 @@ def test_level_minimal_distinguishes_kills_from_dying_processes(tmp_path, cgroup
         dying.end()
         killed = victim("hog", limited, uid=1000, adj=100).go()
         (line,) = tracer.lines_of([killed.pid])  # the zombie's entry in /proc is there until `end`
-        assert dying.pid not in {other["process"].get("tid") for other in tracer.lines()}
 
+    assert dying.pid not in {other["process"].get("tid") for other in tracer.lines()}
     validate(line)
     assert line["fidelity"] == "minimal"
     assert line["oom"]["verdict"] == "killed"

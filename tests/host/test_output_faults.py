@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -17,7 +16,7 @@ from pathlib import Path
 import pytest
 from support.dialogue import wait_until
 from support.storm import Storm, storm
-from support.tracer import Line, RunningTracer, victim_of
+from support.tracer import RunningTracer, parsed, victim_of
 from support.witness import oom_kill_count
 
 DRAIN_S = 5
@@ -32,10 +31,6 @@ BLOCKED_S = 60
 def pids(lines: bytes, killed: Collection[int]) -> list[int]:
     """Return the pids of these victims in the order of their lines; what follows the last newline is not a line."""
     return [pid for pid in map(victim_of, parsed(lines)) if pid is not None and pid in killed]
-
-
-def parsed(lines: bytes) -> list[Line]:
-    return [json.loads(line) for line in lines.split(b"\n")[:-1]]
 
 
 class Account:
@@ -112,10 +107,10 @@ class Pipe:
 
 
 @contextmanager
-def piped(folder: Path, *options: str) -> Iterator[tuple[RunningTracer, Pipe]]:
+def piped(folder: Path, *options: str, repairs: bool = False) -> Iterator[tuple[RunningTracer, Pipe]]:
     pipe = Pipe()
     try:
-        with RunningTracer(folder, *options, stdout=pipe.write) as tracer:
+        with RunningTracer(folder, *options, stdout=pipe.write, repairs=repairs) as tracer:
             pipe.close_write()
             yield tracer, pipe
     finally:
@@ -167,7 +162,7 @@ def test_a_stop_with_a_full_disk_reports_the_loss_and_the_next_run_begins_on_a_n
 def test_a_pipe_blocked_for_a_minute_costs_bounded_memory_and_reports_the_loss(tmp_path, cgroup, program):
     account, begin = Account(), time.monotonic()
     # a victim in another network namespace would make it load pyroute2
-    with piped(tmp_path, "--no-network") as (tracer, pipe):
+    with piped(tmp_path, "--no-network", repairs=True) as (tracer, pipe):
         limited = cgroup()
         killed = storm(program, limited, 50)
         before = resident(tracer)
@@ -209,6 +204,7 @@ def test_a_reader_that_resumes_gets_every_line_in_order(tmp_path, cgroup, progra
         killed += storm(program, limited, 100)
         tracer.stop()
         got = collect()
+        tracer.check(got)
 
     assert got.endswith(b"\n")
     assert pids(got, killed) == killed
@@ -223,6 +219,7 @@ def test_a_stop_does_not_wait_for_a_blocked_reader(tmp_path, cgroup, program):
         tracer.stop()
         took = time.monotonic() - begin
         got = pipe.collect()()
+        tracer.check(got)
 
     print(f"\nend: {took:.1f} s, {account.check(tracer, killed, got)}")
     assert DRAIN_S <= took < 10 * DRAIN_S
@@ -239,7 +236,9 @@ def test_a_removed_file_is_created_again(tmp_path, cgroup, program):
             tracer.output.unlink()
             after = storm(program, limited, 20)
             tracer.lines_of(after)
-            assert pids(removed.read(), before) == before
+            first = removed.read()
+            tracer.check(first)
+            assert pids(first, before) == before
 
     assert pids(tracer.output.read_bytes(), {*before, *after}) == after
     assert tracer.messages().count("was removed; recreated") == 1
@@ -276,6 +275,7 @@ def test_files_reopened_in_a_storm_have_each_line_once_and_whole(tmp_path, cgrou
     written = [lines for lines in files if lines]  # on a busy machine no line may come between two hangups
     assert len(written) > 1
     assert all(lines.endswith(b"\n") for lines in written)
+    tracer.check(b"".join(written))
     assert [pid for lines in written for pid in pids(lines, killed)] == killed
     assert len(killed) == 400
 
@@ -288,8 +288,9 @@ def test_a_hangup_that_cannot_open_the_file_keeps_the_old_file(tmp_path, cgroup,
         tracer.process.send_signal(signal.SIGHUP)
         wait_until(lambda: "the file that was open before" in tracer.messages())
         killed = storm(program, cgroup(), 20)
+        tracer.output = moved / "lines"  # is checked at the end
 
-    assert pids((moved / "lines").read_bytes(), killed) == killed
+    assert pids(tracer.output.read_bytes(), killed) == killed
 
 
 def test_a_stop_in_the_middle_of_a_storm_has_all_kills_before_it(tmp_path, cgroup, program):

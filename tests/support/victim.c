@@ -170,6 +170,29 @@ static void *hog_thread(void *unused)
 	return NULL;
 }
 
+static void *pause_thread(void *unused)
+{
+	(void)unused;
+	pause();
+	return NULL;
+}
+
+/* Five threads, memory of every kind, and before that more memory for a moment. */
+static void threads(void)
+{
+	size_t more = megabytes / 4 * MEGABYTE;
+	char *at = map(more, MAP_PRIVATE);
+	pthread_t thread;
+
+	hog_mixed();
+	touch(at, more);
+	munmap(at, more);
+	for (int i = 0; i < 4; i++)
+		pthread_create(&thread, NULL, pause_thread, NULL);
+	say("holding");
+	pause();
+}
+
 static void leaderless(void)
 {
 	pthread_t thread;
@@ -269,6 +292,8 @@ int main(int argc, char **argv)
 		storm(megabytes, argv[3], strtoul(argv[4], NULL, 10));
 	else if (!strcmp(mode, "first"))
 		first();
+	else if (!strcmp(mode, "threads"))
+		threads();
 	else if (!strcmp(mode, "leaderless"))
 		leaderless();
 	else if (!strcmp(mode, "sharer"))

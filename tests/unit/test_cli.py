@@ -76,6 +76,8 @@ def test_every_setting_is_an_option_of_trace_and_has_its_name():
         ("demo --output demo", "demo", {"output": Path("demo")}),
         ("--output=logs logs logs", "logs", {"output": Path("logs"), "files": ["logs"]}),
         ("logs --output F a b -", "logs", {"output": Path("F"), "files": ["a", "b", "-"]}),
+        ("--process logs logs a --cgroup /b", "logs", {"process": "logs", "cgroup": "/b", "files": ["a"]}),
+        ("--summary logs", "logs", {"summary": True, "files": [], "since": None, "until": None}),
         ("--level full doctor --json", "doctor", {"level": "full", "json": True}),
         ("schema", "schema", {}),
     ],
@@ -102,6 +104,13 @@ def test_options_stand_before_or_after_the_command(line, command, expected):
         ("logs --require full", "oomtrace logs has no option --require; see `oomtrace logs --help`"),
         ("demo --state D", "oomtrace demo has no option --state; see `oomtrace demo --help`"),
         ("demo --json", "oomtrace demo has no option --json; see `oomtrace demo --help`"),
+        ("--summary", "oomtrace has no option --summary; see `oomtrace --help`"),
+        (
+            "logs --since x",
+            "argument --since: 'x' is not a time, such as '2026-03-05 10:00', 2h or 3d; see `oomtrace logs --help`",
+        ),
+        ("logs --summary --pretty", "--pretty indents lines, and --summary prints none; use one of them"),
+        ("logs --since 2h --until 3h", "--since is later than --until; exchange them"),
         ("--json", "oomtrace has no option --json; see `oomtrace --help`"),
         ("doctor twice", "oomtrace doctor has no argument twice; see `oomtrace doctor --help`"),
         ("--service redis", "argument --service: 'redis' is not PORT=NAME, such as 7000=redis; see `oomtrace --help`"),
@@ -119,6 +128,7 @@ def test_a_wrong_command_line_is_one_line_that_names_the_wrong_word(line, said, 
         *("--level", "--level kmsg", "--require all", "--env", "--service", "--service 7000", "--service =redis"),
         *("--service 7000=", "--service 65536=x", "--service -1=x", "--service redis=7000", "--service 7_0=x"),
         *("--service ²=x", "--lifecycle=yes", "--timeout-factor 0", "--timeout-factor x", "--timeout-factor 101"),
+        *("logs --since", "logs --since x", "logs --until 2026-02-30", "logs --summary=yes"),
         *("--timeout-factor nan", "--patience 2", "--out x"),
     ],
 )
@@ -331,3 +341,39 @@ def test_a_report_that_does_not_fit_is_one_line_of_error():
     assert done.returncode == 1
     assert done.stderr.startswith("oomtrace: stdout: No space left on device")
     assert done.stderr.count("\n") == 1
+
+
+LOG = Path(__file__).parents[1] / "fixtures/kmsg/format-kern-log.log"
+
+
+def with_closed(closed: str, *command: object) -> subprocess.CompletedProcess[str]:
+    """Run a command in a shell that has closed some of the standard descriptors."""
+    shell = ["sh", "-c", f'exec "$@" {closed}', "sh", *map(str, command)]
+    return subprocess.run(shell, capture_output=True, text=True, check=False)
+
+
+def test_a_closed_stdout_is_an_error_unless_a_file_is_named(tmp_path):
+    done = with_closed(">&-", sys.executable, "-m", "ooMtrace", "logs", LOG)
+    assert done.returncode == 2
+    assert done.stderr == "oomtrace: stdout is closed; name a file with --output\n"
+
+    output = tmp_path / "lines"
+    done = with_closed(">&-", sys.executable, "-m", "ooMtrace", "logs", "--output", output, LOG)
+    assert done.returncode == 0
+    assert done.stderr.startswith("oomtrace: 2 kills in ")
+    assert json.loads(output.read_text().splitlines()[0])["seq"] == 1
+
+
+def test_closed_standard_descriptors_are_open_before_anything_else_is(tmp_path):
+    script = (
+        "import os, sys; from pathlib import Path; from ooMtrace import cli; closed = cli._open_standard_fds();"
+        "Path(sys.argv[1]).write_text(repr([closed, *(os.readlink(f'/proc/self/fd/{fd}') for fd in (0, 1, 2))]))"
+    )
+    done = with_closed("<&- >&- 2>&-", sys.executable, "-c", script, tmp_path / "found")
+
+    assert done.returncode == 0
+    assert (tmp_path / "found").read_text() == repr([[0, 1, 2], *["/dev/null"] * 3])
+
+
+def test_a_timeout_factor_may_be_100():
+    assert settings_of("--timeout-factor 100").timeout_factor == 100

@@ -18,9 +18,15 @@ from support.witness import LoggedKill
 
 RANKED = 10
 CPUS = os.cpu_count() or 1
+NO_LIMIT = 1 << 60
+"""Bytes: page_counter_set_max() with PAGE_COUNTER_MAX, in whole kilobytes."""
 UNSYNCED = 64
 """Pages: with several CPUs a victim still runs while it is read, and each of its threads may hold back this many
 before it counts them (TASK_RSS_EVENTS_THRESH in mm/memory.c, until 6.2). With one CPU all sizes agree to the page.
+"""
+COUNTER_BATCH = 32
+"""Pages: the tracepoint's sizes are what percpu_counter_read_positive() returns, which each CPU may be so far ahead of
+(percpu_counter_batch). 7.3 prints their sums.
 """
 Equal = Callable[[str, Any, Any], None]
 
@@ -86,6 +92,19 @@ def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> 
     equal("gfp_mask", int(at(line, "oom.gfp_mask.raw"), 16), report.gfp_mask)
     equal("gfp flags", set(at(line, "oom.gfp_mask.flags")), report.gfp_flags)
     equal("order", at(line, "oom.order"), report.order)
+    check_probed(line, report, logged, equal)
+    killed = at(line, "oom.verdict") == "killed"
+    if killed and not _is_allocating_task(report):
+        equal("points are the kernel's", "oom.points" in line["derived"], False)
+        if report.tasks:
+            check_candidates(line, report, equal)
+    else:
+        equal("points are derived", "oom.points" in line["derived"], True)
+        equal("candidates", at(line, "oom.candidates"), None)
+
+
+def check_probed(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> None:
+    """Compare what the levels `full` and `reduced` both have with the kernel log."""
     equal("trigger comm", at(line, "oom.trigger.comm"), report.comm)
     equal("oom_memcg", at(line, "oom.memcg.path"), report.oom_memcg)
     check_victim(line, logged, equal)
@@ -93,14 +112,42 @@ def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> 
         # the summary describes the chosen process only
         equal("task_memcg", at(line, "cgroup.path"), report.task_memcg)
         equal("summary's pid", at(line, "process.pid"), report.chosen)
-    check_points(line, report, equal)
-    if report.tasks and "oom.points" not in line["derived"]:
-        check_candidates(line, report, equal)
+    check_points(line, report, logged, equal)
+    check_memcg(line, report, equal)
+
+
+ALLOCATING_TASK = Path("/proc/sys/vm/oom_kill_allocating_task")
+
+
+def _is_allocating_task(report: Report) -> bool:
+    """Say whether the kernel has chosen the task that allocates, and ranked none."""
+    return report.constraint != "CONSTRAINT_MEMCG" and ALLOCATING_TASK.read_text() != "0\n"
+
+
+def check_memcg(line: Line, report: Report, equal: Equal) -> None:
+    """Compare the cgroup's counters with those that the kernel has printed."""
+    if report.memory is None:
+        return
+    memcg = at(line, "oom.memcg") or {}
+    equal("memcg limit", memcg.get("limit"), report.memory.limit)
+    # less if an earlier victim of the cgroup frees its memory between print and probe; check_log() distinguishes that
+    equal(
+        "memcg usage",
+        report.memory.limit // 2 < memcg.get("usage", 0) <= report.memory.usage + slack(line) * PAGE,
+        True,
+    )
+    if memcg.get("version") == 2 and report.swap:
+        equal("memcg swap", near(memcg.get("swap"), report.swap.usage, slack(line) * PAGE), report.swap.usage)
+        limit = report.swap.limit if report.swap.limit < NO_LIMIT else None
+        equal("memcg swap limit", memcg.get("swap_limit"), limit)
+
+
+SIZES = ("anon", "file", "shmem", "page_tables", "total_vm")
 
 
 def check_victim(line: Line, logged: LoggedKill, equal: Equal) -> None:
     """Compare the victim with its `Killed process` line, to the kilobyte."""
-    for name in ("anon", "file", "shmem", "page_tables", "total_vm"):
+    for name in SIZES:
         size, expected = at(line, f"process.memory.{name}"), getattr(logged, name)
         equal(
             f"{name} kB", near(None if size is None else size // 1024, expected, slack(line) * PAGE // 1024), expected
@@ -111,19 +158,47 @@ def check_victim(line: Line, logged: LoggedKill, equal: Equal) -> None:
     equal("adj", at(line, "process.oom_score_adj"), logged.adj)
 
 
-def check_points(line: Line, report: Report, equal: Equal) -> None:
+def check_points(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> None:
+    """Compare the points and their parts with the log: the victim's own line, and its row in the table of tasks."""
     points = at(line, "oom.points") or {}
     parts = [points.get(name) for name in ("rss", "swap", "page_tables", "adj")]
     equal("a part of the points is absent", None in parts, False)
     total, few = sum(part or 0 for part in parts), slack(line)
     equal("points add up", near(points.get("total"), total, few), total)
-    # where the total was derived there is none of the kernel to compare with
-    exact = None if "oom.points" in line["derived"] else points.get("total") == total
-    equal("points.exact", points.get("exact"), exact)
+    limit = report.totalpages(swap_total())
+    if limit is not None:
+        equal("limit_bytes", at(line, "oom.limit_bytes"), limit * PAGE)
+    elif "oom.limit_bytes" in line["missing"]:  # of several nodes, at level `reduced`
+        limit = None
+    else:  # of the whole machine, or of its nodes
+        limit = line["oom"]["limit_bytes"] // PAGE
     row = report.tasks.get(at(line, "process.pid"))
-    if row is not None:
-        in_table = row.points(line["oom"]["limit_bytes"] // PAGE)
+    swap = row.swap if row else points.get("swap") or 0
+    expected = {
+        "rss": (logged.anon + logged.file + logged.shmem) * 1024 // PAGE,
+        "swap": swap,
+        "page_tables": logged.page_tables * 1024 // PAGE,
+    }
+    if limit is not None:
+        expected["adj"] = logged.adj * (limit // 1000)
+    for name, pages in expected.items():
+        equal(f"points.{name}", near(points.get(name), pages, few), pages)
+    if row is not None and limit is not None:
+        in_table = row.points(limit)
         equal("points as in the task table", near(points.get("total"), in_table, few), in_table)
+    equal("memory.swap", near(at(line, "process.memory.swap"), swap * PAGE, few * PAGE), swap * PAGE)
+    if "oom.points" in line["derived"]:  # there is no total of the kernel's to compare with
+        equal("points.exact", points.get("exact"), None)
+    elif CPUS == 1:
+        equal("points.exact", points.get("exact"), points.get("total") == sum(expected.values()))
+    else:
+        equal("points.exact", points.get("exact"), points.get("total") == total)
+
+
+def swap_total() -> int:
+    """Return all swap that the machine has, in bytes."""
+    (row,) = (row for row in Path("/proc/meminfo").read_text().splitlines() if row.startswith("SwapTotal:"))
+    return int(row.split()[1]) * 1024
 
 
 def check_candidates(line: Line, report: Report, equal: Equal) -> None:
@@ -189,9 +264,25 @@ def flat(value: Any, prefix: str = "") -> dict[str, Any]:
     return {k: v for key, part in value.items() for k, v in flat(part, f"{prefix}.{key}" if prefix else key).items()}
 
 
-def check_level_minimal(line: Line, full: Line, equal: Equal) -> None:
+def _is_missing(line: Line, name: str) -> bool:
+    """Say whether a line lists a fact, or a part that it belongs to, as missing."""
+    return any(name == other or name.startswith(f"{other}.") for other in line["missing"])
+
+
+def check_level_minimal(line: Line, full: Line, logged: LoggedKill, equal: Equal) -> None:
     """Check that level `minimal` has the tracepoint's fields and, where it was quick enough, those of /proc."""
     equal("fidelity", line["fidelity"], "minimal")
+    for name in SIZES:
+        if (size := at(line, f"process.memory.{name}")) is not None:
+            expected = getattr(logged, name)
+            few = max(slack(full), CPUS * COUNTER_BATCH) * PAGE // 1024
+            equal(f"{name} kB", near(size // 1024, expected, few), expected)
+        else:
+            equal(f"{name} is missing", _is_missing(line, f"process.memory.{name}"), True)
+    equal("comm", at(line, "process.comm"), logged.comm)
+    for name, expected in (("process.user.id", logged.uid), ("process.oom_score_adj", logged.adj)):
+        if at(line, name) is not None:
+            equal(name, at(line, name), expected)
     for name in ("oom.verdict", "oom.number", "oom.trigger.tid", "process.tid", "process.comm"):
         equal(name, at(line, name), at(full, name))
     for name in ("process.pid", "process.user.id", "process.oom_score_adj", "cgroup.path", "oom.scope"):

@@ -6,16 +6,23 @@ import signal
 import time
 from pathlib import Path
 
+import support.tracer
 from _scenario import scenario
+from support.tracer import parsed
 from support.witness import KILLED
 
 
-def main() -> None:
-    """Stop the tracers, and check their messages and the kernel's."""
+def main(*, repairs: bool = False) -> None:
+    """Stop the tracers, and check their messages and the kernel's.
+
+    Args:
+        repairs: Whether a scenario of this boot has let the tracers miss kills.
+    """
     with scenario() as run:
         for tracer in run.tracers.values():
-            lines = [line for line in tracer.output.read_text().splitlines() if '"dropped_before"' in line]
-            run.equal(f"{tracer.level}: lost", lines, [])
+            if not repairs:  # the lines of the whole boot, those between two scenarios as well
+                found = support.tracer.repairs(parsed(tracer.output.read_bytes()), tracer.level)
+                run.equal(f"{tracer.level}: missed", found, [])
             status = Path(f"/proc/{tracer.pid()}/status").read_text()
             print(tracer.level, [line for line in status.splitlines() if line.startswith(("VmRSS", "VmHWM"))])
             os.kill(tracer.pid(), signal.SIGTERM)

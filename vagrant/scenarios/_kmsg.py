@@ -23,6 +23,8 @@ OF_ONE_SOURCE = {
     "derived",  # what this source had to compute
     "missing",
     "message",  # composed of the facts, of which the log has fewer
+    "oom.weighed",  # the log's table is made after the choice, and has victims that are still exiting
+    "oom.candidates",  # the same; and without their cgroups
 }
 MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
 """Facts that may change between probe and print while another CPU runs, and the unit of a page in each."""
@@ -73,7 +75,7 @@ def check_log(
 
 def logs() -> list[Line]:
     """Return the lines of `oomtrace logs` for what is left of this boot's log."""
-    done = subprocess.run([COMMAND, "logs"], check=True, capture_output=True)
+    done = subprocess.run([COMMAND, "logs", "/dev/kmsg"], check=True, capture_output=True)
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 

@@ -19,6 +19,7 @@ SUMMARY = re.compile(
     r"^oom-kill:constraint=(?P<constraint>\w+),.*,(?:global_oom|oom_memcg=(?P<oom_memcg>.*)),"
     r"task_memcg=(?P<task_memcg>.*),task=.*,pid=(?P<pid>\d+),uid=\d+"
 )
+COUNTER = re.compile(r"^(?P<name>memory|swap): usage (?P<usage>\d+)kB, limit (?P<limit>\d+)kB, failcnt \d+$")
 # Linux 6.8 put the parts of rss between rss and pgtables_bytes.
 TASK = re.compile(
     r"^\[\s*(?P<pid>\d+)\]\s+\d+\s+(?P<tgid>\d+)\s+\d+\s+(?P<rss>\d+)(?:\s+\d+\s+\d+\s+\d+)?\s+(?P<tables>\d+)\s+"
@@ -28,16 +29,31 @@ TASK = re.compile(
 
 @dataclass
 class Task:
-    """A row of the table of tasks; `size` in pages."""
+    """A row of the table of tasks; sizes in pages."""
 
     tgid: int
-    size: int
+    rss: int
+    swap: int
+    page_tables: int
     adj: int
     comm: str
+
+    @property
+    def size(self) -> int:
+        """All that counts for the points, except the adjustment."""
+        return self.rss + self.swap + self.page_tables
 
     def points(self, totalpages: int) -> int:
         """oom_badness()."""
         return self.size + self.adj * (totalpages // 1000)
+
+
+@dataclass
+class Counter:
+    """A counter of the cgroup that is out of memory; bytes."""
+
+    usage: int
+    limit: int
 
 
 @dataclass
@@ -52,8 +68,21 @@ class Report:
     chosen: int = 0
     oom_memcg: str | None = None
     task_memcg: str | None = None
+    memory: Counter | None = None
+    swap: Counter | None = None
     tasks: dict[int, Task] = field(default_factory=dict)
     kills: list[LoggedKill] = field(default_factory=list)
+
+    def totalpages(self, swap_total: int) -> int | None:
+        """Return what the badness is relative to (constrained_alloc()); None: the log does not show it.
+
+        Args:
+            swap_total: All swap that the machine has, in bytes.
+        """
+        if not self.memory:
+            return None
+        swap = min(self.swap.limit if self.swap else swap_total, swap_total)
+        return (self.memory.limit + swap) // PAGE
 
 
 def reports(lines: Iterable[str]) -> list[Report]:
@@ -66,13 +95,15 @@ def reports(lines: Iterable[str]) -> list[Report]:
         elif not found:
             continue
         elif match := TASK.search(line):
-            size = int(match["rss"]) + int(match["swap"]) + int(match["tables"]) // PAGE
-            task = Task(int(match["tgid"]), size, int(match["adj"]), match["comm"])
+            sizes = int(match["rss"]), int(match["swap"]), int(match["tables"]) // PAGE
+            task = Task(int(match["tgid"]), *sizes, int(match["adj"]), match["comm"])
             found[-1].tasks[task.tgid] = task
         elif match := SUMMARY.search(line):
             report = found[-1]
             report.constraint, report.chosen = match["constraint"], int(match["pid"])
             report.oom_memcg, report.task_memcg = match["oom_memcg"], match["task_memcg"]
+        elif match := COUNTER.search(line):
+            setattr(found[-1], match["name"], Counter(int(match["usage"]) * 1024, int(match["limit"]) * 1024))
         elif match := KILLED.search(line):
             found[-1].kills.append(logged_kill(match))
     return found

@@ -17,9 +17,10 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from _checks import at, check_form, check_full, check_level_minimal, check_level_reduced
+from _checks import at, check_form, check_full, check_level_minimal, check_level_reduced, check_probed
 from _kmsg import CLOCKS_APART_S, check_log, logs
 from _log import Report, reports
+from _proc import CREATION, Facts, check_proc, look
 from _tracers import StandingTracer
 from support.tracer import Line
 from support.victims import Victim
@@ -37,12 +38,21 @@ GROW = "import mmap; mmap.mmap(-1, {megabytes} << 20, flags=mmap.MAP_PRIVATE | m
 
 
 class Scenario:
-    """Helpers and checks of one scenario. A failed check is noted, and the scenario goes on."""
+    """Helpers and checks of one scenario. A failed check is noted, and the scenario goes on.
+
+    Attributes:
+        repairs: Whether a tracer may miss kills, and backfill them or report them as lost.
+        clock_steps: Whether the clock is set while the scenario runs.
+    """
 
     def __init__(self, stack: ExitStack) -> None:
         self._stack = stack
         self._made = 0
         self._title = ""
+        self._known: dict[int, Facts] = {}
+        self._folders: dict[str, str] = {}
+        self.repairs = False
+        self.clock_steps = False
         self.problems: list[str] = []
         self.clocks_apart_s = CLOCKS_APART_S
         levels = ("full",) if SHOW else LEVELS[::-1]
@@ -73,12 +83,16 @@ class Scenario:
         made = self._stack.enter_context(scratch_cgroup(name or f"{Path(sys.argv[0]).stem}-{self._made}"))
         if megabytes:
             made.limit(megabytes << 20)
+        self._folders[made.path] = str(made.folder.stat().st_ino)
         return made
 
     def victim(self, mode: str, cgroup: ScratchCgroup, megabytes: int = 256, **more: Any) -> Victim:
         """Start one of victim.c's processes."""
         victim = Victim(VICTIM, mode, cgroup, megabytes, **more)
         self._stack.callback(_end, victim.process)
+        self._known[victim.pid] = look(victim.pid)
+        if mode == "leaderless":  # has another thread by then
+            del self._known[victim.pid]["process.threads"]
         return victim
 
     def python(
@@ -94,6 +108,9 @@ class Scenario:
         Path(f"/proc/{process.pid}/oom_score_adj").write_text("0")
         if cgroup:
             cgroup.join(process.pid)
+        if not wrapper:  # which may not have executed the program yet
+            known = look(process.pid)
+            self._known[process.pid] = {name: known[name] for name in known if "open_files" not in name}
         assert process.stdin
         process.stdin.write(b"\n")
         process.stdin.flush()
@@ -112,6 +129,7 @@ class Scenario:
         lines = self.full.kills_of(pids)
         for level, tracer in self.tracers.items():
             self.true(f"the tracer of level {level} still runs", tracer.runs())
+            self._check_repairs(tracer)
         by_pid = {line["process"]["pid"]: line for line in lines}
         self.equal("one line each", sorted(line["process"]["pid"] for line in lines), sorted(pids))
         counted = [line for line in lines if line["process"]["pid"] not in silent]
@@ -138,6 +156,15 @@ class Scenario:
         for line in lines:
             print(f"  {line['message']}", flush=True)
 
+    def check_repairs(self) -> None:
+        """Check that each tracer has seen every kill itself, as far as its lines have come."""
+        for tracer in self.tracers.values():
+            self._check_repairs(tracer)
+
+    def _check_repairs(self, tracer: StandingTracer) -> None:
+        if not self.repairs:
+            self.equal(f"level {tracer.level}: missed", tracer.repaired(), [])
+
     def check_log(self) -> None:
         """Compare what the log says of the scenario's kills with the lines."""
         reported = {report.kills[0].pid for report in self.reports() if report.chosen and report.kills}
@@ -150,7 +177,9 @@ class Scenario:
 
     def _compare(self, what: str, from_log: list[Line], logged: dict[int, bool], apart: float) -> None:
         self._title = f"{what}, "
-        summary = check_log(from_log, self.full.kills(), logged, self.full.lost(), apart, self.equal)
+        missed = self.full.lost() + self.full.backfilled() if self.repairs else 0
+        traced = [line for line in self.full.kills() if line["fidelity"] == self.full.level]
+        summary = check_log(from_log, traced, logged, missed, apart, self.equal)
         print(f"{what}: {summary}", flush=True)
         self._title = ""
 
@@ -164,20 +193,40 @@ class Scenario:
             numbers.setdefault(tid, number)
         self.equal("numbers", {line["process"]["tid"]: at(line, "oom.number") for line in counted}, numbers)
 
-    def _check_lines(self, counted: list[Line]) -> None:
+    def _logged(self) -> dict[int, tuple[Report, LoggedKill]]:
         found: dict[int, tuple[Report, LoggedKill]] = {}
         for report in self.reports():
             for kill in report.kills:
                 # the first of two: a dying process frees memory between them
                 found.setdefault(kill.pid, (report, kill))
+        return found
+
+    def _check_known(self, line: Line) -> None:
+        """Compare with what /proc has shown of a victim, and with the directories of the scenario's cgroups."""
+        if (known := self._known.get(line["process"]["pid"])) is not None:
+            check_proc(line, {name: fact for name, fact in known.items() if self._holds(name)}, self.equal)
+        for candidate in at(line, "oom.candidates") or ():
+            if known := self._known.get(candidate["pid"]):
+                self.equal("candidate's cgroup", candidate["cgroup"], known["cgroup.path"])
+        for name in ("cgroup", "oom.memcg"):
+            if (path := at(line, f"{name}.path")) in self._folders:
+                self.equal(f"{name}.id", at(line, f"{name}.id"), self._folders[path])
+
+    def _holds(self, name: str) -> bool:
+        return name != CREATION or not self.clock_steps
+
+    def _check_lines(self, counted: list[Line]) -> None:
+        found = self._logged()
         for line in counted:
             self._title = f"pid {line['process']['pid']} ({line['oom']['verdict']}), "
             check_form(line, self.equal)
+            self._check_known(line)
             if line["process"]["tid"] in found:
                 check_full(line, *found[line["process"]["tid"]], self.equal)
         self._title = ""
 
     def _check_levels(self, lines: list[Line], counted: list[Line]) -> None:
+        logged = self._logged()
         by_pid = {
             line["process"]["pid"]: line
             for line in self.tracers["reduced"].kills_of([x["process"]["pid"] for x in lines])
@@ -188,7 +237,10 @@ class Scenario:
             if pid in by_pid:
                 self._title = f"level reduced, pid {pid} ({at(line, 'oom.verdict')}), "
                 check_form(by_pid[pid], self.equal)
+                self._check_known(by_pid[pid])
                 check_level_reduced(by_pid[pid], line, self.equal)
+                if (tid := line["process"]["tid"]) in logged:
+                    check_probed(by_pid[pid], *logged[tid], self.equal)
         self._title = ""
         found = self.tracers["minimal"].wait(lambda kills: len(kills) >= len(counted))
         by_tid = {line["process"]["tid"]: line for line in found}
@@ -200,10 +252,10 @@ class Scenario:
         )
         for line in counted:
             tid = line["process"]["tid"]
-            if tid in by_tid:
+            if tid in by_tid and tid in logged:
                 self._title = f"level minimal, tid {tid} ({at(line, 'oom.verdict')}), "
                 check_form(by_tid[tid], self.equal)
-                check_level_minimal(by_tid[tid], line, self.equal)
+                check_level_minimal(by_tid[tid], line, logged[tid][1], self.equal)
         self._title = ""
 
 
@@ -224,6 +276,7 @@ def scenario() -> Iterator[Scenario]:
         made = Scenario(stack)
         yield made
         made.check_log()
+        made.check_repairs()
     if made.problems:
         sys.exit(f"{len(made.problems)} checks failed")
     if SHOW:

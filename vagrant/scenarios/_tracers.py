@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import support.tracer
-from support.tracer import Line, RunningTracer
+from support.tracer import Line, RunningTracer, repairs
 
 FOLDER = Path(os.environ["TRACERS"])
 TIMEOUT_S = 20
@@ -45,7 +45,8 @@ class StandingTracer(RunningTracer):
 
     def __exit__(self, *_: object) -> None:
         if "OOMTRACE_SHOW" in os.environ:
-            super().__exit__()
+            self.repairs = True  # the scenario has checked that
+            super().__exit__(None)
 
     def runs(self) -> bool:
         return self._ready.exists() and Path(f"/proc/{self.pid()}").exists()
@@ -57,12 +58,20 @@ class StandingTracer(RunningTracer):
         """Return the lines since this scenario began."""
         return super().lines()[self._before :]
 
+    def repaired(self) -> list[str]:
+        """Return what shows that the tracer has missed a kill since this scenario began."""
+        return repairs(self.lines(), self.level)
+
     def kills(self) -> list[Line]:
         return [line for line in self.lines() if line["event"] == "oom_kill"]
 
     def lost(self) -> int:
         """Return how many kills the tracer reports as lost."""
         return sum(line["lost"]["count"] for line in self.lines() if line["event"] == "oom_lost")
+
+    def backfilled(self) -> int:
+        """Return how many kills the tracer has from the kernel log, although it has probes."""
+        return sum(line["fidelity"] != self.level for line in self.kills())
 
     def wait(self, enough: Callable[[list[Line]], bool]) -> list[Line]:
         """Wait for lines, up to a timeout, and return the kills; the checks report what is missing."""

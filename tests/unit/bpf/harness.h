@@ -73,6 +73,8 @@ static const char *fault;
 static size_t fault_size;
 static u64 fake_stack[64];
 static void *fake_current;
+static u64 fake_pid_tgid;
+static u64 fake_time = 1000;
 
 static inline int readable(const void *from, size_t size)
 {
@@ -123,9 +125,14 @@ static inline u64 bpf_get_current_task(void)
 	return (u64)fake_current;
 }
 
+static inline u64 bpf_get_current_pid_tgid(void)
+{
+	return fake_pid_tgid;
+}
+
 static inline u64 bpf_ktime_get_ns(void)
 {
-	return 1000;
+	return fake_time;
 }
 
 static inline u16 bpf_ntohs(u16 value)
@@ -143,8 +150,12 @@ struct model_kernfs {
 	const char *name;
 	u64 id;
 };
+struct model_root {
+	s32 hierarchy_id;
+};
 struct model_cgroup {
 	struct model_kernfs *kn;
+	struct model_root *root;
 };
 struct model_css {
 	struct model_cgroup *cgroup;
@@ -152,9 +163,40 @@ struct model_css {
 };
 struct model_css_set {
 	struct model_css *memory;
+	struct model_cgroup *unified;
 };
 struct model_signal {
 	s16 oom_score_adj;
+	s32 threads;
+	s32 live;
+	s64 maxrss;
+	void *oom_mm;
+	void *thread_head;
+};
+struct model_cred {
+	u32 uid;
+};
+struct model_pid_ns {
+	u32 inum;
+};
+struct model_upid {
+	s32 nr;
+	struct model_pid_ns *ns;
+};
+struct model_pid {
+	u32 level;
+	struct model_upid numbers[2];
+};
+struct model_mm {
+	s64 rss[4];
+	s64 pgtables_bytes;
+	s64 total_vm;
+	s64 hiwater_rss;
+	void *arg_start;
+	void *arg_end;
+	void *env_start;
+	void *env_end;
+	void *exe_file;
 };
 struct model_fdtable {
 	u32 max_fds;
@@ -170,6 +212,22 @@ struct model_task {
 	struct model_signal *signal;
 	struct model_css_set *cgroups;
 	struct model_files *files;
+	struct model_mm *mm;
+	struct model_task *leader;
+	struct model_task *parent;
+	struct model_cred *cred;
+	struct model_pid *thread_pid;
+	void *thread_node;
+	u64 start_boottime;
+};
+struct model_oom_control {
+	u32 constraint;
+	u32 gfp_mask;
+	s32 order;
+	u64 totalpages;
+	s64 chosen_points;
+	struct model_task *chosen;
+	struct model_css *memcg;
 };
 struct model_proto_ops {
 	s32 family;
@@ -223,10 +281,50 @@ struct model_mount {
 #define OFF_KN_NAME		  OFF(kernfs, name)
 #define OFF_KN_ID		  OFF(kernfs, id)
 #define OFF_CGROUP_KN		  OFF(cgroup, kn)
+#define OFF_CGROUP_ROOT		  OFF(cgroup, root)
+#define OFF_ROOT_HIERARCHY_ID	  OFF(root, hierarchy_id)
+#define OFF_CSS_SET_DFL_CGRP	  OFF(css_set, unified)
 #define OFF_CSS_CGROUP		  OFF(css, cgroup)
 #define OFF_CSS_PARENT		  OFF(css, parent)
 #define OFF_CSS_SET_SUBSYS_MEMORY OFF(css_set, memory)
 #define OFF_SIGNAL_OOM_SCORE_ADJ  OFF(signal, oom_score_adj)
+#define OFF_SIGNAL_NR_THREADS	  OFF(signal, threads)
+#define OFF_SIGNAL_LIVE		  OFF(signal, live)
+#define OFF_SIGNAL_MAXRSS	  OFF(signal, maxrss)
+#define OFF_SIGNAL_OOM_MM	  OFF(signal, oom_mm)
+#define OFF_SIGNAL_THREAD_HEAD	  OFF(signal, thread_head)
+#define OFF_CRED_UID		  OFF(cred, uid)
+#define OFF_PID_NS_INUM		  OFF(pid_ns, inum)
+#define OFF_UPID_NR		  OFF(upid, nr)
+#define OFF_UPID_NS		  OFF(upid, ns)
+#define SIZE_UPID		  ((int)sizeof(struct model_upid))
+#define OFF_PID_LEVEL		  OFF(pid, level)
+#define OFF_PID_NUMBERS		  OFF(pid, numbers)
+#define OFF_MM_RSS_STAT		  OFF(mm, rss)
+#define OFF_RSS_COUNT		  0
+#define SIZE_RSS_COUNTER	  8
+#define OFF_MM_PGTABLES_BYTES	  OFF(mm, pgtables_bytes)
+#define OFF_MM_TOTAL_VM		  OFF(mm, total_vm)
+#define OFF_MM_HIWATER_RSS	  OFF(mm, hiwater_rss)
+#define OFF_MM_ARG_START	  OFF(mm, arg_start)
+#define OFF_MM_ARG_END		  OFF(mm, arg_end)
+#define OFF_MM_ENV_START	  OFF(mm, env_start)
+#define OFF_MM_ENV_END		  OFF(mm, env_end)
+#define OFF_MM_EXE_FILE		  OFF(mm, exe_file)
+#define OFF_TASK_MM		  OFF(task, mm)
+#define OFF_TASK_GROUP_LEADER	  OFF(task, leader)
+#define OFF_TASK_REAL_PARENT	  OFF(task, parent)
+#define OFF_TASK_REAL_CRED	  OFF(task, cred)
+#define OFF_TASK_THREAD_PID	  OFF(task, thread_pid)
+#define OFF_TASK_THREAD_NODE	  OFF(task, thread_node)
+#define OFF_TASK_START_BOOTTIME	  OFF(task, start_boottime)
+#define OFF_OC_CONSTRAINT	  OFF(oom_control, constraint)
+#define OFF_OC_GFP_MASK		  OFF(oom_control, gfp_mask)
+#define OFF_OC_ORDER		  OFF(oom_control, order)
+#define OFF_OC_TOTALPAGES	  OFF(oom_control, totalpages)
+#define OFF_OC_CHOSEN_POINTS	  OFF(oom_control, chosen_points)
+#define OFF_OC_CHOSEN		  OFF(oom_control, chosen)
+#define OFF_OC_MEMCG		  OFF(oom_control, memcg)
 #define OFF_TASK_PID		  OFF(task, pid)
 #define OFF_TASK_TGID		  OFF(task, tgid)
 #define OFF_TASK_COMM		  OFF(task, comm)

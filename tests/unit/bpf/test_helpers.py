@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The BPF helpers that use no map, compiled with cc and run in user space (harness.h)."""
+"""The BPF helpers and programs, compiled with cc and run in user space (harness.h, maps.h)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TESTS = [
 
 def absent_members() -> list[str]:
     """Return a macro of -1 for each member and counter of the kernel that harness.h does not model."""
-    headers = "".join(path.read_text() for path in BPF.glob("*.h"))
+    headers = "".join(path.read_text() for path in BPF.glob("*.[ch]"))
     used = set(re.findall(r"\b(?:OFF|SIZE|MEMCG)_[A-Z0-9_]+\b", headers))
     modelled = set(re.findall(r"#define\s+(\w+)", headers + (HERE / "harness.h").read_text()))
     return [f"-D{name}=-1" for name in sorted(used - modelled)]

@@ -251,3 +251,12 @@ def test_the_example_in_the_readme_is_what_is_said_of_such_a_host(run_on):
     report, _ = run_on(host)
 
     assert report.partition("\n")[2] == found[1].partition("\n")[2]
+
+
+def test_whether_bcc_can_be_used_is_found_by_loading_it(monkeypatch, capfd):
+    monkeypatch.setattr(doctor, "observe", lambda: HOST)
+    monkeypatch.setattr(doctor, "bcc_error", lambda: "BCC's Python module is not installed")
+    monkeypatch.setattr(doctor, "bcc_version", lambda: pytest.fail("there is none"))
+
+    assert doctor.run(Namespace(json=False, require="minimal"), print) == 77
+    assert "BCC's Python module is not installed" in capfd.readouterr().out

@@ -6,36 +6,21 @@ from __future__ import annotations
 import bz2
 import errno
 import gzip
-import json
 import lzma
 import os
 import pty
 import re
-from argparse import Namespace
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
 import pytest
+from support.logrun import CORPUS, LOG, Run, pipe_with, stdin
 
 from ooMtrace import cli
-from ooMtrace.commands import logs
+from ooMtrace.commands import log_file, logs
 from ooMtrace.kmsg import boot_log
 from ooMtrace.output.terminal import escape_control
-
-CORPUS = Path(__file__).parents[2] / "fixtures/kmsg"
-LOG = CORPUS / "format-kern-log.log"
-
-
-class Run:
-    """One run of the command: its exit code, its lines and what it said."""
-
-    def __init__(self, tmp_path: Path, *files: object) -> None:
-        output = tmp_path / "lines"
-        self.said: list[str] = []
-        arguments = Namespace(output=output, pretty=False, files=list(map(str, files)))
-        self.code = logs.run(arguments, self.said.append)
-        self.lines = [json.loads(line) for line in output.read_text().splitlines()]
-        output.unlink()
 
 
 def test_files_become_one_stream_of_lines(tmp_path):
@@ -109,27 +94,11 @@ def test_a_file_of_another_says_what_to_become(tmp_path, monkeypatch):
     assert Run(tmp_path, file).said == [f"{file}: Permission denied; become root, or a member of the group adm"]
 
 
-def test_an_empty_file_has_no_kills(tmp_path):
-    (tmp_path / "empty").write_bytes(b"")
-    run = Run(tmp_path, tmp_path / "empty")
-
-    assert (run.code, run.lines, run.said) == (0, [], [])
-
-
-def test_standard_input_is_read(tmp_path, monkeypatch):
-    read, write = os.pipe()
-    os.write(write, (CORPUS / "format-dmesg.log").read_bytes())
-    os.close(write)
-    kept = os.dup(0)
-    try:
-        os.dup2(read, 0)
+def test_standard_input_is_read(tmp_path):
+    with stdin(pipe_with((CORPUS / "format-dmesg.log").read_bytes())):
         run = Run(tmp_path, "-")
-    finally:
-        os.dup2(kept, 0)
-        os.close(kept)
-        os.close(read)
 
-    assert run.code == 0
+    assert (run.code, run.said) == (0, [])
     assert len(run.lines) == 2
     assert "time" not in run.lines[0]
 
@@ -186,7 +155,7 @@ def test_the_kernels_own_log_may_be_forbidden(tmp_path, monkeypatch):
 
 def on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path) -> tuple[Run, bytes]:
     """Run with stderr on a terminal; return what has come there, too."""
-    monkeypatch.setattr(logs, "BAR_EVERY_S", 0.0)
+    monkeypatch.setattr(log_file, "BAR_EVERY_S", 0.0)
     terminal, ours = pty.openpty()
     kept = os.dup(2)
     try:
@@ -212,7 +181,7 @@ def test_the_bar_is_for_terminals_and_is_taken_away(tmp_path, monkeypatch):
 
 
 def test_without_a_terminal_there_is_no_bar(tmp_path, capfd, monkeypatch):
-    monkeypatch.setattr(logs, "BAR_EVERY_S", 0.0)
+    monkeypatch.setattr(log_file, "BAR_EVERY_S", 0.0)
     Run(tmp_path, LOG)
 
     assert capfd.readouterr() == ("", "")
@@ -241,3 +210,34 @@ def test_where_nobody_reads_it_ends_in_peace(tmp_path):
         os.dup2(kept, 1)
         os.close(kept)
         os.close(write)
+
+
+SIZES = "total-vm:4kB, anon-rss:3kB, file-rss:2kB, shmem-rss:1kB"
+
+
+def in_syslog(moment: datetime) -> str:
+    """Return a kill as syslog writes it: in local time, without a year."""
+    return f"{moment.astimezone():%b %e %H:%M:%S} box kernel: Killed process 7 (x) {SIZES}\n"
+
+
+@pytest.mark.parametrize("ahead_h", [-1, 12])
+def test_a_date_without_a_year_is_of_the_time_when_the_file_was_written(tmp_path, ahead_h):
+    """A line that seems to be of tomorrow is from another time zone."""
+    for written in (datetime.now(timezone.utc), datetime(2019, 3, 5, 12, tzinfo=timezone.utc)):
+        moment = written.replace(microsecond=0) + timedelta(hours=ahead_h)
+        file = tmp_path / "kern.log"
+        file.write_text(in_syslog(moment))
+        os.utime(file, (written.timestamp(), written.timestamp()))
+        (line,) = Run(tmp_path, file).lines
+
+        assert datetime.fromisoformat(line["time"]) == moment
+
+
+def test_a_file_that_claims_to_be_written_in_the_future_is_of_now(tmp_path):
+    moment = datetime.now(timezone.utc).replace(microsecond=0) + timedelta(days=30)
+    file = tmp_path / "kern.log"
+    file.write_text(in_syslog(moment))
+    os.utime(file, (moment.timestamp() + 3600, moment.timestamp() + 3600))
+    (line,) = Run(tmp_path, file).lines
+
+    assert datetime.fromisoformat(line["time"]) < moment - timedelta(days=300)

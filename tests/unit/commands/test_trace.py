@@ -15,7 +15,7 @@ from support.probe_events import kill
 from ooMtrace import cli
 from ooMtrace.commands import trace
 from ooMtrace.errors import SinkError
-from ooMtrace.output.sink import ClosedPipeError
+from ooMtrace.output.sink import ClosedPipeError, LaterError
 from ooMtrace.settings import Settings
 
 
@@ -269,3 +269,34 @@ def test_systemds_state_directory_is_the_default(run, tmp_path, monkeypatch):
 
     assert Path(tmp_path / "a").is_dir()
     assert not Path(tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize(("argv", "pretty"), [((), False), (("--pretty",), True)])
+def test_lines_are_pretty_if_that_was_asked_for(run, monkeypatch, argv, pretty):
+    options: list[dict[str, Any]] = []
+
+    def writer(*_: Any, **given: Any) -> FakeWriter:
+        options.append(given)
+        return FakeWriter(run)
+
+    monkeypatch.setattr(trace, "LineWriter", writer)
+    run(*argv)
+
+    assert options == [{"pretty": pretty}]
+
+
+def test_a_file_that_cannot_be_reopened_is_reported_and_tracing_goes_on(run):
+    def refuse() -> bool:
+        raise LaterError("/var/log/x: Permission denied", "choose another")
+
+    original, run.outbox.reopen, run.turns = run.after_pump, refuse, 3
+
+    def hang_up() -> None:
+        original()
+        run.poller.hangup = run.turns == 2
+
+    run.after_pump = hang_up
+
+    assert run() == 0
+    assert run.said == ["/var/log/x: Permission denied; still writing to the file that was open before"]
+    assert run.log.count("pump") == 3

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
@@ -12,19 +13,22 @@ from hypothesis import strategies as st
 
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.line_readers import EXTEND, IGNORE, Start, read_line
-from ooMtrace.kmsg.report import Killed, Report
-from ooMtrace.kmsg.report_parser import (
+from ooMtrace.kmsg.open_report import (
     CLOCKS_APART_NS,
+    MAX_FOREIGN_LINES,
     MAX_GAP_BEFORE_KILL_NS,
     MAX_GAP_IN_GROUP_NS,
+    MAX_GAP_IN_REPORT_NS,
     MAX_GAP_NS,
     MAX_IDLE_LINES,
     MAX_IDLE_LINES_AFTER_KILL,
-    MAX_OPEN_REPORTS,
-    ReportParser,
+    MAX_READ_DELAY_NS,
 )
+from ooMtrace.kmsg.report import Killed, Report
+from ooMtrace.kmsg.report_parser import MAX_OPEN_REPORTS, ReportParser
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
+from ooMtrace.kmsg.unconfirmed import MAX_UNCONFIRMED
 from ooMtrace.record import Cgroup, OomKill, Trigger
 
 ORIGIN = Origin("2026-11-24T04:00:00.000000Z")
@@ -79,7 +83,7 @@ def test_no_name_can_forge_a_kill(name):
         f"x: Killed process 1 (a) {KILL}",
         f"audit: Out of memory: Killed process 1 (a) {KILL}",
         f"Killed process 1 (a) {KILL} and more",
-        "Killed process 1 (a)",
+        f"Killed process 1 (a) {KILL} and more"[:-9] + "anon-rss:4",
         f"Memory cgroup out of memory: Killed process 1 (a {KILL}",
         "oom_reaper: reaped process 1 (a), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB",
         "OOM killer enabled.",
@@ -178,7 +182,7 @@ def test_groups_and_single_kills_without_headers_are_separated():
         ("Kill process 9 (a) sharing same memory", Start, EXTEND, EXTEND),
         (GROUP, Start, Start, EXTEND),
         ("Out of memory and no killable processes...", IGNORE, Start, Start),
-        ("memory: usage 4kB, limit 4kB, failcnt 1", IGNORE, EXTEND, Start),
+        ("memory: usage 4kB, limit 4kB, failcnt 1", Start, EXTEND, Start),
         ("memory: usage unknown", IGNORE, IGNORE, IGNORE),
         ("Mem-Info:", IGNORE, EXTEND, Start),
         ("Total swap = 0kB", IGNORE, EXTEND, IGNORE),
@@ -233,13 +237,15 @@ def test_a_report_is_complete_after_so_much_time_on_the_kernels_clock(first, las
 
 
 def test_other_lines_keep_a_report_open_before_its_kill_but_not_after():
-    step = MAX_GAP_BEFORE_KILL_NS - 1
+    step = MAX_GAP_IN_REPORT_NS // 2
 
     def lines(*texts: str) -> list[LogLine]:
         return [LogLine(text, ktime=T0 + i * step) for i, text in enumerate(texts)]
 
-    (slow,) = parse(lines(HEADER, "eth0: link up", "eth0: link up", killed(1)))
+    (slow,) = parse(lines(HEADER, "eth0: link up", killed(1)))
     assert slow.trigger.header is not None
+    (late,) = parse(lines(HEADER, "eth0: link up", "eth0: link up", killed(1)))
+    assert late.trigger.header is None
     assert pids(parse(lines(HEADER, killed(1), *["eth0: link up"] * 30, GROUP, killed(2)))) == [[1], [2]]
 
 
@@ -315,3 +321,52 @@ def test_a_member_that_was_killed_before_a_repeat_kill_stays_in_its_group():
 
     assert pids(reports) == [[1, 2], [3]]
     assert [report.repeat_kills for report in reports] == [[3], []]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "is_one"),
+    [
+        (LogLine("", host="a"), LogLine("", host="a"), True),
+        (LogLine("", host="a"), LogLine("", host="b"), False),
+        (LogLine("", boot_id="a"), LogLine("", boot_id="b"), False),
+        (LogLine("", caller="T1"), LogLine("", caller="T2"), False),
+        (LogLine("", ktime=T0), LogLine("", wall=T0), False),
+        (LogLine("", wall=T0), LogLine(""), True),
+        (LogLine("", wall=T0), LogLine("", wall=T0 + MAX_GAP_BEFORE_KILL_NS), True),
+        (LogLine("", wall=T0), LogLine("", wall=T0 + MAX_GAP_BEFORE_KILL_NS + 1), False),
+        (LogLine("", ktime=T0, wall=T0), LogLine("", ktime=T0, wall=T0 + MAX_READ_DELAY_NS), True),
+        (LogLine("", ktime=T0, wall=T0), LogLine("", ktime=T0, wall=T0 + MAX_READ_DELAY_NS + 1), False),
+    ],
+)
+def test_a_header_joins_only_a_kill_of_its_own_log_and_time(first, second, is_one):
+    (report,) = parse([replace(first, text=HEADER), replace(second, text=killed(1))])
+
+    assert (report.trigger.header is not None) == is_one
+
+
+def test_lines_of_other_hosts_do_not_keep_a_report_forever():
+    lines = [LogLine("eth0: link up", host="b")] * (MAX_FOREIGN_LINES + 1)
+    parser = ReportParser()
+    for line in (LogLine(HEADER, host="a"), *lines):
+        assert list(parser.feed(line)) == []
+
+    assert parser.idle
+
+
+@pytest.mark.parametrize("lines", [MAX_IDLE_LINES_AFTER_KILL, MAX_IDLE_LINES_AFTER_KILL + 1])
+def test_a_choice_is_kept_for_so_many_lines_until_its_kill_follows(lines):
+    parser = ReportParser()
+    choice = "Memory cgroup out of memory: Kill process 9 (a) score 1 or sacrifice child"
+    texts = (choice, HEADER, *["eth0: link up"] * (lines - 1), killed(9))
+    found = [report for text in texts for report in parser.feed(LogLine(text))] + list(parser.drain())
+
+    assert len(found) == 1 + (lines > MAX_IDLE_LINES_AFTER_KILL)
+
+
+def test_at_most_so_many_choices_are_kept():
+    choice = "Memory cgroup out of memory: Kill process {} (a) score 1 or sacrifice child"
+    parser = ReportParser()
+    texts = [choice.format(pid) for pid in range(1, MAX_UNCONFIRMED + 3)]
+
+    assert pids(report for text in texts for report in parser.feed(LogLine(text))) == [[1]]
+    assert len(list(parser.drain())) == MAX_UNCONFIRMED + 1

@@ -69,6 +69,27 @@ def test_other_lines_are_no_columns(text):
     assert parse_columns(text) is None
 
 
+def test_impossible_numbers_are_absent():
+    table = parsed(OLD)
+    assert table.add("[    9]     0     9        1       -2      -1       0       -3          1001 a")
+
+    row = table.row(9)
+    assert row is not None
+    assert (row.total_vm, row.rss, row.page_tables, row.swap, row.oom_score_adj) == (1, None, None, None, None)
+
+
+def test_all_rows_are_returned_unless_one_is_damaged():
+    table = parsed(OLD)
+    for pid in (7, 8):
+        table.add(f"[    {pid}]     0     {pid}        1        1       1       0        0             0 a")
+    rows = table.all_rows()
+    assert rows is not None
+    assert [row.pid for row in rows] == [7, 8]
+
+    table.add("[    9]     0     9        1        1       1")
+    assert table.all_rows() is None
+
+
 def test_other_lines_are_no_rows():
     table = parsed(OLD)
 

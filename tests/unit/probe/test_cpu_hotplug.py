@@ -61,3 +61,18 @@ def test_the_socket_is_open_until_close():
     hotplug.close()
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(fd)
+
+
+def test_all_cpus_that_came_online_at_once_are_reported():
+    kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    hotplug = cpu_hotplug.CpuHotplug()
+    hotplug.close()
+    ours.setblocking(False)
+    hotplug._socket = ours
+    for cpu in (1, 12):
+        kernel.send(b"online@/devices/system/cpu/cpu%d\0ACTION=online\0" % cpu)
+
+    assert hotplug.new_cpus() == [1, 12]
+    assert hotplug.new_cpus() == []
+    kernel.close()
+    hotplug.close()

@@ -73,3 +73,17 @@ def test_without_a_safe_directory_compiling_fails(tmp_path, monkeypatch, fallbac
         directory_of_headers(monkeypatch, tmp_path / "nowhere")
 
     assert str(caught.value) == "no safe directory for temporary files; set TMPDIR to one that only you can write to"
+
+
+@pytest.mark.parametrize(
+    ("release", "code"),
+    [
+        ("6.1.0-18-amd64", 0x060100),
+        ("6.12.117+deb13-cloud-amd64", 0x060C75),
+        ("4.19.325", 0x0413FF),
+        ("7.3", 0x070300),
+        ("unknown", 0x050A00),
+    ],
+)
+def test_the_version_is_in_three_bytes_of_which_none_overflows(release, code):
+    assert f"LINUX_VERSION_CODE {code}\n" in stub_headers.version_h(release)

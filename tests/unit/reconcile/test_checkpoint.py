@@ -26,6 +26,12 @@ def test_a_truncated_checkpoint_is_rejected(size):
     assert parse(STATE.dump()[:size]) is None
 
 
+def test_a_checkpoint_with_something_before_or_after_it_is_rejected():
+    assert parse(STATE.dump() + b"\n") is None
+    assert parse(STATE.dump() * 2) is None
+    assert parse(b"\n" + STATE.dump()) is None
+
+
 @given(st.binary(max_size=200))
 def test_any_other_text_is_rejected(data):
     assert parse(data) is None

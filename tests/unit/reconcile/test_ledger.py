@@ -161,3 +161,18 @@ def test_a_kill_delivered_while_the_log_was_read_does_not_discredit_it():
     one = ledger(n11=111, n12=112, n14=114, n16=999)
 
     assert one.undelivered(LOGGED[:4], 14, whole=True) == [LOGGED[2]]
+
+
+def test_kills_beyond_the_ordinal_up_to_which_it_is_closed_stay_delivered():
+    one = ledger(n11=1, n12=2, n13=3)
+    one.close(11)
+
+    assert (one.missing(13), one.is_missing(12), one.complete()) == (0, False, 13)
+
+
+def test_nothing_is_complete_while_a_dropped_kill_has_no_known_ordinal():
+    one = ledger(n11=1, n12=2)
+    one.mark_dropped(None)
+
+    assert one.complete() == 10
+    assert one.missing(12) == 1

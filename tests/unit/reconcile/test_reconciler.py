@@ -177,6 +177,23 @@ def test_the_final_check_does_not_wait_for_a_pause(host):
     assert summary(reconcile(reconciler, times=1, final=True)) == [(11, 101, "log")]
 
 
+def test_the_final_check_reports_at_once_what_the_log_does_not_have(host):
+    reconciler = host.reconciler()
+    host.die(101, 102)
+    host.kmsg.write_text("")
+
+    assert summary(reconcile(reconciler, times=1, final=True)) == [2]
+
+
+def test_kills_between_attaching_and_the_first_reading_are_the_sources(host):
+    host.die(101, 102)
+    reconciler = host.reconciler()
+    assert reconciler.base == 10
+
+    reconciler.record_delivery(1, 101)
+    assert summary(reconcile(reconciler)) == [(12, 102, "log")]
+
+
 def test_kills_that_the_probes_missed_do_not_shift_the_ordinals_of_later_ones(host):
     reconciler = host.reconciler()
     host.die(101, seen=False)

@@ -70,7 +70,7 @@ def test_these_properties_are_required():
     required = {name: part["required"] for name, part in objects(json_schema()) if part["required"]}
 
     assert required == {
-        "": ["schema", "event", "id", "seq", "observed", "severity", "message", "fidelity", "host"],
+        "": ["schema", "event", "id", "seq", "observed", "severity", "message", "fidelity"],
         "oom": ["incident"],
         "oom.gfp_mask": ["raw"],
         "oom.candidates[]": ["points"],
@@ -85,9 +85,9 @@ def test_these_properties_are_required():
     assert [(kind["properties"]["event"]["enum"], kind["required"]) for kind in json_schema()["anyOf"]] == [
         (
             ["oom_kill", "oom_dying", "oom_exit"],
-            [*required[""][:8], "derived", "missing", "host", "oom", "process"],
+            [*required[""], "derived", "missing", "oom", "process"],
         ),
-        (["oom_lost"], [*required[""], "lost"]),
+        (["oom_lost"], [*required[""], "host", "lost"]),
     ]
 
 

@@ -73,3 +73,9 @@ def test_a_long_path_is_shortened_to_its_end(length, path):
     oom = record.Oom(incident="1", scope="memcg", memcg=record.Memcg(path="x" * length, limit=1 << 20))
 
     assert f"memory cgroup {path} reached" in describe_kill(WORKER, oom)
+
+
+def test_of_a_long_path_the_end_is_kept():
+    oom = record.Oom(incident="1", scope="memcg", memcg=record.Memcg(path="/" + "a" * 150 + "b" * 150, limit=1 << 20))
+
+    assert f"memory cgroup ...{'a' * 50}{'b' * 150} reached" in describe_kill(WORKER, oom)

@@ -156,3 +156,19 @@ def test_before_linux_5_8_one_capability_stands_for_two():
     assert needed(network=False, files=False, has_bpf=False) == {
         *(Capability.IPC_LOCK, Capability.SYSLOG, Capability.SYS_ADMIN)
     }
+
+
+@as_root
+def test_nothing_is_left_that_a_program_started_later_would_inherit():
+    def inherit() -> None:
+        given = capabilities._sets()
+        for word, current in enumerate(given):
+            given[word] = capabilities._Sets(current.effective, current.permitted, current.permitted)
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert not libc.capset(ctypes.byref(capabilities._Header(capabilities.VERSION_3, 0)), given)
+        raise_ambient = (capabilities.PR_CAP_AMBIENT, 2, int(Capability.BPF), 0, 0)
+        assert not libc.prctl(*map(ctypes.c_ulong, raise_ambient))
+        assert sets()["CapAmb"] == 1 << Capability.BPF
+
+    mask = 1 << Capability.BPF
+    assert kept_by(frozenset({Capability.BPF}), inherit) == quietly(mask, mask)

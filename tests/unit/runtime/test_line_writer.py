@@ -258,6 +258,28 @@ def test_at_the_end_all_that_waits_is_written_and_then_what_is_missing(tracer):
     assert outbox.drains == [DRAIN_S, DRAIN_S]
 
 
+class SlowOutbox(FakeOutbox):
+    """Lines leave only while somebody waits for that."""
+
+    def flush(self) -> None:
+        pass
+
+    def drain(self, seconds: float) -> None:
+        super().flush()
+        super().drain(seconds)
+
+
+def test_at_the_end_the_checkpoint_follows_the_last_line_that_a_slow_reader_takes(tracer, tmp_path):
+    outbox = SlowOutbox()
+    tracer.ready, tracer.missing = [KILL], [lost()]
+    with open_checkpoint(tmp_path / "state", pytest.fail) as store:
+        writer_of(tracer, outbox, store).finish()
+
+        assert len(outbox.written) == 2
+        assert store.checkpoint == tracer.state
+    assert sum(outbox.drains) <= 10, "systemd may kill a unit that takes longer"
+
+
 def test_at_the_end_without_a_reader_nothing_more_is_looked_for(tracer):
     outbox = FakeOutbox(room=1, reads=False)
     tracer.ready, tracer.missing = [KILL, KILL], [lost()]

@@ -7,6 +7,7 @@ import os
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -128,3 +129,12 @@ def test_a_readable_descriptor_ends_the_wait():
         assert not waited(poller)
     os.close(read)
     os.close(write)
+
+
+def test_it_leaves_no_descriptor_open():
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(3):
+        with Poller(list) as poller:
+            assert waited(poller, SHORT_MS)
+
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

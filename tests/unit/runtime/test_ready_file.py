@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import pytest
 
@@ -58,3 +59,9 @@ def test_a_place_that_cannot_be_written_is_one_line(tmp_path):
         pass
 
     assert str(caught.value) == f"{tmp_path}/nowhere/ready: No such file or directory; choose another --ready-file"
+
+
+def test_no_descriptor_stays_open(tmp_path):
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    with ready_file(tmp_path / "ready"):
+        assert len(list(Path("/proc/self/fd").iterdir())) == before

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from ooMtrace.runtime import self_protection
+from ooMtrace.runtime.capabilities import Capability
 from ooMtrace.runtime.self_protection import lock_memory, lower_oom_score
 
 
@@ -55,3 +56,44 @@ def test_without_the_right_to_lock_nothing_is_locked(monkeypatch):
     lock_memory(warnings.append)
 
     assert warnings == ["cannot lock memory; events may be delayed under memory pressure; give it CAP_IPC_LOCK"]
+
+
+class FakeLibc:
+    def __init__(self, result: int = 0) -> None:
+        self.result = result
+        self.flags: list[int] = []
+
+    def mlockall(self, flags: int) -> int:
+        self.flags.append(flags)
+        return self.result
+
+
+@pytest.mark.parametrize(
+    ("limit", "capabilities"),
+    [(resource.RLIM_INFINITY, frozenset()), (8 << 20, frozenset({Capability.IPC_LOCK}))],
+)
+def test_memory_is_locked_as_it_is_used_and_the_compilers_is_not(monkeypatch, limit, capabilities):
+    libc, unlocked = FakeLibc(), []
+    monkeypatch.setattr(self_protection, "effective", lambda: capabilities)
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: libc)
+    monkeypatch.setattr(self_protection, "unlock_compiler", lambda: unlocked.append(list(libc.flags)))
+
+    lock_memory(pytest.fail)
+
+    assert libc.flags == [1 | 2 | 4]  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
+    assert unlocked == [[7]]
+
+
+def test_where_locking_fails_the_reason_is_shown(monkeypatch):
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: FakeLibc(-1))
+    monkeypatch.setattr("ctypes.get_errno", lambda: 1)
+    monkeypatch.setattr(self_protection, "unlock_compiler", lambda: pytest.fail("nothing is locked"))
+    warnings: list[str] = []
+
+    lock_memory(warnings.append)
+
+    assert warnings == [
+        "cannot lock memory (mlockall: Operation not permitted); events may be delayed under memory pressure"
+    ]

@@ -169,3 +169,18 @@ def test_the_source_is_closed_when_tracing_fails(start):
         raise ZeroDivisionError
 
     assert start.source.closed == 1
+
+
+@pytest.mark.parametrize(("refused", "level"), [((), "full"), (("full",), "reduced"), (("full", "reduced"), "minimal")])
+def test_lines_state_the_level_that_was_reached(start, refused, level):
+    start.refuse = {name: ProbeError(f"level {name}: refused", "hint") for name in refused}
+    start.run()
+
+    assert start.level == level
+
+
+def test_lines_state_a_level_that_is_lower_than_what_was_allowed(start):
+    start.host = replace(start.host, btf_error="there is none", offsets=None, mark_victim=None)
+    start.run()
+
+    assert start.level == "minimal"

@@ -109,6 +109,15 @@ def test_a_kill_is_noted_and_has_the_kernels_ordinal(bench):
     assert bench.log.noted == [(2, 100)]
 
 
+def test_a_kill_is_noted_by_its_thread_as_the_kernel_log_names_it(bench):
+    event = killed(100, 2, 10)
+    task = replace(event.victim.task, tid=105)
+    bench.arrive([replace(event, victim=replace(event.victim, task=task))])
+
+    assert bench.kills() == [(100, 42)]
+    assert bench.log.noted == [(2, 105)]
+
+
 def test_where_the_kernel_does_not_count_a_kill_has_no_ordinal(bench):
     bench.log.base = None
     bench.arrive([killed(100, 2, 10)])

@@ -16,6 +16,7 @@ def step(seconds: int) -> None:
 
 
 with scenario() as run:
+    run.clock_steps = True
     limited, pids, when = run.cgroup(24), [], []
     stepped = 0
     try:

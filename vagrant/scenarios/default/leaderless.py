@@ -2,12 +2,15 @@
 """The first thread has exited, and another one runs out of memory: the line names their process."""
 
 import signal
+import time
 
 from _checks import at
 from _scenario import scenario
 
 with scenario() as run:
-    victim = run.victim("leaderless", run.cgroup(24)).go()
+    victim = run.victim("leaderless", run.cgroup(24))
+    time.sleep(1)  # the thread starts much later than the process
+    victim.go()
     run.equal("status", victim.end(), -signal.SIGKILL)
     (line,) = run.kills([victim.pid])
     run.equal("pid", at(line, "process.pid"), victim.pid)

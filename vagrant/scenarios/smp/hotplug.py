@@ -25,6 +25,7 @@ def lines_by_tid(tracer: StandingTracer, kills: int) -> dict[int, Line]:
 
 
 with scenario() as run, setting(str(ONLINE), ONLINE.read_text()):
+    run.repairs = True
     limited, before = run.cgroup(24), oom_kill_count()
     rounds: dict[str, list[int]] = {}
     for i, online in enumerate("1010"):
