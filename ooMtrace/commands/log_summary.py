@@ -89,6 +89,9 @@ def problem(log: LogFile, watch: LogWatch, kills: int) -> str | None:
     """Return why a log without kills cannot be trusted to have none, or why it could not be read; None: it can."""
     if log.error is not None:
         return str(log.error)
+    if unrecognized := watch.coverage.unrecognized_kills:
+        fact = f"{_lines(unrecognized)} but could not be read, such as {watch.coverage.examples[0].strip()!r}"
+        return f"{log.shown}: {fact}; if the kernel wrote it, {CLOCK_HINT}"
     if kills:
         return None
     if watch.kill_marks:

@@ -6,7 +6,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 
-from ooMtrace.kmsg.formats import ANY_SYSLOG, Dated, Json, LogLine, dmesg, kmsg
+from ooMtrace.kmsg.coverage import Coverage
+from ooMtrace.kmsg.detect import AnyFormat
+from ooMtrace.kmsg.encoding import to_text
+from ooMtrace.kmsg.formats import LogLine
 
 KILL_MARKS = (b"Killed process ", b"oom-kill:constraint=", b" or sacrifice child")
 """A line with one of them looks like a kill."""
@@ -36,6 +39,7 @@ class LogWatch:
         size: Bytes so far.
         kill_marks: How many lines look like kills; counted only until `count_marks` is cleared.
         count_marks: Whether to count them.
+        coverage: The scanner's own account of what it understood.
         example: The first of them, shortened.
     """
 
@@ -44,6 +48,7 @@ class LogWatch:
         self.size = 0
         self.kill_marks = 0
         self.count_marks = True
+        self.coverage = Coverage()
         self.example = ""
         self._first: LogLine | None = None
         self._head = b""
@@ -95,15 +100,10 @@ class LogWatch:
 
     def _recognized(self, lines: Iterable[bytes]) -> Iterator[LogLine]:
         """Yield the kernel's among these lines; each may be of another format."""
-        dated, json = Dated(self._latest), Json()
+        form = AnyFormat(self._latest)
         for raw in lines:
-            text = raw[:MAX_PREFIX].strip(b"\0\r").decode("utf-8", "backslashreplace")
-            line = kmsg(text) or dated.syslog(text) or dmesg(text) or dated.human(text)
-            if line is None and text.startswith(("{", " ", "\t")):
-                line = json(text)
-            elif line is None and not ANY_SYSLOG.match(text):  # a program's line would match
-                line = dated.iso(text)
-            if line is not None:
+            line = form(to_text(raw[:MAX_PREFIX]))
+            if line is not None and form.certain:
                 yield line
 
 

@@ -120,7 +120,7 @@ class _Reader:
 
 def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch) -> Iterator[OomKill]:
     if log.name != str(KMSG):
-        return kills(watch.pass_on(log.blocks()), Origin(rfc3339(snapshot.realtime)), latest)
+        return kills(watch.pass_on(log.blocks()), Origin(rfc3339(snapshot.realtime)), latest, watch.coverage)
     # The log of this boot: clock and host are known.
     records = watch.pass_on(log.records())
     if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
@@ -128,7 +128,7 @@ def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWat
             pass
         return iter(known.kills)
     origin = Origin(rfc3339(snapshot.realtime), read_host(), snapshot.realtime - snapshot.monotonic)
-    return kills(records, origin, latest)
+    return kills(records, origin, latest, watch.coverage)
 
 
 def _latest(realtime: int) -> datetime:
