@@ -12,7 +12,7 @@ from ooMtrace.kmsg.coverage import LOOKS_LIKE_KILL, Coverage
 from ooMtrace.kmsg.detect import AnyFormat
 from ooMtrace.kmsg.encoding import to_text, to_utf8, whole_lines
 from ooMtrace.kmsg.formats import Format, LogLine
-from ooMtrace.kmsg.grammar import MARKS
+from ooMtrace.kmsg.grammar import CHOSEN, MARKS
 from ooMtrace.kmsg.marks import MAX_TEXT, Marks
 from ooMtrace.kmsg.report import Report
 from ooMtrace.kmsg.report_parser import ReportParser
@@ -131,7 +131,7 @@ class Scanner:
         if self._relevant or not self._parser.idle:
             before = self._parser.kill_count
             yield from self._parser.feed(held)
-            if self._parser.kill_count == before and "sharing same" not in held.text and KILL.match(held.text):
+            if self._parser.kill_count == before and _is_unread_kill(held.text):
                 self._coverage.add_unrecognized(held.text)
 
     def _take(self, text: str, *, marked: bool, needed: bool) -> Iterator[Report]:
@@ -189,6 +189,11 @@ class Scanner:
             and not (line and KILL.match(line.text))
         ):
             self._coverage.add_unrecognized(text)
+
+
+def _is_unread_kill(text: str) -> bool:
+    """Say whether this text begins like a kill; until 5.0 the kernel announced its choice in nearly the same words."""
+    return "sharing same" not in text and KILL.match(text) is not None and CHOSEN.match(text) is None
 
 
 def _is_marked(text: str) -> bool:
