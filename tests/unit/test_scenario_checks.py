@@ -236,8 +236,13 @@ def proc(kill) -> ModuleType:
 
 @pytest.fixture
 def sleeper() -> Iterator[int]:
-    """The pid of a process that does nothing."""
-    with subprocess.Popen(["sleep", "60"]) as process:
+    """The pid of a process that has been loaded and waits for input."""
+    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdin
+        assert process.stdout
+        process.stdin.write(b"ready\n")
+        process.stdin.flush()
+        process.stdout.readline()
         yield process.pid
         process.kill()
 
