@@ -236,13 +236,13 @@ def proc(kill) -> ModuleType:
 
 @pytest.fixture
 def sleeper() -> Iterator[int]:
-    """The pid of a process that has been loaded and waits for input."""
-    with subprocess.Popen(["cat"], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
-        assert process.stdin
-        assert process.stdout
-        process.stdin.write(b"ready\n")
-        process.stdin.flush()
-        process.stdout.readline()
+    """The pid of a process that has been loaded and sleeps: the loader opens files and closes them again."""
+    with subprocess.Popen(["sleep", "60"]) as process:
+        for _ in range(1000):
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            if "Name:\tsleep" in status and "State:\tS" in status:
+                break
+            time.sleep(0.01)
         yield process.pid
         process.kill()
 
