@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the operator may choose. At the bottom: whoever needs a setting takes it from here."""
+"""What the operator may choose. Every module that needs a setting imports it from here."""
 
 from __future__ import annotations
 

@@ -277,7 +277,7 @@ BPF_PROG_GET_NEXT_ID = 11
 
 
 def _is_loaded(program: int) -> bool:
-    """Say whether the kernel has a BPF program with this id, whoever holds it."""
+    """Say whether the kernel has a BPF program with this id, whichever process holds it."""
     attributes = (ctypes.c_uint32 * 3)(program - 1)  # start_id, next_id, open_flags
     libc = ctypes.CDLL(None, use_errno=True)
     failed = libc.syscall(BPF, BPF_PROG_GET_NEXT_ID, ctypes.byref(attributes), ctypes.sizeof(attributes))

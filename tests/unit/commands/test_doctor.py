@@ -45,7 +45,7 @@ NAMES = (
 )
 
 
-def test_of_a_host_that_has_all_every_thing_is_told():
+def test_on_a_host_that_has_everything_every_check_is_ok():
     found = list(checks(HOST, "0.26.0"))
 
     assert tuple(one.name for one in found) == NAMES
@@ -120,7 +120,7 @@ def test_of_a_host_that_has_all_every_thing_is_told():
         ),
     ],
 )
-def test_what_is_missing_is_told_with_what_to_do_and_nothing_else_is(changes, name, fact, hint):
+def test_what_is_missing_is_reported_with_a_hint_and_nothing_else_is(changes, name, fact, hint):
     bad = [one for one in checks(replace(HOST, **changes), "0.26.0") if not one.ok]
 
     assert [(one.name, one.fact, one.hint) for one in bad] == [(name, fact, hint)]
@@ -141,14 +141,14 @@ def test_what_is_missing_is_told_with_what_to_do_and_nothing_else_is(changes, na
         ({"cgroups": {"v2": "/b"}, "memory_cgroups": "v2"}, "cgroups", "v2, memory controller at /b"),
     ],
 )
-def test_what_will_do_is_told_as_it_is(changes, name, fact):
+def test_what_suffices_is_reported_as_it_is(changes, name, fact):
     found = {one.name: one for one in checks(replace(HOST, **changes), "0.26.0")}
 
     assert all(one.ok for one in found.values())
     assert found[name].fact == fact
 
 
-def test_several_things_are_missing_at_once_and_all_are_told():
+def test_everything_that_is_missing_is_reported():
     bare = Features(
         "1.0", "x86_64", 0, "confidentiality", btf_error="x", fentry_error="y", kmsg_error="z", host_pids=False
     )
@@ -158,7 +158,7 @@ def test_several_things_are_missing_at_once_and_all_are_told():
     assert [(one.name, one.ok) for one in levels(bare)] == [(level, False) for level in reversed(LEVELS)]
 
 
-def test_each_level_is_told_with_what_it_gives_or_what_is_in_the_way():
+def test_each_level_states_what_it_gives_or_what_is_missing():
     found = list(levels(features("no-btf")))
 
     assert [(one.name, one.ok, one.hint) for one in found] == [
@@ -188,18 +188,18 @@ def run_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
     return run
 
 
-def test_as_json_it_is_one_object_of_a_stable_shape(run_on):
+def test_the_json_report_is_one_object_of_a_stable_shape(run_on):
     report, code = run_on(replace(HOST, fentry_error="no"), json=True)
 
-    told = json.loads(report)
+    parsed = json.loads(report)
     assert code == 0
-    assert list(told) == ["kernel", "checks", "levels", "plan", "features"]
-    assert told["kernel"] == "6.12.0"
-    assert [list(one) for one in told["checks"]] == [["name", "ok", "fact", "hint"]] * len(NAMES)
-    assert [list(one) for one in told["levels"]] == [["level", "ok", "fact", "hint"]] * len(LEVELS)
-    assert [one["level"] for one in told["levels"]] == ["full", "reduced", "minimal", "log"]
-    assert (told["plan"]["level"], told["plan"]["hooks"][0]) == ("full", "kprobe:oom_kill_process")
-    assert (told["features"]["fentry_error"], told["features"]["offsets"]["macros"]["OFF_TASK_PID"]) == ("no", 1264)
+    assert list(parsed) == ["kernel", "checks", "levels", "plan", "features"]
+    assert parsed["kernel"] == "6.12.0"
+    assert [list(one) for one in parsed["checks"]] == [["name", "ok", "fact", "hint"]] * len(NAMES)
+    assert [list(one) for one in parsed["levels"]] == [["level", "ok", "fact", "hint"]] * len(LEVELS)
+    assert [one["level"] for one in parsed["levels"]] == ["full", "reduced", "minimal", "log"]
+    assert (parsed["plan"]["level"], parsed["plan"]["hooks"][0]) == ("full", "kprobe:oom_kill_process")
+    assert (parsed["features"]["fentry_error"], parsed["features"]["offsets"]["macros"]["OFF_TASK_PID"]) == ("no", 1264)
 
 
 @pytest.mark.parametrize("json_", [True, False])
@@ -213,7 +213,7 @@ def test_as_json_it_is_one_object_of_a_stable_shape(run_on):
         (replace(HOST, capabilities=0, kmsg_error="Permission denied"), {}, 77),
     ],
 )
-def test_the_exit_code_says_whether_this_host_will_do(run_on, host, options, code, json_):
+def test_the_exit_code_says_whether_this_host_can_trace(run_on, host, options, code, json_):
     report, found = run_on(host, json=json_, **options)
 
     assert found == code
@@ -233,7 +233,7 @@ def test_without_a_plan_the_report_ends_with_the_reason(run_on):
     assert " ".join(report.partition("\n\n")[2].split()).endswith(str(caught.value))
 
 
-def test_the_report_is_never_too_wide_and_no_word_of_it_is_lost():
+def test_the_report_is_wrapped_without_losing_a_word():
     bare = Features("1.0", "x86_64", 0, btf_error="b" * 40 + " x" * 60, kmsg_error="Permission denied", host_pids=False)
     lines = doctor.text(bare, "0.26.0", "no level").decode().split("\n")
 
@@ -243,7 +243,7 @@ def test_the_report_is_never_too_wide_and_no_word_of_it_is_lost():
         assert f"{one.fact} {'-> ' if one.hint else ''}{one.hint}".strip() in " ".join(" ".join(lines).split())
 
 
-def test_the_example_in_the_readme_is_what_is_said_of_such_a_host(run_on):
+def test_the_example_in_the_readme_is_the_report_of_such_a_host(run_on):
     found = re.search(r"```console\n\$ oomtrace doctor\n(.*?)```", README.read_text(), re.DOTALL)
     assert found
     host = replace(HOST, kprobes=False, fentry_error="Operation not permitted")

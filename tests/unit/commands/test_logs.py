@@ -33,7 +33,7 @@ def test_files_become_one_stream_of_lines(tmp_path):
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, bz2.compress, bytes])
-def test_what_is_compressed_is_known_by_its_beginning_and_not_by_its_name(tmp_path, compress):
+def test_a_compressed_file_is_recognized_by_its_beginning_and_not_by_its_name(tmp_path, compress):
     file = tmp_path / "some.log"
     file.write_bytes(compress(LOG.read_bytes()))
     os.utime(file, (LOG.stat().st_mtime, LOG.stat().st_mtime))
@@ -44,7 +44,7 @@ def test_what_is_compressed_is_known_by_its_beginning_and_not_by_its_name(tmp_pa
 
 
 @pytest.mark.parametrize("compress", [gzip.compress, lzma.compress])
-def test_of_a_damaged_file_the_beginning_is_kept_and_the_damage_said(tmp_path, compress):
+def test_kills_before_the_damage_of_a_file_are_reported_and_so_is_the_damage(tmp_path, compress):
     noise = os.urandom(1 << 16).hex().encode()  # compresses badly: the end is far from the kills
     file = tmp_path / "cut.gz"
     whole = compress(LOG.read_bytes() + noise)
@@ -59,7 +59,7 @@ def test_of_a_damaged_file_the_beginning_is_kept_and_the_damage_said(tmp_path, c
     assert "reported" in said
 
 
-def test_a_bit_that_flipped_is_damage(tmp_path):
+def test_a_flipped_bit_is_damage(tmp_path):
     whole = bytearray(gzip.compress(LOG.read_bytes() + os.urandom(1 << 16).hex().encode()))
     whole[len(whole) * 3 // 4] ^= 0xFF
     (tmp_path / "bad").write_bytes(whole)
@@ -80,7 +80,7 @@ def test_a_file_that_cannot_be_read_is_one_line_and_the_others_are_read(tmp_path
     ]
 
 
-def test_a_file_of_another_says_what_to_become(tmp_path, monkeypatch):
+def test_a_file_that_may_not_be_read_says_what_to_do(tmp_path, monkeypatch):
     file, opened = tmp_path / "secret", os.open
 
     def refuse(path: Any, *more: Any) -> int:
@@ -145,7 +145,7 @@ def test_the_kills_of_the_kernels_own_log_have_the_kernels_numbers(tmp_path, mon
     ]
 
 
-def test_the_kernels_own_log_may_be_forbidden(tmp_path, monkeypatch):
+def test_a_kernel_log_that_may_not_be_read_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "KMSG", str(tmp_path / "no/such"))
     run = Run(tmp_path)
 
@@ -172,7 +172,7 @@ def on_a_terminal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: Path) -
             os.close(fd)
 
 
-def test_the_bar_is_for_terminals_and_is_taken_away(tmp_path, monkeypatch):
+def test_the_progress_bar_is_for_terminals_and_is_erased(tmp_path, monkeypatch):
     run, shown = on_a_terminal(tmp_path, monkeypatch, LOG)
 
     assert len(run.lines) == 2
@@ -180,7 +180,7 @@ def test_the_bar_is_for_terminals_and_is_taken_away(tmp_path, monkeypatch):
     assert all(len(one) < 80 for one in shown.split(b"\r"))
 
 
-def test_without_a_terminal_there_is_no_bar(tmp_path, capfd, monkeypatch):
+def test_without_a_terminal_there_is_no_progress_bar(tmp_path, capfd, monkeypatch):
     monkeypatch.setattr(log_file, "BAR_EVERY_S", 0.0)
     Run(tmp_path, LOG)
 
@@ -188,7 +188,7 @@ def test_without_a_terminal_there_is_no_bar(tmp_path, capfd, monkeypatch):
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x1f\x8b"])
-def test_no_name_of_a_file_gives_orders_to_the_terminal(tmp_path, monkeypatch, damage):
+def test_no_file_name_controls_the_terminal(tmp_path, monkeypatch, damage):
     file = tmp_path / os.fsdecode(b"a\x1b]0;x\x07\n\xc2\x9b\xff.log")
     file.write_bytes(damage + LOG.read_bytes())
     run, shown = on_a_terminal(tmp_path, monkeypatch, file)
@@ -199,7 +199,7 @@ def test_no_name_of_a_file_gives_orders_to_the_terminal(tmp_path, monkeypatch, d
     assert all(escape_control(said).isprintable() and "a\\x1b]0;x" in escape_control(said) for said in run.said)
 
 
-def test_where_nobody_reads_it_ends_in_peace(tmp_path):
+def test_without_a_reader_it_ends_quietly(tmp_path):
     read, write = os.pipe()
     os.close(read)
     kept = os.dup(1)
