@@ -19,7 +19,7 @@ def test_there_are_cases():
     assert len(CASES) > 70
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.suffix == ".txt"], ids=lambda case: case.stem)
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.stem)
 def test_a_log_gives_its_kills_or_an_error(case, tmp_path, capsys):
     output = tmp_path / "lines"
     code = cli.main(["logs", "--output", str(output), str(case)])

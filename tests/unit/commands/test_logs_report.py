@@ -267,7 +267,6 @@ def test_without_a_library_for_zstd_the_command_is_stated(tmp_path, monkeypatch)
     assert run.said == [f"{log}: no library for zstd is installed; zstd -dc {log} | oomtrace logs -"]
 
 
-@pytest.mark.skipif(decompress._zstd_module() is None, reason="neither Python 3.14 nor backports.zstd")
 def test_zstd_is_read_and_damage_is_stated(tmp_path):
     log = tmp_path / "log.zst"
     log.write_bytes(zstd_frame(LOG.read_bytes()) * 2)
