@@ -16,10 +16,11 @@ TRACED = json.loads((ROOT / "tests/fixtures/kmsg/traced/vm-6.1-spared.json").rea
 @pytest.fixture
 def kmsg(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "vagrant/scenarios"))
+    import _checks
     import _kmsg
 
     monkeypatch.setattr(_kmsg, "check_form", lambda line, equal: None)
-    monkeypatch.setattr(_kmsg, "CPUS", 1)
+    monkeypatch.setattr(_checks, "CPUS", 1)
     return _kmsg
 
 
@@ -44,6 +45,14 @@ def wrong(kmsg, from_log: list[Any], full: list[Any]) -> list[str]:
 
     kmsg.check_log(from_log, full, logged, 0, 0.5, equal)
     return found
+
+
+@pytest.mark.parametrize(("threads", "pages", "differs"), [(1, 1, True), (2, 64, False), (2, 65, True)])
+def test_another_thread_may_be_charging_while_the_counter_is_read(kmsg, threads, pages, differs):
+    full = line(process__threads=threads, oom__memcg__usage=(25 << 20) + (pages << 12))
+
+    found = wrong(kmsg, [line(oom__memcg__usage=25 << 20)], [full])
+    assert bool(found) is differs
 
 
 def test_two_sources_that_agree_have_no_difference(kmsg):
