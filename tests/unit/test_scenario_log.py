@@ -97,6 +97,16 @@ def test_memory_that_another_victim_frees_between_print_and_probe_is_no_differen
     assert wrong(kmsg, [printed], [now]) != []
 
 
+@pytest.mark.parametrize(("seconds", "differs"), [("00.500000", False), ("02.000000", True)])
+def test_pages_that_others_reclaim_while_a_report_is_printed_are_no_difference(kmsg, seconds, differs):
+    other = line(time=f"2026-11-27T12:00:{seconds}+00:00", process__tid=7, process__pid=7)
+    rss = TRACED["oom.points.rss"]
+    now, printed = line(oom__points__rss=rss), line(oom__points__rss=rss + 2)
+
+    assert bool(wrong(kmsg, [printed, other], [now, other])) is differs
+    assert wrong(kmsg, [line(oom__points__rss=rss + 65), other], [now, other]) != []
+
+
 def test_where_the_kernels_total_differs_the_log_is_compared_with_the_sum_of_the_parts(kmsg):
     parts = sum(TRACED[f"oom.points.{name}"] for name in ("rss", "swap", "page_tables", "adj"))
     now = line(oom__points__exact=False, oom__points__total=parts + 2)
