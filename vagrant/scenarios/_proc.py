@@ -7,6 +7,7 @@ import os
 import re
 import stat
 import time
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -75,11 +76,12 @@ def started(folder: Path) -> float:
 
 
 def open_files(folder: Path) -> dict[str, int]:
-    """Count the descriptors of a process by type."""
+    """Count the descriptors of a process by type; one that it closes meanwhile, as a loader does, is not counted."""
     counts = dict.fromkeys(["total", *KINDS.values()], 0)
     for descriptor in (folder / "fd").iterdir():
-        counts["total"] += 1
-        counts[KINDS[stat.S_IFMT(descriptor.stat().st_mode)]] += 1
+        with suppress(FileNotFoundError):
+            counts[KINDS[stat.S_IFMT(descriptor.stat().st_mode)]] += 1
+            counts["total"] += 1
     return counts
 
 
