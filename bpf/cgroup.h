@@ -8,7 +8,7 @@
 #include "kernel.h"
 
 /*
- * Reads straight into the event and ignores failures: checks at sixteen levels would cost the verifier a quarter of a
+ * Reads straight into the event and ignores failures: checks at each level would cost the verifier a quarter of a
  * second. A level without an id does not exist.
  */
 #define fill(dst, base, off)                                                                      \
@@ -42,12 +42,12 @@ inline_always void fill_level(struct memcg_level *to, void *memcg)
  * The length so far is kept in the event and not in a register: the verifier does not track map values, so it need not
  * follow every possible length through the rest of the program.
  */
-inline_always s64 append_path(char *strings, s64 *used, void *kn)
+inline_always s64 append_path(char *strings, s64 *used, void *kn, int max_names)
 {
 	s64 start = *used;
 	int i;
 
-	for (i = 0; i < MAX_DEPTH; i++) {
+	for (i = 0; i < max_names; i++) {
 		void *parent = read_ptr(kn, OFF_KN_PARENT);
 		u32 at = *used;
 		s64 n;
@@ -68,34 +68,75 @@ inline_always s64 append_path(char *strings, s64 *used, void *kn)
 	return UNKNOWN;
 }
 
-inline_always void fill_cgroups(struct victim_event *e, void *task, void *current)
-{
-	void *memcg = task_css_memory(task);
-	void *trigger_memcg = task_css_memory(current);
-	void *unified = read_ptr(read_ptr(task, OFF_TASK_CGROUPS), OFF_CSS_SET_DFL_CGRP);
-	s64 hierarchy = read_s32(read_ptr(read_ptr(memcg, OFF_CSS_CGROUP), OFF_CGROUP_ROOT), OFF_ROOT_HIERARCHY_ID);
-	void *unified_kn = read_ptr(unified, OFF_CGROUP_KN);
-	int i;
+/*
+ * The walk from the memory cgroups of victim and trigger to the root, in chunks (as in fd_walk.h): a hierarchy may be
+ * deep, and the limit that was reached may be far above the victim.
+ */
+#define LEVELS_PER_CHUNK 16
 
-	e->paths.used = 0;
-	e->paths.memcg = append_path(e->strings, &e->paths.used, css_kernfs(memcg));
-	e->paths.unified = append_path(e->strings, &e->paths.used, unified_kn);
-	e->paths.trigger_memcg = append_path(e->strings, &e->paths.used, css_kernfs(trigger_memcg));
-	e->unified_id = read_s64(unified_kn, OFF_KN_ID);
+struct memcg_walk {
+	void *memcg; /* the next one to describe; 0: no more */
+	void *trigger_memcg;
+	void *unified_kn;
+	struct memcg_level level;
+};
+
+inline_always void begin_cgroups(struct victim_event *e, struct memcg_walk *w, void *task, void *current)
+{
+	void *unified_kn = read_ptr(read_ptr(read_ptr(task, OFF_TASK_CGROUPS), OFF_CSS_SET_DFL_CGRP), OFF_CGROUP_KN);
+	s64 hierarchy;
+
+	w->memcg = task_css_memory(task);
+	w->trigger_memcg = task_css_memory(current);
+	hierarchy = read_s32(read_ptr(read_ptr(w->memcg, OFF_CSS_CGROUP), OFF_CGROUP_ROOT), OFF_ROOT_HIERARCHY_ID);
 	/* The v2 hierarchy always has id 0: cgroup_init() sets it up first. */
 	e->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
-	for (i = 0; i < MAX_LEVELS; i++) {
-		e->trigger_memcg_ids[i] = trigger_memcg ? read_s64(css_kernfs(trigger_memcg), OFF_KN_ID) : UNKNOWN;
-		if (trigger_memcg)
-			trigger_memcg = read_ptr(trigger_memcg, OFF_CSS_PARENT);
+	e->unified_id = read_s64(unified_kn, OFF_KN_ID);
+	w->unified_kn = unified_kn;
+}
+
+inline_always void append_paths(struct victim_event *e, struct memcg_walk *w)
+{
+	struct contents *c = &e->contents;
+
+	c->used = 0;
+	c->levels = c->trigger_ids = 0;
+	c->memcg_path = append_path(e->strings, &c->used, css_kernfs(w->memcg), MAX_CGROUPS);
+	c->unified_path = append_path(e->strings, &c->used, w->unified_kn, MAX_CGROUPS);
+	c->trigger_path = append_path(e->strings, &c->used, css_kernfs(w->trigger_memcg), MAX_CGROUPS);
+}
+
+inline_always void append_entry(struct victim_event *e, s64 *count, const void *from, u32 size)
+{
+	u64 at = e->contents.used;
+
+	asm volatile("" : "+r"(at));
+	if (at > STRINGS_LEN - size || bpf_probe_read_kernel(&e->strings[at], size, from))
+		return;
+	e->contents.used += size;
+	*count += 1;
+}
+
+/* Walks one chunk; returns whether there is more. */
+inline_always int walk_memcgs(struct victim_event *e, struct memcg_walk *w)
+{
+	struct contents *c = &e->contents;
+	s64 id;
+	int i;
+
+	for (i = 0; i < LEVELS_PER_CHUNK && w->memcg && c->levels < MAX_CGROUPS; i++) {
+		fill_level(&w->level, w->memcg);
+		append_entry(e, &c->levels, &w->level, sizeof(w->level));
+		w->memcg = read_ptr(w->memcg, OFF_CSS_PARENT);
 	}
-	for (i = 0; i < MAX_LEVELS; i++) {
-		e->memcg[i].id = UNKNOWN;
-		if (!memcg)
-			break;
-		fill_level(&e->memcg[i], memcg);
-		memcg = read_ptr(memcg, OFF_CSS_PARENT);
+	if (w->memcg && c->levels < MAX_CGROUPS)
+		return 1;
+	for (i = 0; i < LEVELS_PER_CHUNK && w->trigger_memcg && c->trigger_ids < MAX_CGROUPS; i++) {
+		id = read_s64(css_kernfs(w->trigger_memcg), OFF_KN_ID);
+		append_entry(e, &c->trigger_ids, &id, sizeof(id));
+		w->trigger_memcg = read_ptr(w->trigger_memcg, OFF_CSS_PARENT);
 	}
+	return w->trigger_memcg && c->trigger_ids < MAX_CGROUPS;
 }
 
 #endif

@@ -16,9 +16,9 @@
 #define NAME_LEN	 256  /* NAME_MAX + 1: the longest cgroup name */
 #define EXEC_LEN	 256  /* bytes kept of the arguments at exec */
 #define ARGUMENTS_LEN	 4096 /* bytes sent of the arguments at the time of the kill */
-#define PATHS_LEN	 4096 /* bytes for all paths of one event */
-#define MAX_DEPTH	 32   /* names in a path */
-#define MAX_LEVELS	 16   /* memory cgroups described, from the victim's own towards the root */
+#define PATHS_LEN	 8192 /* all paths of one event; the last name may begin just below */
+#define MAX_DEPTH	 32   /* names in a path of files, and directories on the way to it */
+#define MAX_CGROUPS	 128  /* names in a path of cgroups; memory cgroups from a task's own towards the root */
 #define MAX_CANDIDATES	 10
 #define MAX_FRAMES	 12   /* mem_cgroup_out_of_memory() is the seventh; the callers of out_of_memory() precede it */
 #define MAX_DESCRIPTORS	 1024 /* file descriptors walked */
@@ -58,7 +58,7 @@ struct victim {
 	s64 uid;
 	s64 start_boottime; /* ns */
 	s64 oom_score_adj;
-	s64 threads;
+	s64 threads;	/* before SIGKILL; of a process that was already dying: those left */
 	s64 rss[4];	/* pages: file, anon, swap entries, shmem; the approximate counters */
 	s64 rss_sum[4]; /* pages: the same, with the deltas of all CPUs; UNKNOWN if they cannot be read */
 	s64 pgtables_bytes;
@@ -103,15 +103,19 @@ struct decision {
 };
 
 /*
- * Lengths of the paths in victim_event.strings, in their order there. A path is a sequence of NUL-terminated names,
- * leaf first. A path that does not fit is UNKNOWN and has no bytes in `strings`.
+ * What victim_event.strings holds, in this order. A path is a sequence of NUL-terminated names, leaf first; here is its
+ * length. A path that does not fit is UNKNOWN and has no bytes in `strings`.
  */
-struct paths {
-	s64 memcg;   /* the victim's memory cgroup */
-	s64 unified; /* the victim's cgroup in the v2 hierarchy */
-	s64 trigger_memcg;
-	s64 used; /* sum of the above */
+struct contents {
+	s64 memcg_path;	  /* bytes: the victim's memory cgroup */
+	s64 unified_path; /* bytes: the victim's cgroup in the v2 hierarchy */
+	s64 trigger_path; /* bytes: the trigger's memory cgroup */
+	s64 levels;	  /* number of struct memcg_level: the victim's memory cgroup and its ancestors */
+	s64 trigger_ids;  /* number of s64: the kernfs ids of the trigger's memory cgroup and its ancestors */
+	s64 used;	  /* bytes of all these */
 };
+
+#define STRINGS_LEN (PATHS_LEN + NAME_LEN + MAX_CGROUPS * (sizeof(struct memcg_level) + sizeof(s64)))
 
 struct victim_event {
 	s64 kind;
@@ -123,13 +127,11 @@ struct victim_event {
 	struct victim victim;
 	struct task trigger;
 	struct decision decision;
-	struct memcg_level memcg[MAX_LEVELS];
-	s64 trigger_memcg_ids[MAX_LEVELS];
 	s64 stack[MAX_FRAMES]; /* return addresses, innermost first; only if there is no decision */
 	s64 exec_size;	       /* bytes of all arguments at exec; UNKNOWN: exec was not seen */
 	char exec_args[EXEC_LEN];
-	struct paths paths;
-	char strings[2 * PATHS_LEN]; /* only the used part is sent; the last name may begin just below PATHS_LEN */
+	struct contents contents;
+	char strings[STRINGS_LEN]; /* only the used part is sent */
 };
 
 /* A process that the kernel weighed: oom_badness() was called for it. */
@@ -150,7 +152,7 @@ struct ranking {
 	s64 count;   /* entries of `best` in use */
 	s64 used;    /* bytes of all paths */
 	struct candidate best[MAX_CANDIDATES];
-	char strings[2 * PATHS_LEN]; /* as in struct victim_event */
+	char strings[PATHS_LEN + NAME_LEN]; /* as in struct victim_event */
 };
 
 /* One open socket. Its addresses are in context.strings: 4 or 16 bytes, or the name of a Unix domain socket. */

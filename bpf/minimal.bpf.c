@@ -80,7 +80,7 @@ inline_always void init_event(struct victim_event *e)
 	__builtin_memset(e->victim.nodename, 0, NODENAME_LEN);
 	__builtin_memset(e->trigger.comm, 0, COMM_LEN);
 	__builtin_memset(e->decision.message, 0, MESSAGE_LEN);
-	__builtin_memset(&e->paths, 0, sizeof(e->paths));
+	__builtin_memset(&e->contents, 0, sizeof(e->contents));
 	__builtin_memset(e->stack, 0, sizeof(e->stack));
 }
 

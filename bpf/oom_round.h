@@ -14,6 +14,7 @@
 struct oom_round {
 	s64 signalled_pid; /* process that was sent SIGKILL and is not marked yet */
 	s64 signalled_at;
+	s64 threads; /* of that process then */
 	void *signalled_task;
 	u64 call_site; /* of that signal */
 	s64 ordinal;   /* of that kill; 0: no kill, or not known to be one yet */

@@ -28,6 +28,10 @@ BPF_TABLE("lru_hash", u32, s64, pending_exit, 8192); /* the same, until they exi
 #endif
 BPF_PERCPU_ARRAY(context_scratch, struct context, 1);
 BPF_PERCPU_ARRAY(fd_walks, struct fd_walk, 1);
+BPF_PERCPU_ARRAY(memcg_walks, struct memcg_walk, 1);
+
+enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT };
+BPF_PROG_ARRAY(tail_calls, 4);
 
 /*
  * Arguments as they were at exec, for victims whose memory cannot be read later. A child that has not called exec
@@ -82,22 +86,27 @@ inline_always void fill_exec(struct victim_event *e, void *mm)
 	__builtin_memcpy(e->exec_args, exec->args, EXEC_LEN);
 }
 
+/* Does not return if it succeeds: the rest is done by programs of their own, which the verifier need follow only once.
+ */
 inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, struct oom_round *round)
 {
 	void *current = (void *)bpf_get_current_task();
 	u32 zero = 0;
 	struct victim_event *e = event_scratch.lookup(&zero);
+	struct memcg_walk *w = memcg_walks.lookup(&zero);
 
-	if (!e)
+	if (!e || !w)
 		return;
 	e->kind = kind;
 	e->ktime = bpf_ktime_get_ns();
 	e->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
 	e->ordinal = round && kind == KIND_KILLED ? round->ordinal : UNKNOWN;
 	fill_victim(&e->victim, task, mm);
+	/* By now other threads may have exited: the signal has been sent. */
+	e->victim.threads = round && kind != KIND_DYING ? round->threads : count_threads(task);
 	fill_exec(e, mm);
 	fill_task(&e->trigger, current);
-	fill_cgroups(e, task, current);
+	begin_cgroups(e, w, task, current);
 	e->decision.ktime = UNKNOWN;
 	/* A process that was already dying is marked without a decision: the round's belongs to an earlier kill. */
 	if (round && kind != KIND_DYING)
@@ -105,8 +114,38 @@ inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, 
 	__builtin_memset(e->stack, 0, sizeof(e->stack));
 	if (e->decision.ktime == UNKNOWN) /* a third of the whole cost */
 		bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
-	/* `used` is always in range; the mask proves it to the verifier. */
-	events.perf_submit(ctx, e, offsetof(struct victim_event, strings) + (e->paths.used & (2 * PATHS_LEN - 1)));
+	tail_calls.call(ctx, APPEND_VICTIM_PATHS);
+}
+
+int append_victim_paths(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct victim_event *e = event_scratch.lookup(&zero);
+	struct memcg_walk *w = memcg_walks.lookup(&zero);
+
+	if (!e || !w)
+		return 0;
+	append_paths(e, w);
+	tail_calls.call(ctx, EMIT_VICTIM_EVENT);
+	return 0;
+}
+
+int emit_victim_event(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct victim_event *e = event_scratch.lookup(&zero);
+	struct memcg_walk *w = memcg_walks.lookup(&zero);
+	u64 used;
+
+	if (!e || !w)
+		return 0;
+	if (walk_memcgs(e, w))
+		tail_calls.call(ctx, EMIT_VICTIM_EVENT);
+	used = e->contents.used;
+	asm volatile("" : "+r"(used));
+	if (used <= STRINGS_LEN) /* always; the check proves it to the verifier */
+		events.perf_submit(ctx, e, offsetof(struct victim_event, strings) + used);
+	return 0;
 }
 
 BPF_ARRAY(ranking_states, struct ranking_state, 1);
@@ -152,13 +191,16 @@ inline_always int badness_exit(s64 points)
 inline_always void emit_ranking(void *ctx, s64 ktime)
 {
 	struct ranking_state *state = current_ranking();
+	u64 used;
 
 	if (!state || !state->ranking.weighed)
 		return;
 	finish_ranking(state, ktime);
 	state->tid = 0;
-	events.perf_submit(ctx, &state->ranking,
-			   offsetof(struct ranking, strings) + (state->ranking.used & (2 * PATHS_LEN - 1)));
+	used = state->ranking.used;
+	asm volatile("" : "+r"(used));
+	if (used <= sizeof(state->ranking.strings))
+		events.perf_submit(ctx, &state->ranking, offsetof(struct ranking, strings) + used);
 }
 
 inline_always int on_decision(void *ctx, void *oc, const void *message)
@@ -251,17 +293,18 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 		return 0;
 	pid = read_s32(task, OFF_TASK_TGID);
 	round->signalled_at = bpf_ktime_get_ns();
+	/* No thread can exit of this signal before we return: the process's siglock is held. */
+	round->threads = count_threads(task);
 	sender = signal_sender(ctx);
-	/*
-	 * Here and not at the mark, by which time the signal may have been delivered. It cannot be before we return:
-	 * the process's siglock is held.
-	 */
+	/* Here and not at the mark, by which time the signal may have been delivered. */
 	if (sender.oom_killer)
 		mark_pending(pid, round->signalled_at);
 	round->call_site = sender.call_site;
 	round->ordinal = count_signal(get_kill_counter(), sender.call_site);
 	if (round->ordinal && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
 		emit_repeat_kill(ctx, task, round);
+	round->signalled_pid = pid;
+	round->signalled_task = task;
 	/*
 	 * A thread that has marked a victim may later send such signals for another reason, as the init process of a
 	 * pid namespace does when it exits, and by then the victim's mm may have been freed and its address reused.
@@ -269,8 +312,6 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	if (!round->ordinal && round->marked_mm && pid != round->marked_pid &&
 	    round->signalled_at - round->marked_at < SHARER_WINDOW_NS && process_mm(task) == round->marked_mm)
 		emit_victim(ctx, KIND_SHARER, task, round->marked_mm, round);
-	round->signalled_pid = pid;
-	round->signalled_task = task;
 	return 0;
 }
 
@@ -297,9 +338,6 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 	emit_victim(ctx, kind, task, mm, round);
 	return 0;
 }
-
-enum tail_call { WALK_FDS, EMIT_CONTEXT };
-BPF_PROG_ARRAY(tail_calls, 2);
 
 /* Runs in every thread of a victim, also for the SIGKILL that only announces the group exit: the first one counts. */
 int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)

@@ -10,6 +10,7 @@
 
 #include "cgroup.h"
 
+#define MAX_NAMES	64	/* in a candidate's path: each costs the verifier as much for all ten of them */
 #define CANDIDATE_SLOTS 16	/* MAX_CANDIDATES, rounded up to a power of two for the mask */
 #define INELIGIBLE	UNKNOWN /* LONG_MIN: oom_badness() of a process that must not be killed */
 
@@ -81,7 +82,7 @@ inline_always void finish_candidate(struct ranking *r, struct candidate *c, void
 	c->oom_score_adj = read_s16(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_SCORE_ADJ);
 	read_str(c->comm, task, OFF_TASK_COMM);
 	if (kn)
-		c->path = append_path(r->strings, &r->used, kn);
+		c->path = append_path(r->strings, &r->used, kn, MAX_NAMES);
 }
 
 inline_always void finish_ranking(struct ranking_state *state, s64 ktime)

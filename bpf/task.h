@@ -65,6 +65,11 @@ inline_always void fill_namespaces(struct victim *to, void *task)
 	read_str(to->nodename, uts, OFF_UTS_NODENAME);
 }
 
+inline_always s64 count_threads(void *task)
+{
+	return read_s32(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_NR_THREADS);
+}
+
 inline_always void fill_victim(struct victim *to, void *task, void *mm)
 {
 	void *signal = read_ptr(task, OFF_TASK_SIGNAL);
@@ -74,7 +79,6 @@ inline_always void fill_victim(struct victim *to, void *task, void *mm)
 	to->uid = read_u32(read_ptr(task, OFF_TASK_REAL_CRED), OFF_CRED_UID);
 	to->start_boottime = read_s64(read_ptr(task, OFF_TASK_GROUP_LEADER), OFF_TASK_START_BOOTTIME);
 	to->oom_score_adj = read_s16(signal, OFF_SIGNAL_OOM_SCORE_ADJ);
-	to->threads = read_s32(signal, OFF_SIGNAL_NR_THREADS);
 	fill_memory(to, mm);
 	fill_namespaces(to, task);
 }

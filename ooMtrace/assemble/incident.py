@@ -88,10 +88,14 @@ class Incident:
             self.complete_at = complete_at
 
     def _replace_sharer(self, death: VictimDeath) -> VictimDeath:
-        """Turn a held sharer into a member: its Context and Exit carry the time of the first signal."""
+        """Turn a held sharer into a member: its Context and Exit carry the time of the first signal.
+
+        By the second signal some of its threads may have exited because of the first.
+        """
         for sharer in [other for other in self.held if other.pid == death.pid]:
             self.held.remove(sharer)
-            event = replace(death.event, signalled_at=sharer.event.signalled_at)
+            victim = replace(death.event.victim, threads=sharer.event.victim.threads)
+            event = replace(death.event, signalled_at=sharer.event.signalled_at, victim=victim)
             death = replace(death, event=event, context=sharer.context)
         return death
 

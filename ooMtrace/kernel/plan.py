@@ -57,7 +57,7 @@ MINIMAL_HOOKS = (
 
 LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
 
-TAIL_CALLS = ("walk_fds", "emit_context")
+TAIL_CALLS = ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
 
 
 @dataclass(frozen=True, slots=True)

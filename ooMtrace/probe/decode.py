@@ -4,8 +4,9 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from typing import TypeVar
 
@@ -28,6 +29,10 @@ from ooMtrace.events import (
     VictimEvent,
 )
 from ooMtrace.probe import wire
+
+LEVEL_SIZE = ctypes.sizeof(wire.MemcgLevel)
+ID = struct.Struct("=q")
+ID_SIZE = ID.size
 
 Structure = TypeVar("Structure", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.RepeatKill)
 
@@ -65,9 +70,12 @@ def _split(structure: type[Structure], data: bytes) -> tuple[Structure, bytes]:
 
 
 def _victim_event(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
-    levels = tuple(_levels(raw.memcg))
-    lengths = (raw.paths.memcg, raw.paths.unified, raw.paths.trigger_memcg)
-    memcg_path, unified_path, trigger_path = _paths(lengths, strings)
+    held = raw.contents
+    sizes = (held.levels * LEVEL_SIZE, held.trigger_ids * ID_SIZE)
+    *paths, levels, ids = _cut((held.memcg_path, held.unified_path, held.trigger_path, *sizes), strings)
+    memcg_path, unified_path, trigger_path = map(_names, paths)
+    memcg = tuple(_levels(levels or b""))
+    trigger_ids = tuple(id_ for (id_,) in ID.iter_unpack(ids or b"") if _known(id_) is not None)
     return VictimEvent(
         kind=Kind(raw.kind),
         ktime=raw.ktime,
@@ -75,12 +83,12 @@ def _victim_event(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
         trigger=_task(raw.trigger),
         decision=_decision(raw.decision),
         memcg_version=_known(raw.memcg_version),
-        memcg=levels,
-        memcg_path=memcg_path if levels else None,
+        memcg=memcg,
+        memcg_path=memcg_path if memcg else None,
         unified_id=_known(raw.unified_id),
         unified_path=unified_path if _known(raw.unified_id) is not None else None,
-        trigger_memcg_ids=tuple(id_ for id_ in raw.trigger_memcg_ids if _known(id_) is not None),
-        trigger_memcg_path=trigger_path if _known(raw.trigger_memcg_ids[0]) is not None else None,
+        trigger_memcg_ids=trigger_ids,
+        trigger_memcg_path=trigger_path if trigger_ids else None,
         stack=tuple(address & 0xFFFFFFFFFFFFFFFF for address in raw.stack if address),
         signalled_at=_known(raw.signalled_at),
         exec_args=_exec_args(raw),
@@ -196,8 +204,9 @@ def _victim(raw: wire.Victim) -> Victim:
     )
 
 
-def _levels(raw: Iterable[wire.MemcgLevel]) -> Iterable[MemcgLevel]:
-    for level in raw:
+def _levels(raw: bytes) -> Iterator[MemcgLevel]:
+    for start in range(0, len(raw), LEVEL_SIZE):
+        level = wire.MemcgLevel.from_buffer_copy(raw, start)
         if _known(level.id) is None:
             return
         yield MemcgLevel(*(_known(getattr(level, field.name)) for field in fields(MemcgLevel)))  # type: ignore[arg-type]

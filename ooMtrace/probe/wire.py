@@ -7,7 +7,7 @@ import ctypes
 
 UNKNOWN = -(1 << 63)
 COMM_LEN, NODENAME_LEN, MESSAGE_LEN, EXEC_LEN, ARGUMENTS_LEN = 16, 65, 48, 256, 4096
-MAX_LEVELS, MAX_CANDIDATES, MAX_FRAMES, MAX_FILE_TYPES = 16, 10, 12, 16
+MAX_CANDIDATES, MAX_FRAMES, MAX_FILE_TYPES = 10, 12, 16
 MAX_INET_SOCKETS, MAX_UNIX_SOCKETS, MAX_UNIX_WALKED = 32, 16, 64
 
 KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT, KIND_REPEAT_KILL = 1, 2, 3, 4, 5, 6, 7
@@ -81,14 +81,21 @@ class Decision(ctypes.Structure):
     )
 
 
-class Paths(ctypes.Structure):
-    """`struct paths`: the lengths of the paths in `strings`."""
+class Contents(ctypes.Structure):
+    """`struct contents`: the lengths of the paths in `strings`, and how many levels and ids follow them."""
 
-    _fields_ = (("memcg", S64), ("unified", S64), ("trigger_memcg", S64), ("used", S64))
+    _fields_ = (
+        ("memcg_path", S64),
+        ("unified_path", S64),
+        ("trigger_path", S64),
+        ("levels", S64),
+        ("trigger_ids", S64),
+        ("used", S64),
+    )
 
 
 class VictimEvent(ctypes.Structure):
-    """`struct victim_event` without its strings, whose length varies."""
+    """`struct victim_event` without its strings (paths, memory cgroups), whose length varies."""
 
     _fields_ = (
         ("kind", S64),
@@ -100,12 +107,10 @@ class VictimEvent(ctypes.Structure):
         ("victim", Victim),
         ("trigger", Task),
         ("decision", Decision),
-        ("memcg", MemcgLevel * MAX_LEVELS),
-        ("trigger_memcg_ids", S64 * MAX_LEVELS),
         ("stack", S64 * MAX_FRAMES),
         ("exec_size", S64),
         ("exec_args", ctypes.c_char * EXEC_LEN),
-        ("paths", Paths),
+        ("contents", Contents),
     )
 
 

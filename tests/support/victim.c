@@ -193,20 +193,46 @@ static void threads(void)
 	pause();
 }
 
-static void leaderless(void)
-{
-	pthread_t thread;
-
-	pthread_create(&thread, NULL, hog_thread, NULL);
-	pthread_exit(NULL);
-}
-
 static int idle(void *unused)
 {
 	(void)unused;
 	while (pause())
 		;
 	return 0;
+}
+
+/*
+ * The given number of threads, all with small stacks, which grow by so much at a second byte on stdin; if asked, with
+ * another process of the same memory.
+ */
+static void crew(size_t count, int shared)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, 16384);
+	pthread_attr_setguardsize(&attributes, 0); /* a guard is a mapping, of which a process may have 65,530 */
+	for (size_t i = 1; i < count; i++)
+		if (pthread_create(&thread, &attributes, pause_thread, NULL)) {
+			perror("pthread_create");
+			exit(1);
+		}
+	printf("%d\n",
+	       shared ? clone(idle, (char *)map(MEGABYTE, MAP_PRIVATE) + MEGABYTE, CLONE_VM | SIGCHLD, NULL) : 0);
+	fflush(stdout);
+	getchar();
+	hog(MAP_PRIVATE);
+	say("holding");
+	pause();
+}
+
+static void leaderless(void)
+{
+	pthread_t thread;
+
+	pthread_create(&thread, NULL, hog_thread, NULL);
+	pthread_exit(NULL);
 }
 
 /* Two processes, not threads, with one memory. */
@@ -294,6 +320,8 @@ int main(int argc, char **argv)
 		first();
 	else if (!strcmp(mode, "threads"))
 		threads();
+	else if (!strcmp(mode, "crew"))
+		crew(strtoul(argv[3], NULL, 10), argc > 4);
 	else if (!strcmp(mode, "leaderless"))
 		leaderless();
 	else if (!strcmp(mode, "sharer"))

@@ -27,6 +27,13 @@ def test_a_sharer_that_is_also_a_group_member_gives_one_line():
     assert len(set(stream.incidents())) == 1
 
 
+def test_a_sharer_that_is_also_a_group_member_has_the_threads_it_had_before_the_first_signal():
+    first, second = (victim(200, threads=threads) for threads in (3001, 2955))
+    stream = Stream().add(killed(100), sharer(200, victim=first), member(200, victim=second)).advance()
+
+    assert [kill.process.threads for kill in stream.kills] == [3, 3001]
+
+
 @BOTH_LEVELS
 def test_a_repeat_kill_gives_no_line_and_is_not_counted(level_, decision_, incident):
     stream = Stream(level_).add(*group_kill(decision_, 100, 101, 100, 102, 101), at=1000 * MS).advance()

@@ -38,7 +38,7 @@ struct model_memcg {
 	u8 oom_group;
 };
 
-#include "cgroup.h"
+#include "cgroups.h"
 #include "fd_walk.h"
 
 static struct model_root hierarchy = {0};
@@ -57,43 +57,45 @@ static struct victim_event event;
 TEST(the_levels_are_those_of_the_victim_up_to_the_root)
 {
 	fill_cgroups(&event, &victim, &trigger);
-	CHECK_EQUAL(event.memcg[0].id, 3);
-	CHECK_EQUAL(event.memcg[1].id, 2);
-	CHECK_EQUAL(event.memcg[2].id, 1);
-	CHECK_EQUAL(event.memcg[3].id, UNKNOWN);
-	CHECK_EQUAL(event.trigger_memcg_ids[0], 4);
-	CHECK_EQUAL(event.trigger_memcg_ids[1], 2);
-	CHECK_EQUAL(event.trigger_memcg_ids[3], UNKNOWN);
+	CHECK_EQUAL(event.contents.levels, 3);
+	CHECK_EQUAL(level(&event, 0).id, 3);
+	CHECK_EQUAL(level(&event, 1).id, 2);
+	CHECK_EQUAL(level(&event, 2).id, 1);
+	CHECK_EQUAL(event.contents.trigger_ids, 3);
+	CHECK_EQUAL(trigger_id(&event, 0), 4);
+	CHECK_EQUAL(trigger_id(&event, 1), 2);
+	CHECK_EQUAL(trigger_id(&event, 2), 1);
 	CHECK_EQUAL(event.unified_id, 5);
 }
 
 TEST(every_counter_of_a_level_is_its_own)
 {
-	struct memcg_level *level = &event.memcg[1];
+	struct memcg_level pod_level;
 
 	fill_cgroups(&event, &victim, &trigger);
-	CHECK_EQUAL(level->usage, 10);
-	CHECK_EQUAL(level->max, 20);
-	CHECK_EQUAL(level->high, 30);
-	CHECK_EQUAL(level->watermark, 40);
-	CHECK_EQUAL(level->swap_usage, 50);
-	CHECK_EQUAL(level->swap_max, 60);
-	CHECK_EQUAL(level->events_high, 1);
-	CHECK_EQUAL(level->events_max, 2);
-	CHECK_EQUAL(level->events_oom, 3);
-	CHECK_EQUAL(level->events_oom_kill, 4);
-	CHECK_EQUAL(level->events_oom_group_kill, 5);
-	CHECK_EQUAL(level->swappiness, 70);
-	CHECK_EQUAL(level->oom_group, 1);
+	pod_level = level(&event, 1);
+	CHECK_EQUAL(pod_level.usage, 10);
+	CHECK_EQUAL(pod_level.max, 20);
+	CHECK_EQUAL(pod_level.high, 30);
+	CHECK_EQUAL(pod_level.watermark, 40);
+	CHECK_EQUAL(pod_level.swap_usage, 50);
+	CHECK_EQUAL(pod_level.swap_max, 60);
+	CHECK_EQUAL(pod_level.events_high, 1);
+	CHECK_EQUAL(pod_level.events_max, 2);
+	CHECK_EQUAL(pod_level.events_oom, 3);
+	CHECK_EQUAL(pod_level.events_oom_kill, 4);
+	CHECK_EQUAL(pod_level.events_oom_group_kill, 5);
+	CHECK_EQUAL(pod_level.swappiness, 70);
+	CHECK_EQUAL(pod_level.oom_group, 1);
 }
 
 TEST(the_paths_of_victim_and_trigger_follow_each_other)
 {
 	fill_cgroups(&event, &victim, &trigger);
-	CHECK_EQUAL(event.paths.memcg, 8);
-	CHECK_EQUAL(event.paths.unified, 8);
-	CHECK_EQUAL(event.paths.trigger_memcg, 8);
-	CHECK_EQUAL(event.paths.used, 24);
+	CHECK_EQUAL(event.contents.memcg_path, 8);
+	CHECK_EQUAL(event.contents.unified_path, 8);
+	CHECK_EQUAL(event.contents.trigger_path, 8);
+	CHECK_EQUAL(after_paths(&event) - event.strings, 24);
 	CHECK(!memcmp(event.strings, "web\0pod\0unified\0job\0pod", 24));
 }
 

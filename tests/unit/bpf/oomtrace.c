@@ -50,18 +50,30 @@ static void begin(void)
 	fake_stack[2] = OOM_KILL_PROCESS + 1;
 }
 
+static void run_tail_calls(struct bpf_raw_tracepoint_args *ctx)
+{
+	if (tail_call == APPEND_VICTIM_PATHS)
+		append_victim_paths(ctx);
+	if (tail_call == EMIT_VICTIM_EVENT)
+		emit_victim_event(ctx);
+}
+
 static void send(struct model_task *task)
 {
 	struct bpf_raw_tracepoint_args ctx = {{SIGKILL, SEND_SIG_PRIV, (u64)task}};
 
+	tail_call = -1;
 	on_signal_generate(&ctx);
+	run_tail_calls(&ctx);
 }
 
 static void mark(struct model_task *task)
 {
 	struct bpf_raw_tracepoint_args ctx = {{(u64)task}};
 
+	tail_call = -1;
 	on_mark_victim(&ctx);
+	run_tail_calls(&ctx);
 }
 
 static void kill_process(struct process *process)
@@ -111,6 +123,30 @@ TEST(a_kill_states_when_the_signal_was_sent_and_when_it_was_marked)
 	mark(&victim.thread);
 	CHECK_EQUAL(event(0)->signalled_at, 3000);
 	CHECK_EQUAL(event(0)->ktime, 4000);
+}
+
+TEST(the_threads_are_those_before_the_signal)
+{
+	begin();
+	send(&victim.thread);
+	victim.signal.threads = 1; /* they exit while the trigger goes on */
+	mark(&victim.thread);
+	CHECK_EQUAL(event(0)->victim.threads, 2);
+	mark(&victim.thread);
+	CHECK_EQUAL(event(1)->kind, KIND_DYING);
+	CHECK_EQUAL(event(1)->victim.threads, 1);
+}
+
+TEST(a_sharers_threads_are_its_own)
+{
+	begin();
+	other.leader.mm = &victim.mm;
+	other.signal.threads = 7;
+	kill_process(&victim);
+	fake_stack[1] = SHARER_SITE;
+	send(&other.leader);
+	CHECK_EQUAL(event(1)->kind, KIND_SHARER);
+	CHECK_EQUAL(event(1)->victim.threads, 7);
 }
 
 TEST(a_second_mark_is_no_second_kill)

@@ -131,7 +131,7 @@ def test_the_plan_for_a_kernel_with_all_features():
             Hook("raw_tracepoint", "sched_process_exec", "on_sched_process_exec"),
         ),
         obstacles=(),
-        tail_calls=("walk_fds", "emit_context"),
+        tail_calls=("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event"),
     )
 
 
@@ -402,8 +402,8 @@ def test_level_minimal_ignores_env_and_lifecycle_and_has_no_tail_calls():
 def test_tail_calls_are_in_the_order_of_the_enum_in_the_program():
     text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
-    assert "enum tail_call { WALK_FDS, EMIT_CONTEXT };" in text
-    assert TAIL_CALLS == ("walk_fds", "emit_context")
+    assert "enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT };" in text
+    assert TAIL_CALLS == ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
     for program in TAIL_CALLS:
         assert f"\nint {program}(" in text
 

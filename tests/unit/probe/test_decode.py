@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import struct
 from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from typing import Any
@@ -46,8 +47,17 @@ def unknown(kind: int = wire.KIND_KILLED) -> wire.VictimEvent:
     raw.victim.nodename = bytes(65)
     raw.decision.message = bytes(48)
     ctypes.memset(ctypes.addressof(raw.stack), 0, ctypes.sizeof(raw.stack))
-    ctypes.memset(ctypes.addressof(raw.paths), 0, ctypes.sizeof(raw.paths))
+    raw.contents = wire.Contents()
     return raw
+
+
+def level(id_: int) -> bytes:
+    """A memory cgroup of which only the id could be read."""
+    return bytes(wire.MemcgLevel(id_, *[wire.UNKNOWN] * 13))
+
+
+def ids(*numbers: int) -> bytes:
+    return struct.pack(f"={len(numbers)}q", *numbers)
 
 
 def test_unknown_values_of_a_victim_event_become_none():
@@ -88,13 +98,11 @@ def test_every_field_of_a_victim_event_is_decoded():
         setattr(raw.victim, name, number)
     raw.victim.nodename = b"box"
     raw.decision = wire.Decision(60, 61, 62, 63, 64, 65, 66, 67, b"Out of memory")
-    raw.memcg[0] = wire.MemcgLevel(*range(70, 84))
-    raw.memcg[1] = wire.MemcgLevel(*range(90, 104))
-    raw.trigger_memcg_ids[0], raw.trigger_memcg_ids[1] = 110, 111
     raw.stack[0], raw.stack[1] = -1, 120
-    raw.paths = wire.Paths(4, 2, 6, 12)
+    raw.contents = wire.Contents(4, 2, 6, 2, 2, 252)
+    levels = bytes(wire.MemcgLevel(*range(70, 84))) + bytes(wire.MemcgLevel(*range(90, 104)))
 
-    assert decode(bytes(raw) + b"a\0b\0" + b"c\0" + b"d\0e\0f\0") == VictimEvent(
+    assert decode(bytes(raw) + b"a\0b\0" + b"c\0" + b"d\0e\0f\0" + levels + ids(110, 111)) == VictimEvent(
         kind=Kind.SHARER,
         ktime=10,
         victim=Victim(
@@ -158,8 +166,8 @@ def test_a_negative_rss_counter_becomes_zero():
 
 def test_the_root_cgroup_has_an_empty_path_and_an_unreadable_one_has_none():
     raw = unknown()
-    raw.memcg[0].id = raw.unified_id = raw.trigger_memcg_ids[0] = 1
-    root = decode(bytes(raw))
+    raw.unified_id = raw.contents.levels = raw.contents.trigger_ids = 1
+    root = decode(bytes(raw) + level(1) + ids(1))
 
     assert (root.memcg_path, root.unified_path, root.trigger_memcg_path) == ((), (), ())
     unreadable = decode(bytes(unknown()))
@@ -168,31 +176,31 @@ def test_the_root_cgroup_has_an_empty_path_and_an_unreadable_one_has_none():
 
 def test_memcg_levels_end_at_the_first_unreadable_one():
     raw = unknown()
-    raw.memcg[0].id, raw.memcg[2].id = 5, 6
+    raw.contents.levels = 3
 
-    assert [level.id for level in decode(bytes(raw)).memcg] == [5]
+    assert [found.id for found in decode(bytes(raw) + level(5) + level(wire.UNKNOWN) + level(6)).memcg] == [5]
 
 
-def test_all_16_memcg_levels_are_decoded():
+def test_all_memcg_levels_are_decoded():
     raw = unknown()
-    for i in range(16):
-        raw.memcg[i].id = raw.trigger_memcg_ids[i] = 100 + i
+    raw.contents.levels = raw.contents.trigger_ids = 128
+    numbers = range(100, 228)
 
-    event = decode(bytes(raw))
+    event = decode(bytes(raw) + b"".join(map(level, numbers)) + ids(*numbers))
 
-    assert [level.id for level in event.memcg] == list(range(100, 116))
-    assert event.trigger_memcg_ids == tuple(range(100, 116))
+    assert [found.id for found in event.memcg] == list(numbers)
+    assert event.trigger_memcg_ids == tuple(numbers)
 
 
 @pytest.mark.parametrize("longest", range(3))
 def test_a_path_that_is_too_long_is_none_and_has_no_bytes(longest):
     raw = unknown()
-    raw.memcg[0].id = raw.unified_id = raw.trigger_memcg_ids[0] = 5
+    raw.unified_id = 5
     lengths, names, paths = [4, 2, 6], [b"a\0b\0", b"c\0", b"d\0e\0f\0"], [("a", "b"), ("c",), ("d", "e", "f")]
     lengths[longest], names[longest], paths[longest] = wire.UNKNOWN, b"", None
-    raw.paths = wire.Paths(*lengths, len(b"".join(names)))
+    raw.contents = wire.Contents(*lengths, 1, 1)
 
-    event = decode(bytes(raw) + b"".join(names))
+    event = decode(bytes(raw) + b"".join(names) + level(5) + ids(5))
 
     assert [event.memcg_path, event.unified_path, event.trigger_memcg_path] == paths
     assert (event.memcg[0].id, event.unified_id, event.trigger_memcg_ids) == (5, 5, (5,))
@@ -200,10 +208,9 @@ def test_a_path_that_is_too_long_is_none_and_has_no_bytes(longest):
 
 def test_padding_of_the_perf_buffer_is_ignored():
     raw = unknown()
-    raw.memcg[0].id = 5
-    raw.paths.memcg = 2
+    raw.contents.memcg_path, raw.contents.levels = 2, 1
 
-    assert decode(bytes(raw) + b"a\0" + b"\xaa" * 6).memcg_path == ("a",)
+    assert decode(bytes(raw) + b"a\0" + level(5) + b"\xaa" * 6).memcg_path == ("a",)
 
 
 def test_a_truncated_victim_event_is_rejected():
@@ -218,10 +225,12 @@ def test_an_empty_record_is_rejected():
         decode(b"")
 
 
-@pytest.mark.parametrize("lengths", [(5, 0, 0), (2, 3, 0), (2, 2, 1), (-1, 0, 0), (4, -1, 0), (1 << 62, 0, 0)])
-def test_paths_that_exceed_the_record_are_rejected(lengths):
+@pytest.mark.parametrize(
+    "lengths", [(5,), (2, 3), (2, 2, 1), (-1,), (4, -1), (1 << 62,), (2, 2, 0, 1), (0, 0, 0, -1), (0, 0, 0, 0, 1)]
+)
+def test_paths_and_levels_that_exceed_the_record_are_rejected(lengths):
     raw = unknown()
-    raw.paths = wire.Paths(*lengths, 4)
+    raw.contents = wire.Contents(*lengths)
 
     with pytest.raises(DecodeError, match=r"^probe event with strings that exceed its size$"):
         decode(bytes(raw) + b"a\0b\0")
@@ -229,8 +238,7 @@ def test_paths_that_exceed_the_record_are_rejected(lengths):
 
 def test_a_record_truncated_within_a_path_is_rejected():
     raw = unknown()
-    raw.memcg[0].id = 5
-    raw.paths.memcg = 8
+    raw.contents.memcg_path = 8
     for length in range(8):
         with pytest.raises(DecodeError):
             decode(bytes(raw) + b"abc\0def\0"[:length])
@@ -256,10 +264,9 @@ def test_a_record_truncated_within_a_path_is_rejected():
 def test_hostile_strings_are_decoded_without_loss(raw, expected):
     raw_event = unknown()
     raw_event.victim.task.comm = raw
-    raw_event.memcg[0].id = 5
-    raw_event.paths.memcg = len(raw) + 1
+    raw_event.contents.memcg_path, raw_event.contents.levels = len(raw) + 1, 1
 
-    event = decode(bytes(raw_event) + raw + b"\0")
+    event = decode(bytes(raw_event) + raw + b"\0" + level(5))
 
     assert text(raw) == expected
     assert event.victim.task.comm == (expected or None)
@@ -282,15 +289,15 @@ def numbers_and_texts(part: Any) -> list[object]:
 @given(
     kind=st.sampled_from((0, 1, 2, 3, 8)),
     noise=st.binary(min_size=64, max_size=64),
-    lengths=st.tuples(*[st.integers(-2, 12)] * 3),
-    strings=st.binary(max_size=32),
+    lengths=st.tuples(*[st.integers(-2, 12)] * 3, *[st.integers(-1, 2)] * 2),
+    strings=st.binary(max_size=300),
     short=st.integers(0, 16),
 )
-@example(kind=2, noise=b"\xff" * 64, lengths=(4, 4, 4), strings=b"\xff" * 32, short=0)
+@example(kind=2, noise=b"\xff" * 64, lengths=(4, 4, 4, 1, 1), strings=b"\xff" * 200, short=0)
 def test_any_bytes_are_decoded_as_a_victim_event_or_rejected(kind, noise, lengths, strings, short):
     raw = wire.VictimEvent.from_buffer_copy((noise * (FIXED // 64 + 1))[:FIXED])
     raw.kind = kind
-    raw.paths = wire.Paths(*lengths, 0)
+    raw.contents = wire.Contents(*lengths)
 
     with suppress(DecodeError):
         event = decode((bytes(raw) + strings)[: FIXED + len(strings) - short])
