@@ -14,7 +14,8 @@ from ooMtrace.record import Cgroup, OomKill, Parent, Process
 def add_proc_status(proc: Path = Path("/proc")) -> Enricher:
     """Return an enricher that completes process and cgroup from /proc.
 
-    This is a race with the victim's death, and often lost: then the facts are missing.
+    This is a race with the victim's death, and often lost: then the facts are missing. The number of threads always is:
+    they are exiting, so what /proc has by now is too low.
     """
 
     def enrich(kill: OomKill) -> OomKill:
@@ -65,7 +66,6 @@ def _process(known: Process, status: dict[str, str], proc: Path) -> Process:
         comm=status["Name"],
         pid=_number(status.get("Tgid")),
         vpid=_number(status.get("NStgid")),
-        threads=_number(status.get("Threads")),
         parent=Parent(pid=parent_pid, vpid=_number(parent.get("NStgid")), comm=parent.get("Name")),
     )
 

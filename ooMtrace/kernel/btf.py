@@ -43,14 +43,14 @@ def _guarded(look_up: Callable[P, T]) -> Callable[P, T]:
         try:
             return look_up(*args, **kwargs)
         except (struct.error, IndexError, ValueError) as error:
-            raise BtfError(f"BTF data is corrupt ({error})") from error
+            raise BtfError("BTF data is corrupt, a reference leads outside of it") from error
 
     return guarded
 
 
 def _check_depth(depth: int) -> None:
     if depth > MAX_DEPTH:
-        raise BtfError("BTF data is corrupt (a type contains itself)")
+        raise BtfError("BTF data is corrupt, a type contains itself")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +92,11 @@ class Btf:
             raise BtfError(f"{path}: {error.fact}") from error
 
     def _index(self, names: set[str]) -> None:
+        if len(self._data) < HEADER.size:
+            raise BtfError("BTF data is truncated")
         magic, version, _, hdr_len, type_off, type_len, str_off, str_len = HEADER.unpack_from(self._data)
         if magic != MAGIC or version != 1:
-            raise BtfError(f"not BTF (magic {magic:#06x}, version {version})")
+            raise BtfError(f"not BTF data, magic {magic:#06x} and version {version}")
         types, self._strings = hdr_len + type_off, hdr_len + str_off
         if max(types + type_len, self._strings + str_len) > len(self._data):
             raise BtfError("BTF data is truncated")
@@ -128,7 +130,7 @@ class Btf:
     def _step(self, count: int) -> None:
         self._steps += count
         if self._steps > MAX_STEPS:
-            raise BtfError("BTF data is corrupt (too many nested types)")
+            raise BtfError("BTF data is corrupt, too many types are nested")
 
     def _string(self, offset: int) -> str:
         start = self._strings + offset
@@ -140,7 +142,7 @@ class Btf:
             if type_id == 0 or self._type(type_id)[1] not in MODIFIERS:
                 return type_id
             type_id = self._type(type_id)[3]
-        raise BtfError("BTF data is corrupt (a type contains itself)")
+        raise BtfError("BTF data is corrupt, a type contains itself")
 
     def _size(self, type_id: int, depth: int = 0) -> int:
         _check_depth(depth)

@@ -90,7 +90,7 @@ def tracefs_obstacle(features: Features) -> Reason | None:
 def types_obstacle(features: Features) -> Reason | None:
     """Return what prevents reading the kernel's structures."""
     if features.btf_error or features.offsets is None:
-        fact = f"kernel type information (BTF) is unavailable ({features.btf_error})"
+        fact = f"kernel type information is unavailable: {features.btf_error}"
         return Reason(fact, "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")
     if features.offsets.lacking:
         fact = f"the kernel's structures differ: there is no {features.offsets.lacking[0]}"

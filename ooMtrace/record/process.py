@@ -109,7 +109,7 @@ class Process:
     parent: Parent | None = expected("The victim's parent")
     user: User | None = expected("The user that the victim ran as")
     creation: Creation | None = expected("The start of the victim")
-    threads: int | None = expected("Number of threads")
+    threads: int | None = expected("Number of threads before SIGKILL")
     oom_score_adj: int | None = expected("Value of /proc/PID/oom_score_adj, -1000 to 1000")
     memory: Memory | None = expected("The victim's memory when it was marked, in bytes")
     title: str | None = optional("Process title that the victim wrote over its arguments, as with setproctitle(3)")

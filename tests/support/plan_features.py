@@ -42,7 +42,7 @@ NO_BCC = (
 )
 NO_TRACEFS = ("/sys/kernel/tracing cannot be read", "mount -t tracefs tracefs /sys/kernel/tracing")
 NO_BTF = (
-    "kernel type information (BTF) is unavailable (/sys/kernel/btf/vmlinux: No such file or directory)",
+    "kernel type information is unavailable: /sys/kernel/btf/vmlinux: No such file or directory",
     "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
 )
 NO_PROBES = (

@@ -91,7 +91,7 @@ class Scenario:
         victim = Victim(VICTIM, mode, cgroup, megabytes, **more)
         self._stack.callback(_end, victim.process)
         self._known[victim.pid] = look(victim.pid)
-        if mode == "leaderless":  # has another thread by then
+        if mode in ("leaderless", "crew"):  # has other threads by then
             del self._known[victim.pid]["process.threads"]
         return victim
 

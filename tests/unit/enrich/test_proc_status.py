@@ -64,7 +64,6 @@ def test_a_victim_that_still_exists_is_completed(proc):
             tid=100,
             vpid=9,
             comm="worker",
-            threads=3,
             parent=record.Parent(pid=90, vpid=4, comm="boss"),
         ),
         cgroup=record.Cgroup(path="/job/worker", version=2),

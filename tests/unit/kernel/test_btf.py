@@ -162,10 +162,10 @@ def test_a_part_of_a_name_does_not_match():
 @pytest.mark.parametrize(
     ("data", "fact"),
     [
-        (b"", r"BTF data is corrupt \(.*\)"),
-        (b"\x7fELF" + bytes(60), r"not BTF \(magic 0x457f, version 76\)"),
-        (struct.pack(">HB", 0xEB9F, 1) + BLOB[3:], r"not BTF \(magic 0x9feb, version 1\)"),
-        (BLOB[:2] + b"\2" + BLOB[3:], r"not BTF \(magic 0xeb9f, version 2\)"),
+        (b"", "BTF data is truncated"),
+        (b"\x7fELF" + bytes(60), "not BTF data, magic 0x457f and version 76"),
+        (struct.pack(">HB", 0xEB9F, 1) + BLOB[3:], "not BTF data, magic 0x9feb and version 1"),
+        (BLOB[:2] + b"\2" + BLOB[3:], "not BTF data, magic 0xeb9f and version 2"),
         (BLOB[:-1], "BTF data is truncated"),
     ],
 )
@@ -287,5 +287,5 @@ def test_exponentially_nested_types_are_rejected():
         inner = types.struct("", 8, [("", inner, 0), ("", inner, 0)])
     types.struct("ring", 8, [("", inner, 0)])
 
-    with pytest.raises(BtfError, match=r"^BTF data is corrupt \(too many nested types\)$"):
+    with pytest.raises(BtfError, match=r"^BTF data is corrupt, too many types are nested$"):
         look_up_everything(types.blob())

@@ -227,8 +227,8 @@ def cannot(name: str, highest: Level = "full", require: Level | None = None) -> 
         ),
         (
             ("no-btf", "full", "reduced"),
-            "level reduced cannot be reached: kernel type information (BTF) is unavailable "
-            "(/sys/kernel/btf/vmlinux: No such file or directory); boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+            "level reduced cannot be reached: kernel type information is unavailable: "
+            "/sys/kernel/btf/vmlinux: No such file or directory; boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
         ),
         (
             ("no-capabilities", "full", "minimal"),

@@ -152,7 +152,7 @@ def test_obstacles_are_named_once_each(start):
     start.host = features("no-btf")
     start.run()
 
-    reason = "kernel type information (BTF) is unavailable (/sys/kernel/btf/vmlinux: No such file or directory)"
+    reason = "kernel type information is unavailable: /sys/kernel/btf/vmlinux: No such file or directory"
     assert start.said == [f"tracing at level minimal ({reason}); Ctrl-C ends"]
 
 
