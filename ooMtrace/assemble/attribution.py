@@ -19,6 +19,9 @@ ALLOCATING_TASK = "(oom_kill_allocating_task)"
 UNLIMITED = LONG_MAX >> 16
 """Pages. PAGE_COUNTER_MAX (LONG_MAX / PAGE_SIZE) for the largest page size, 64 KiB: from here on there is no limit."""
 
+MAX_CGROUPS = 128
+"""Memory cgroups that the BPF side examines, from the victim's own towards the root."""
+
 UNKNOWN_RSS = Rss(None, None, None, None)
 
 Symbols = Mapping[str, tuple[int, int]]
@@ -106,13 +109,21 @@ def nearest_limit(event: VictimEvent) -> int | None:
     only the victim may also be at its limit, full of reclaimable page cache; but try_charge_memcg() charges the
     trigger's cgroup and its ancestors. Only if none of those has a limit (a write to memory.max comes from elsewhere),
     any cgroup of the victim is accepted. Usage may have dropped below the limit since: another CPU may have returned
-    its stock of charges (drain_local_stock()).
+    its stock of charges (drain_local_stock()). None if there is no limit, or more cgroups than were examined: the limit
+    may be that of one further up.
     """
+    if len(event.memcg) >= MAX_CGROUPS and not _reaches_root(event):
+        return None
     margins = {
         i: margin for i, memcg in enumerate(event.memcg) if (margin := _margin(memcg, event.memcg_version)) is not None
     }
     shared = {i: margin for i, margin in margins.items() if event.memcg[i].id in event.trigger_memcg_ids}
     return min(shared or margins, key=(shared or margins).__getitem__, default=None)
+
+
+def _reaches_root(event: VictimEvent) -> bool:
+    """Say whether the last memory cgroup of an event is known to be the root, which has no name in the path."""
+    return event.memcg_path is not None and len(event.memcg) > len(event.memcg_path)
 
 
 def _margin(memcg: MemcgLevel, version: int | None) -> int | None:

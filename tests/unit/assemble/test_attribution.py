@@ -103,6 +103,16 @@ def test_the_oom_domain_is_the_common_ancestor_nearest_to_its_limit(levels, trig
     assert nearest_limit(victim_event(memcg=memcg, trigger_memcg_ids=trigger)) == nearest
 
 
+@pytest.mark.parametrize(("names", "nearest"), [(127, 3), (128, None), (None, None)])
+def test_the_oom_domain_is_unknown_if_it_may_be_above_the_cgroups_that_were_examined(names, nearest):
+    """Those are 128: 127 with a name, and the root."""
+    ids = tuple(range(1000, 1128))
+    memcg = tuple(level(id_, *((8190, 8192) if id_ == 1003 else (5, NO_LIMIT))) for id_ in ids)
+    path = None if names is None else ("n",) * names
+
+    assert nearest_limit(victim_event(memcg=memcg, memcg_path=path, trigger_memcg_ids=ids)) == nearest
+
+
 @pytest.mark.parametrize(
     ("version", "swap", "nearest"),
     [(1, (8192, 8192), 0), (1, (8000, 8192), 1), (1, (8192, NO_LIMIT), 1), (1, (None, 8192), 1), (2, (8192, 8192), 1)],

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ooMtrace.assemble import victim_context
+from ooMtrace.assemble import attribution, victim_context
 from ooMtrace.kernel import cmdline
 from ooMtrace.probe import wire
 
@@ -40,6 +40,7 @@ CONSTANTS = (
         "MESSAGE_LEN",
         "EXEC_LEN",
         "ARGUMENTS_LEN",
+        "MAX_CGROUPS",
         "MAX_CANDIDATES",
     ),
     *("MAX_FRAMES", "MAX_FILE_TYPES", "MAX_INET_SOCKETS", "MAX_UNIX_SOCKETS", "MAX_UNIX_WALKED"),
@@ -123,3 +124,4 @@ def test_every_field_is_mirrored(compiled):
 def test_constants_of_other_modules_agree_with_the_wire_format():
     assert (victim_context.UNIX_SOCKETS, victim_context.UNIX_WALKED) == (wire.MAX_UNIX_SOCKETS, wire.MAX_UNIX_WALKED)
     assert cmdline.ARGUMENTS == wire.ARGUMENTS_LEN
+    assert attribution.MAX_CGROUPS == wire.MAX_CGROUPS
