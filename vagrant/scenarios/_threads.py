@@ -3,12 +3,13 @@
 
 import re
 import signal
+from collections.abc import Sequence
 from pathlib import Path
 
 from _checks import at
-from _scenario import scenario
+from _scenario import Scenario, scenario
 
-COUNTS = (5_001, 301)
+ALONE, MEMBERS = 5_001, (301, 201)
 
 
 def threads_of(pid: int) -> int:
@@ -16,22 +17,28 @@ def threads_of(pid: int) -> int:
     return int(found[1]) if found else 0
 
 
+def kill(run: Scenario, counts: Sequence[int]) -> dict[int, int]:
+    """Kill processes of so many threads in one cgroup; return the number of each by its pid."""
+    limited = run.cgroup()
+    if len(counts) > 1:
+        (limited.folder / "memory.oom.group").write_text("1")
+    victims = [run.victim("crew", limited, arguments=[b"%d" % count]).go() for count in counts]
+    for victim, count in zip(victims, counts, strict=True):
+        run.equal("said", victim.said(), "0")
+        run.equal("threads by /proc", threads_of(victim.pid), count)
+    limited.limit(limited.usage() + (8 << 20))
+    victims[0].go()
+    for victim in victims:
+        run.equal("status", victim.end(), -signal.SIGKILL)
+    return {victim.pid: count for victim, count in zip(victims, counts, strict=True)}
+
+
 def main() -> None:
-    """Kill a group of two such processes at once."""
+    """Kill one process of very many threads, and a group of two with fewer."""
     with scenario() as run:
-        group = run.cgroup()
-        (group.folder / "memory.oom.group").write_text("1")
-        victims = [run.victim("crew", group, arguments=[b"%d" % count]).go() for count in COUNTS]
-        for victim, count in zip(victims, COUNTS, strict=True):
-            run.equal("said", victim.said(), "0")
-            run.equal("threads by /proc", threads_of(victim.pid), count)
-        group.limit(group.usage() + (8 << 20))
-        victims[0].go()
-        for victim in victims:
-            run.equal("status", victim.end(), -signal.SIGKILL)
-        pids = [victim.pid for victim in victims]
-        lines = run.kills(pids)
-        reduced = {line["process"]["pid"]: line for line in run.tracers["reduced"].kills_of(pids)}
-        for line, count in zip(lines, COUNTS, strict=True):
+        counts = {**kill(run, (ALONE,)), **kill(run, MEMBERS)}
+        lines = run.kills(list(counts))
+        reduced = {line["process"]["pid"]: line for line in run.tracers["reduced"].kills_of(list(counts))}
+        for line, (pid, count) in zip(lines, counts.items(), strict=True):
             run.equal("threads", at(line, "process.threads"), count)
-            run.equal("level reduced: threads", at(reduced[line["process"]["pid"]], "process.threads"), count)
+            run.equal("level reduced: threads", at(reduced[pid], "process.threads"), count)
