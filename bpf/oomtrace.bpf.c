@@ -86,8 +86,7 @@ inline_always void fill_exec(struct victim_event *e, void *mm)
 	__builtin_memcpy(e->exec_args, exec->args, EXEC_LEN);
 }
 
-/* Does not return if it succeeds: the rest is done by programs of their own, which the verifier need follow only once.
- */
+/* Does not return if it succeeds: tail calls do the rest, so that the verifier follows that once for both callers. */
 inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, struct oom_round *round)
 {
 	void *current = (void *)bpf_get_current_task();
