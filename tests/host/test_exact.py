@@ -18,6 +18,8 @@ from ooMtrace.kernel.scratch_cgroup import ScratchCgroup
 MIB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
 CPUS = os.cpu_count() or 1
+THREAD_SIZE = 64 << 10
+"""Memory to allow for a thread: kernel stack, task_struct, a page of its own stack, page tables."""
 
 
 def threads_of(pid: int) -> int:
@@ -27,9 +29,17 @@ def threads_of(pid: int) -> int:
 
 
 def thread_limit() -> int:
-    """Return how many more threads this machine admits."""
-    limits = [int(Path(f"/proc/sys/kernel/{name}").read_text()) for name in ("threads-max", "pid_max")]
-    return min(limits) - int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+    """Return how many more threads this machine admits: by its settings, its free memory, and our own cgroup."""
+    running = int(Path("/proc/loadavg").read_text().split()[3].split("/")[1])
+    limits = [int(Path(f"/proc/sys/kernel/{name}").read_text()) - running for name in ("threads-max", "pid_max")]
+    available = re.search(r"^MemAvailable: +(\d+) kB$", Path("/proc/meminfo").read_text(), re.MULTILINE)
+    limits.append(int(available[1]) * 1024 // THREAD_SIZE if available else 0)
+    for path in re.findall(r"^\d+:(?:pids|):(.*)$", Path("/proc/self/cgroup").read_text(), re.MULTILINE):
+        for mount in ("/sys/fs/cgroup", "/sys/fs/cgroup/pids"):
+            file = Path(f"{mount}{path}/pids.max")
+            if file.exists() and (limit := file.read_text().strip()) != "max":
+                limits.append(int(limit))
+    return min(limits)
 
 
 class Crew:
@@ -54,7 +64,7 @@ def threads_in(line: Line) -> int | None:
 @pytest.mark.parametrize("threads", [5_001, 20_001])
 def test_the_threads_are_those_before_the_signal(tracer, cgroup, victim, threads):
     if thread_limit() < threads + 1000:
-        pytest.skip(f"this machine does not admit {threads} threads (threads-max, pid_max)")
+        pytest.skip(f"this machine does not admit {threads} threads (threads-max, pid_max, pids.max, memory)")
     for _ in range(3):
         limited = cgroup()
         crew = Crew(victim("crew", limited, 256, arguments=[b"%d" % threads]), limited)
