@@ -61,7 +61,7 @@ def kill_filter(arguments: Namespace) -> KillFilter:
 
 
 def _is_process(kill: OomKill, process: str) -> bool:
-    if process.isdecimal() and int(process) in (kill.process.pid, kill.process.tid):
+    if process.isascii() and process.isdecimal() and int(process) in (kill.process.pid, kill.process.tid):
         return True
     comm = kill.process.comm or ""
     return comm == _cut(process) or fnmatchcase(comm, process)

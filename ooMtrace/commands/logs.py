@@ -7,11 +7,14 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import datetime, timedelta
+from hashlib import blake2s
+from itertools import chain
 from pathlib import Path
 
 from ooMtrace.commands import Say
 from ooMtrace.commands.kill_filter import KillFilter, kill_filter
 from ooMtrace.commands.kill_table import KillTable
+from ooMtrace.commands.local_zone import local_zone
 from ooMtrace.commands.log_file import STDIN, LogFile, stdin_has_log
 from ooMtrace.commands.log_summary import LogSummary, problem
 from ooMtrace.commands.log_watch import LogWatch
@@ -25,6 +28,9 @@ from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.record import OomKill
 from ooMtrace.runtime.host import read_host
+
+IDENTITY_BYTES = 1 << 14
+"""Of a log's beginning: two logs without host and date that share these are the same."""
 
 LEFT_OUT = "the log does not state the time or cgroup that the options ask for; see them without these options"
 
@@ -120,7 +126,9 @@ class _Reader:
 
 def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch) -> Iterator[OomKill]:
     if log.name != str(KMSG):
-        return kills(watch.pass_on(log.blocks()), Origin(rfc3339(snapshot.realtime)), latest, watch.coverage)
+        head, blocks = _peek(watch.pass_on(log.blocks()))
+        origin = Origin(rfc3339(snapshot.realtime), log=blake2s(head, digest_size=8).hexdigest())
+        return kills(blocks, origin, latest, watch.coverage)
     # The log of this boot: clock and host are known.
     records = watch.pass_on(log.records())
     if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
@@ -136,4 +144,12 @@ def _latest(realtime: int) -> datetime:
 
     A date that seems to be tomorrow is more likely from a time zone further east than a year old.
     """
-    return (EPOCH + timedelta(microseconds=realtime // 1000)).astimezone() + timedelta(days=1)
+    return (EPOCH + timedelta(microseconds=realtime // 1000)).astimezone(local_zone()) + timedelta(days=1)
+
+
+def _peek(blocks: Iterator[bytes]) -> tuple[bytes, Iterator[bytes]]:
+    """Return the beginning of a log, the same however it is split into blocks, and the whole log."""
+    first = b""
+    while len(first) < IDENTITY_BYTES and (block := next(blocks, b"")):
+        first += block
+    return first[:IDENTITY_BYTES], chain((first,), blocks)

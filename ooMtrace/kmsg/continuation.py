@@ -13,11 +13,11 @@ from ooMtrace.kmsg import grammar
 from ooMtrace.kmsg.formats import LogLine
 
 KILL = re.compile(
-    r"^(?:(?:Memory cgroup out of memory|Out of memory(?: \([^)]*\))?): )?Kill(?:ed)? process \d{1,10}\b", re.DOTALL
+    r"^(?:(?:Memory cgroup out of memory|Out of memory(?: \([^)]*\))?): )?Kill(?:ed)? process [0-9]{1,10}\b", re.DOTALL
 )
 """How a kill's line begins, whether it is complete or not."""
 
-CUT_KILL = re.compile(rf"{KILL.pattern}(?:, UID \d{{1,10}},)? \({grammar.COMM}\Z", re.DOTALL)
+CUT_KILL = re.compile(rf"{KILL.pattern}(?:, UID [0-9]{{1,10}},)? \({grammar.COMM}\Z", re.DOTALL)
 MAX_COMM = 15 * len("\\xff")
 """Characters of a name whose bytes are all escaped."""
 
@@ -25,6 +25,7 @@ OF_REPORT = re.compile(
     r"^(?:Memory cgroup|Out of memory|Kill(?:ed)? process|oom[-_]|Tasks? |Mem-Info|memory|swap|kmem|\[|\d+ |Node "
     r"|Total |Free |Swap |Add |lowmem|Call Trace|Hardware|CPU|RIP|RSP|R\w\w: |Code: |DR\d| |<|---|Unreclaimable|Name "
     r"|\w+ \d+\Z|(?:in)?active_|\w+:\d| *\w+[+]0x)|^.{0,15} invoked oom-killer: |^.{0,15} cpuset=",
+    re.ASCII,
 )
 """How the lines begin that the kernel prints in a report of the OOM killer; none of them begins with a user's text."""
 

@@ -10,7 +10,9 @@ from datetime import datetime
 
 from ooMtrace.kmsg.formats import Dated, LogLine, dmesg, kmsg
 from ooMtrace.kmsg.journal import Message, Records, message, parse_json
-from ooMtrace.kmsg.prefix import SENTENCE, SENTENCES, Prefixes
+from ooMtrace.kmsg.paste import clean
+from ooMtrace.kmsg.pieces import MARKUP, SENTENCE, STAMP_AHEAD
+from ooMtrace.kmsg.prefix import SENTENCES, Prefixes
 
 MAX_BARE_GAP = 8192
 """Characters after a line with a time in which a line without one can be the rest of that line."""
@@ -18,15 +20,38 @@ MAX_BARE_GAP = 8192
 MAX_LENGTH = 1 << 16
 """Characters of a line that are read."""
 
-RESTLESS = re.compile(rf"(?!kernel:|message repeated|<\d|c\d{{1,3}} | {{0,8}}\.?\(\d+\)\[| {{1,8}}{SENTENCE})")
-"""A text with nothing before it that could belong to the prefix."""
+MAX_TAG = 128
+"""Characters before a record in JSON."""
 
-COLOUR = re.compile(r"\x1b\[[\d;]{0,16}m")
-JSON_LINE = re.compile(r"^[\s,\x1e\[]*(?:data: )?\{.*[\"\d]", re.DOTALL)
-UNIX_MS = re.compile(r"\d{13}\Z", re.ASCII)
-SHIPPERS_ISO = re.compile(
-    r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<part>\d{1,9})\d*)?(?P<zone>Z|[+-]\d\d:?\d\d)?\Z"
+RESTLESS = re.compile(
+    rf"(?:kernel:|message repeated|<[0-9]|{STAMP_AHEAD}|c[0-9]{{1,3}} | {{0,8}}[-.]?\([0-9]+\)\[|\|"
+    rf"| {{0,8}}[VDIWEF]?\[ *[0-9]{{1,4}}: | {{1,8}}{SENTENCE}|{MARKUP}|\[[0-9]{{1,2}}(?:;[0-9]{{1,2}})*m)"
 )
+"""A text that may begin with more of the prefix."""
+
+RESTLESS_FIRST = frozenset("kmc<[( -.|VDIWEF")
+
+MAY_BE_PASTED = re.compile('[\x1b&\u00a0\t|"^]|,kern')
+"""What `clean` removes has one of these at its beginning."""
+
+JSON_LINE = re.compile(r"^[\s,\x1e\[]*(?:data: )?\{.*[\"0-9]", re.DOTALL)
+TAGGED_JSON = re.compile(
+    r"^(?:\[[0-9]{1,9}\] [^\s\"]{1,128}: )?\[\[?(?:\"[^\"]{0,128}\",[ \t]*)?"
+    r"\"?(?P<time>[^\",{}\[\]]{1,40})\"?(?:, ?\{\}\])?,[ \t]*(?=\{)"
+    r"|^(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9:.]{8,18} ?(?:Z|[+-][0-9]{2}:?[0-9]{2}))[ \t]+"
+    r"(?P<tag>[\w.*-]{0,64}?(?:kern|kmsg|dmesg|syslog|messages|system|journal)[\w.*-]{0,64}):?[ \t]+(?=\{)"
+    r"|^(?P<cri>[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]{8,18}(?:Z|[+-][0-9]{2}:?[0-9]{2})) "
+    r"(?:(?:stdout|stderr) [FP] )?(?=\{\s*\")"
+)
+"""A record in JSON behind a tag and a time, as fluentd, fluent-bit and container runtimes write it."""
+
+UNIX = re.compile(r"(?P<seconds>[0-9]{10})(?:\.(?P<part>[0-9]{1,9}))?\Z|(?P<ms>[0-9]{13})\Z")
+SHIPPERS_ISO = re.compile(
+    r"(?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2})(?:[.,](?P<part>[0-9]{1,9})[0-9]*)?"
+    r" ?(?P<zone>Z|[+-][0-9]{2}:?[0-9]{2})?\Z"
+)
+MAX_NESTED = 3
+"""Records within records that are opened."""
 
 
 class AnyFormat:
@@ -72,21 +97,29 @@ class AnyFormat:
         self.certain = self.unknown = self.whole = False
         self._since_stamp += len(line) + 1
         line = line[:MAX_LENGTH]
-        if "\x1b" in line:
-            line = COLOUR.sub("", line)
         if self._records.wants(line):
             return self._of_records(self._records.take(line))
         self._records.abandon()
-        if "{" in line[:16] and JSON_LINE.match(line):
-            return self._of_json(line)
+        if "{" in line[:MAX_TAG]:
+            if JSON_LINE.match(line):
+                return self._of_json(line)
+            if found := TAGGED_JSON.match(line):
+                time = found["time"] or found["iso"] or found["cri"]
+                return self._of_json(line[found.end() :], time=time)
+        return self._of_text(clean(line) if MAY_BE_PASTED.search(line, 0, MAX_TAG) else line)
+
+    def _of_text(self, line: str) -> LogLine | None:
         for form in self._strict:
             if (found := form(line)) is not None:
                 self._since_stamp = 0
                 self.certain, self.whole = True, form is kmsg
-                found = self._prefixes.rest(found) if RESTLESS.match(found.text) is None else found
-                return self._shipped(found)
+                return self._shipped(self._rest(found))
         found = self._split(line)
         return self._shipped(found) if found is not None and self.certain else found
+
+    def _rest(self, line: LogLine) -> LogLine:
+        is_restless = line.text[:1] in RESTLESS_FIRST and RESTLESS.match(line.text)
+        return self._prefixes.rest(line) if is_restless else line
 
     def _split(self, line: str, base: LogLine | None = None) -> LogLine | None:
         """Read a line with any prefix or none."""
@@ -106,17 +139,27 @@ class AnyFormat:
             pass
         return None if found is None else self._of(found)
 
-    def _of_json(self, line: str) -> LogLine | None:
+    def _of_json(self, line: str, *, time: str | None = None, depth: int = 0) -> LogLine | None:
         found = message(parse_json(line))
-        return None if found is None else self._of(found)
+        if found is not None and time is not None:
+            found = replace(found, time=found.time or time)
+        return None if found is None else self._of(found, depth)
 
-    def _of(self, found: Message) -> LogLine | None:
+    def _of(self, found: Message, depth: int = 0) -> LogLine | None:
         self.whole = True
         if not found.is_kernels:
             return None
         base = self._dated(found)
+        if found.nested and depth < MAX_NESTED and JSON_LINE.match(base.text):
+            return self._of_json(base.text, time=found.time, depth=depth + 1)
         self.certain = True
-        return self._split(base.text, replace(base, text="")) if found.nested else base
+        if not found.nested:
+            return base
+        inner = clean(base.text)
+        strict = kmsg(inner) or next((read for form in self._strict if (read := form(inner)) is not None), None)
+        if strict is None:
+            return self._split(inner, replace(base, text=""))
+        return _completed(self._rest(strict), base)
 
     def _shipped(self, line: LogLine) -> LogLine | None:
         """Read a record in JSON behind a time and a tag, as fluentd prints it."""
@@ -130,10 +173,21 @@ class AnyFormat:
 
     def _dated(self, found: Message) -> LogLine:
         """Add the shipper's time, if the record has no other."""
-        if UNIX_MS.match(found.time or "") and found.line.wall is None:
-            return replace(found.line, wall=int(found.time or "") * 1_000_000)
-        iso = SHIPPERS_ISO.match(found.time or "")
-        if iso is None or found.line.wall is not None:
+        if found.line.wall is not None or found.time is None:
+            return found.line
+        if unix := UNIX.match(found.time):
+            seconds = int(unix["seconds"] or unix["ms"][:10])
+            part = int((unix["part"] or (unix["ms"] or "")[10:]).ljust(9, "0"))
+            return replace(found.line, wall=seconds * 1_000_000_000 + part)
+        iso = SHIPPERS_ISO.match(found.time)
+        if iso is None:
             return found.line
         wall = self._dates.iso(iso["iso"], iso["part"], iso["zone"])
         return replace(found.line, wall=wall, guessed=iso["zone"] is None)
+
+
+def _completed(line: LogLine, base: LogLine) -> LogLine:
+    """Add what the record around a line states to the line; the line's own time counts, unless its zone is a guess."""
+    if line.wall is None or (line.guessed and base.wall is not None and not base.guessed):
+        line = replace(line, wall=base.wall, guessed=base.guessed)
+    return replace(line, host=line.host or base.host, boot_id=line.boot_id or base.boot_id)

@@ -27,7 +27,7 @@ class LogLine:
         wall: Nanoseconds since the epoch.
         guessed: The log's wall time lacks its year or zone, or dmesg computed it.
         caller: Who printed it: `T` and a thread id, or `C` and a CPU (CONFIG_PRINTK_CALLER).
-        number: Its number among the lines parsed, where it has no time.
+        number: Its number among the lines that may be about a kill.
         nth: The ordinal, in this log, of the kill that it reports; 0: it reports none.
     """
 
@@ -49,28 +49,31 @@ LEVEL = r"(?:(?P<facility>[a-z]+\d?) *:(?P<level>[a-z]+) *: ?)?(?:<(?P<priority>
 OLD = r"(?P<month>[A-Z][a-z]{2}) (?P<day>[ \d]\d) (?P<clock>\d\d:\d\d:\d\d)(?:\.(?P<part>\d{1,9}))?"
 ISO = r"(?P<iso>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d)(?:[.,](?P<isopart>\d{1,9}))?(?P<zone>Z|[+-]\d\d:?\d\d)?"
 COMMA = ISO.replace("[.,]", ",").replace(")?(?P<zone>", ")(?P<zone>")
+FACILITY = r"(?:kern|user|daemon|syslog|local[0-9])\.[a-z]{3,7} "
+"""As some syslogs print it before the tag."""
+
 NAME = r"\S{1,255}"
 """A host's: NI_MAXHOST, more than the kernel's own 64."""
 
-KMSG = re.compile(r"^(?P<priority>\d{1,10}),\d+,(?P<us>\d{1,18}),(?P<flags>[^;]*);(?P<text>.*)\Z", re.DOTALL)
-DMESG = re.compile(rf"^{LEVEL}{STAMP} ?(?P<text>.*)\Z", re.DOTALL)
+KMSG = re.compile(r"^(?P<priority>\d{1,10}),\d+,(?P<us>\d{1,18}),(?P<flags>[^;]*);(?P<text>.*)\Z", re.ASCII | re.DOTALL)
+DMESG = re.compile(rf"^{LEVEL}{STAMP} ?(?P<text>.*)\Z", re.ASCII | re.DOTALL)
 HUMAN = re.compile(
     rf"^{LEVEL}\[\S{{1,12}} +(?P<month>\S{{1,12}}) +(?P<day>\d{{1,2}}) (?P<clock>\d\d:\d\d:\d\d) (?P<year>\d{{4}})\]"
     r"(?: ?\[ *(?P<caller>[TC]\d{1,10})\])? ?(?P<text>.*)\Z",
-    re.DOTALL,
+    re.ASCII | re.DOTALL,
 )
-DMESG_ISO = re.compile(rf"^{LEVEL}{COMMA}(?: ?\[ *(?P<caller>[TC]\d{{1,10}})\])? (?P<text>.*)\Z", re.DOTALL)
+DMESG_ISO = re.compile(rf"^{LEVEL}{COMMA}(?: ?\[ *(?P<caller>[TC]\d{{1,10}})\])? (?P<text>.*)\Z", re.ASCII | re.DOTALL)
 SYSLOG = re.compile(
     rf"^(?:<\d{{1,3}}>)?(?:{OLD}|{ISO}|(?P<unix>\d{{9,11}}\.\d{{6}})|\[ *(?P<mono>\d{{1,10}}\.\d{{6}})\]) "
-    rf"(?P<host>{NAME}(?<!:)) kernel: ?(?:{STAMP} ?)?(?P<text>.*)\Z",
-    re.DOTALL,
+    rf"(?P<host>(?!{FACILITY}){NAME}(?<!:)) kernel: ?(?:{STAMP} ?)?(?P<text>.*)\Z",
+    re.ASCII | re.DOTALL,
 )
 ESCAPED = re.compile(r"\\x([0-9a-f]{2})")
 
 
 def parse_caller(text: str | None) -> str | None:
     """Return a caller without blanks; None if it is not one."""
-    return text.strip() if text and re.fullmatch(r" *[TC]\d{1,10} *", text) else None
+    return text.strip() if text and re.fullmatch(r" *[TC][0-9]{1,10} *", text) else None
 
 
 def kmsg(line: str) -> LogLine | None:

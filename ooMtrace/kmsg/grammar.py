@@ -13,7 +13,7 @@ from dataclasses import dataclass
 COMM = r"(?:\\x[0-9a-f]{2}|#\d{3}|.){0,15}"
 """TASK_COMM_LEN; unprintable bytes are `\\xNN`, in rsyslog's files `#NNN`."""
 
-PID, KB = r"\d{1,10}", r"\d{1,20}"
+PID, KB = r"[0-9]{1,10}", r"[0-9]{1,20}"
 """A counter that wrapped around has 20 digits."""
 
 HEADER = re.compile(

@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from ooMtrace.kmsg.dates import nanoseconds
 from ooMtrace.kmsg.formats import NAME, LogLine, parse_caller
 
-PAIR = re.compile(r'(?<!\\)"((?:[^"\\]|\\.)*)"\s*:\s*(?:"((?:[^"\\]|\\.)*)"|\[([\d,\s]*)\]|([\d.]+))', re.DOTALL)
+PAIR = re.compile(
+    r'(?<!\\)"((?:[^"\\]|\\.)*)"\s*(?::|=>)\s*(?:"((?:[^"\\]|\\.)*)"|\[([0-9,\s]*)\]|([0-9.]+))', re.DOTALL
+)
 """A quote after a backslash begins no string: trying at each of them would take quadratic time."""
 
 JSON_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
@@ -25,20 +27,40 @@ ASSIGNMENT = re.compile(r"^(?: {4,12})?(?P<key>_{0,2}[A-Z][A-Z0-9_]{0,63})=(?P<v
 BINARY = re.compile(r"^_{0,2}[A-Z][A-Z0-9_]{0,63}\Z")
 """The name of a field whose value follows with its length, because it has a newline or is not UTF-8."""
 
-VERBOSE = re.compile(r"^\S{2,12} (?P<iso>\d{4}-\d\d-\d\d \d\d:\d\d:\d\d)(?:\.\d{1,9})? (?P<zone>\S{1,8}) \[[a-z]=")
+VERBOSE = re.compile(
+    r"^\S{2,12} (?P<iso>[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2})(?:\.[0-9]{1,9})?"
+    r" (?P<zone>\S{1,8}) \[[a-z]="
+)
 FIELD = re.compile(r'^\s*"(?:_*[A-Z][A-Z0-9_]{0,63}|pri|time|caller|msg|fac)"\s*:')
 OPENING = re.compile(r'^(?:data: |\x1e)?\s*\{\s*(?:"dmesg"\s*:\s*\[\s*\{\s*)?\Z')
 CLOSING = re.compile(r"^\s*\}[\s\],}]{0,32}\{?\s*\Z")
 
 RELATED = re.compile(rf"{CLOSING.pattern}|{BINARY.pattern}")
 
-MESSAGES = ("MESSAGE", "message", "log", "textPayload", "msg", "@message", "short_message", "line")
-"""The names of the text in the order of preference; the last is dmesg's."""
+MESSAGES = (
+    *("MESSAGE", "message", "log", "textPayload", "msg", "@message", "short_message", "line", "_raw", "SyslogMessage"),
+    *("Message", "body", "event", "text", "content", "raw"),
+)
+"""The names of the text in the order of preference."""
 
-HOSTS = ("_HOSTNAME", "hostname", "host", "node_name")
-TIMES = ("timestamp", "time", "@timestamp", "_SOURCE_REALTIME_TIMESTAMP")
-TAGS = ("SYSLOG_IDENTIFIER", "ident", "appname", "programname", "syslogtag", "program")
+HOSTS = ("_HOSTNAME", "hostname", "host", "node_name", "Computer", "HostName", "Hostname")
+TIMES = (
+    *(
+        "timestamp",
+        "time",
+        "@timestamp",
+        "_SOURCE_REALTIME_TIMESTAMP",
+        "_time",
+        "date",
+        "TimeGenerated",
+        "timereported",
+    ),
+)
+TAGS = ("SYSLOG_IDENTIFIER", "ident", "appname", "programname", "syslogtag", "program", "ProcessName", "identifier")
 KERNEL_TAGS = ("kernel", "kernel:", "vmunix")
+TRANSPORTS = ("_TRANSPORT", "transport")
+FACILITIES = ("Facility", "facility", "SYSLOG_FACILITY")
+KERNEL_FACILITIES = ("kern", "kernel", "0")
 MAX_HEAD = 96
 """Characters with the name of a field and what follows it."""
 
@@ -75,26 +97,34 @@ def message(pairs: dict[str, str]) -> Message | None:
     name = next((name for name in MESSAGES if name in pairs), None)
     if name is None:
         return None
+    time = next((pairs[key] for key in TIMES if key in pairs), None)
     if name == "MESSAGE":
-        return Message(_journal(pairs), _is_kernels(pairs))
+        return Message(_journal(pairs), _is_kernels(pairs), time)
     if name == "msg" and "time" in pairs and nanoseconds(pairs["time"]) is not None:
         ktime = nanoseconds(pairs["time"])
         return Message(LogLine(pairs["msg"], ktime=ktime, caller=parse_caller(pairs.get("caller"))))
-    host = next((pairs[key] for key in HOSTS if re.fullmatch(NAME, pairs.get(key, ""))), None)
-    time = next((pairs[key] for key in TIMES if key in pairs), None)
+    host = _host(pairs)
     text = pairs[name].rstrip("\r\n")
     return Message(LogLine(text, host=host), _is_kernels(pairs), time, nested=True)
 
 
 def _is_kernels(pairs: dict[str, str]) -> bool:
-    if pairs.get("_TRANSPORT", "kernel") != "kernel":
+    if any(pairs.get(name, "kernel") != "kernel" for name in TRANSPORTS):
+        return False
+    if any(pairs[name] not in KERNEL_FACILITIES for name in FACILITIES if name in pairs):
         return False
     return all(pairs[tag] in KERNEL_TAGS for tag in TAGS if tag in pairs)
 
 
+def _host(pairs: dict[str, str]) -> str | None:
+    return next((pairs[key] for key in HOSTS if re.fullmatch(NAME, pairs.get(key, ""))), None)
+
+
 def _value(found: re.Match[str]) -> str:
     if found[3] is not None:  # not UTF-8: the journal lists the bytes
-        return bytes(int(byte) & 0xFF for byte in re.findall(r"\d{1,3}", found[3])).decode("utf-8", "backslashreplace")
+        return bytes(int(byte) & 0xFF for byte in re.findall(r"[0-9]{1,3}", found[3])).decode(
+            "utf-8", "backslashreplace"
+        )
     return _unescaped(found[2]) if found[2] is not None else found[4]
 
 
@@ -112,13 +142,12 @@ def _journal(pairs: dict[str, str]) -> LogLine:
     wall = received
     if received is not None and monotonic is not None and ktime is not None:  # journald may have read it late
         wall = received - max(monotonic - ktime, 0)
-    host = re.fullmatch(NAME, pairs.get("_HOSTNAME", ""))
     boot = re.fullmatch(r"(.{8})(.{4})(.{4})(.{4})(.{12})", pairs.get("_BOOT_ID", ""))
     return LogLine(
         pairs["MESSAGE"],
         ktime=None if ktime is None else ktime * 1000,
         wall=None if wall is None else wall * 1000,
-        host=host and host[0],
+        host=_host(pairs),
         boot_id=boot and "-".join(boot.groups()),
     )
 

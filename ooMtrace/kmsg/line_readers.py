@@ -23,9 +23,9 @@ POSSIBLE_ADJ = range(-1000, 1001)
 MEMORY_LINES = ("memory: ", "memory+swap: ", "swap: ", "Memory cgroup stats for ", "Mem-Info:")
 """How those lines begin that the kernel prints before a kill, never after it."""
 
-STATS = re.compile(r"^Memory cgroup stats for (.*?):((?: \w+:\d+KB)*) *\Z", re.DOTALL)
-PAGES = re.compile(r"^(\d{1,13}) pages (RAM|reserved|HighMem/MovableOnly)\Z")
-TOTAL_SWAP = re.compile(r"^Total swap = (\d{1,15})kB\Z")
+STATS = re.compile(r"^Memory cgroup stats for (.*?):((?: \w+:[0-9]+KB)*) *\Z", re.DOTALL)
+PAGES = re.compile(r"^([0-9]{1,13}) pages (RAM|reserved|HighMem/MovableOnly)\Z")
+TOTAL_SWAP = re.compile(r"^Total swap = ([0-9]{1,15})kB\Z")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
@@ -20,8 +21,11 @@ from ooMtrace.kmsg.to_record import Origin, to_records
 from ooMtrace.record import OomKill
 
 TEXT_MARKS = tuple(mark.decode() for mark in MARKS)
-PROBED_LINES, PROBED_BYTES = 400, 1 << 16
-"""Of the beginning and the end of a log, to learn whether it is the kernel's and which time it covers."""
+BEHIND_SOMETHING = re.compile(
+    r"^(?!(?:Memory cgroup o|O)ut of memory)[^'\"\n]{1,96}[\s:\])](?:[A-Z][^'\":]{0,32}: )?"
+    r"Killed process [0-9]{1,10} \([^'\"]{1,60}\) total-vm:[0-9]{1,20}kB, anon-rss:[^'\"]*\Z"
+)
+"""A whole kill behind something unknown: no user's text, which the kernel quotes."""
 
 
 def kills(
@@ -33,28 +37,15 @@ def kills(
         blocks: The log, split anywhere.
         origin: What is known of the log besides its lines.
         latest: No line is later; its zone is that of dates without a zone.
-        coverage: Filled with what was understood; complete when the last kill was yielded.
+        coverage: Filled with what could not be read; complete when the last kill was yielded.
     """
     coverage = coverage if coverage is not None else Coverage()
     scanner = Scanner(AnyFormat(latest), coverage)
-    last = first = b""
     for block in whole_lines(to_utf8(blocks)):
-        if not first:
-            first = block
-            _probe(block[:PROBED_BYTES].split(b"\n")[:PROBED_LINES], AnyFormat(latest), coverage)
-        last = block
         for report in scanner.scan(block):
             yield from to_records(report, origin)
     for report in scanner.drain():
         yield from to_records(report, origin)
-    _probe(last[-PROBED_BYTES:].split(b"\n")[-PROBED_LINES:], AnyFormat(latest), coverage)
-
-
-def _probe(lines: Iterable[bytes], form: AnyFormat, coverage: Coverage) -> None:
-    for line in lines:
-        found = form(to_text(line))
-        if found is not None and form.certain:
-            coverage.add(found)
 
 
 class Scanner:
@@ -131,12 +122,12 @@ class Scanner:
         if self._relevant or not self._parser.idle:
             before = self._parser.kill_count
             yield from self._parser.feed(held)
-            if self._parser.kill_count == before and _is_unread_kill(held.text):
+            if "Kill" in held.text and self._parser.kill_count == before and _is_unread_kill(held.text):
                 self._coverage.add_unrecognized(held.text)
 
     def _take(self, text: str, *, marked: bool, needed: bool) -> Iterator[Report]:
         """Hold each line that may be needed until the next one shows that it was complete."""
-        self._number += 1
+        self._number += marked or not self._parser.idle
         if self._any and self._any.is_interrupted(text):
             yield from self._end_record()
         line = self._form(text)
@@ -150,8 +141,8 @@ class Scanner:
         self._count(text, line)
 
     def _hold(self, line: LogLine, text: str, *, marked: bool) -> None:
-        timeless = line.ktime is None and line.wall is None
-        self._held = replace(line, number=self._number) if timeless else line
+        is_dated = line.wall is not None and line.host is not None
+        self._held = line if is_dated else replace(line, number=self._number)
         self._relevant = marked or _is_marked(line.text)
         self._whole = self._any is None or self._any.whole
         self._fine |= is_fine(line)
@@ -180,7 +171,8 @@ class Scanner:
     def _count(self, text: str, line: LogLine | None) -> None:
         """Count a line of the kernel, and one that looks like a kill but whose writer is unknown."""
         if self._any and line is not None and self._any.certain:
-            self._coverage.add(line)
+            if "Kill" in line.text and BEHIND_SOMETHING.match(line.text):
+                self._coverage.add_unrecognized(text)
         elif (
             self._any
             and self._any.unknown

@@ -33,12 +33,14 @@ class Origin:
         host: The host, if the log is known to be its own.
         booted: Nanoseconds from the epoch to the zero of the kernel's clock, if the log is of this boot.
         kill_count_before: The kernel's count of kills before the first one in the log, if it is known.
+        log: A digest of the log's beginning; empty: its lines are all that there is.
     """
 
     observed: str
     host: record.Host | None = None
     booted: int | None = None
     kill_count_before: int | None = None
+    log: str = ""
 
 
 def to_records(report: Report, origin: Origin) -> Iterator[record.OomKill]:
@@ -72,12 +74,12 @@ def _kill(report: Report, killed: Killed, origin: Origin, verdict: record.Verdic
     row = report.table.row(killed.pid) if report.table else None
     page = badness.page_size(killed, row)
     process = _process(report, killed, row, page)
-    oom, derived = _oom(report, killed, row, page, verdict, _instant_id(report.start, host, report.kills[0]))
+    oom, derived = _oom(report, killed, row, page, verdict, _instant_id(report.start, host, report.kills[0], origin))
     oom = replace(oom, number=_ordinal(killed, origin))
     time = _time(killed.line, origin)
     time_is_derived = time is not None and (killed.line.guessed or killed.line.wall is None)
     return record.OomKill(
-        id=_id(killed, host, oom.number),
+        id=_id(killed, host, oom.number, origin),
         time=time,
         observed=origin.observed,
         message=describe_kill(process, oom if oom.memcg and oom.memcg.path else replace(oom, memcg=None)),
@@ -96,10 +98,10 @@ def _ordinal(killed: Killed, origin: Origin) -> int | None:
     return origin.kill_count_before + killed.line.nth
 
 
-def _id(killed: Killed, host: record.Host, ordinal: int | None) -> str:
+def _id(killed: Killed, host: record.Host, ordinal: int | None, origin: Origin) -> str:
     if ordinal is not None:
         return record.kill_id(host, ordinal, killed.pid)
-    return _instant_id(killed.line, host, killed)
+    return _instant_id(killed.line, host, killed, origin)
 
 
 def _time(line: LogLine, origin: Origin) -> str | None:
@@ -122,16 +124,19 @@ def _host(report: Report, line: LogLine, origin: Origin) -> record.Host:
     return record.Host(name=line.host, boot_id=line.boot_id, kernel=report.trigger.kernel)
 
 
-def _instant_id(line: LogLine, host: record.Host, killed: Killed) -> str:
+def _instant_id(line: LogLine, host: record.Host, killed: Killed, origin: Origin) -> str:
     """Identify a line by the best clock that the log has, or else by its number, and by the kill.
 
     Hosts, boots and files may share a time stamp and a pid, so all that the lines state is part of it, as a digest.
+    Where they do not state the boot, nor host and date, their place in the log is part of it, too.
     """
     owner = (host.boot_id or host.name or "log")[:8]
     at = f"w{line.wall:x}" if line.wall is not None else f"n{line.number:x}"
     at = at if line.ktime is None else f"{line.ktime:x}"
     facts = (host.name, host.boot_id, line.ktime, line.wall, line.text, killed.line.text)
-    digest = blake2s(repr(facts).encode(errors="backslashreplace"), digest_size=4).hexdigest()
+    is_dated = host.boot_id is not None or (host.name is not None and line.wall is not None)
+    place = () if is_dated or not origin.log else (origin.log, killed.line.number)
+    digest = blake2s(repr(facts + place).encode(errors="backslashreplace"), digest_size=4).hexdigest()
     return f"{owner}-{at}-{killed.pid}-{digest}"
 
 

@@ -11,11 +11,13 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ooMtrace.kmsg.open_report import MAX_GAP_BEFORE_KILL_NS, MAX_IDLE_LINES_AFTER_KILL, is_same_boot, is_within
+from ooMtrace.kmsg.open_report import MAX_GAP_BEFORE_KILL_NS, MAX_IDLE_LINES_AFTER_KILL, is_within
 from ooMtrace.kmsg.report import Killed, Report
 
 MAX_UNCONFIRMED = 64
 """More are not kept at once."""
+
+MAX_RECENT_KILLS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +28,11 @@ class _Pending:
     since: int
 
     def may_be_of(self, killed: Killed) -> bool:
-        """Return whether this kill may follow: lines of other clocks may stand in between."""
-        chosen_at = self.report.kills[0].line
-        return is_same_boot(chosen_at, killed.line) and is_within(chosen_at, killed.line, MAX_GAP_BEFORE_KILL_NS)
+        """Return whether this kill may follow: other lines may stand in between, and the prefix may change."""
+        chosen_at, line = self.report.kills[0].line, killed.line
+        is_same_host = chosen_at.host == line.host or None in (chosen_at.host, line.host)
+        is_same_boot = chosen_at.boot_id == line.boot_id or None in (chosen_at.boot_id, line.boot_id)
+        return is_same_host and is_same_boot and is_within(chosen_at, line, MAX_GAP_BEFORE_KILL_NS)
 
 
 class UnconfirmedKills:
@@ -36,6 +40,11 @@ class UnconfirmedKills:
 
     def __init__(self) -> None:
         self._pending: deque[_Pending] = deque()
+        self._kills: deque[tuple[Killed, bool]] = deque(maxlen=MAX_RECENT_KILLS)
+        """Recent ones that confirmed no report: theirs may still be open where not every line names its host.
+
+        And whether their own reports name no victim.
+        """
         self._lines = 0
 
     def __len__(self) -> int:
@@ -48,7 +57,13 @@ class UnconfirmedKills:
         if victim is None:
             return
         report.kills.append(victim)
-        self._pending.append(_Pending(report, self._lines))
+        pending = _Pending(report, self._lines)
+        for killed, unchosen in self._kills:
+            is_its = _is_victim(killed, report) or (unchosen and _can_be_victim(killed, report))
+            if is_its and pending.may_be_of(killed):
+                self._kills.remove((killed, unchosen))
+                return
+        self._pending.append(pending)
         if len(self._pending) > MAX_UNCONFIRMED:
             yield self._pending.popleft().report
 
@@ -61,10 +76,13 @@ class UnconfirmedKills:
         """
         pending = [kept for kept in self._pending if kept.may_be_of(killed)]
         same = [kept for kept in pending if _is_victim(killed, kept.report)]
-        if not same and killed is report.kills[0] and report.selection.line is None:
+        unchosen = killed is report.kills[0] and report.selection.line is None
+        if not same and unchosen:
             same = [kept for kept in pending if _can_be_victim(killed, kept.report)]
         if same:
             self._pending.remove(same[0])
+        elif killed is report.kills[0] and not _is_victim(killed, report):
+            self._kills.append((killed, unchosen))
 
     def expire(self) -> Iterator[Report]:
         """Count a line; yield the reports whose kill can no longer follow."""

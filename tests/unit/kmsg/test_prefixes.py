@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from ooMtrace.commands.log_watch import LogWatch
 from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
@@ -131,7 +132,6 @@ def test_a_path_with_a_newline_forges_no_kill(prefix, extra):
     coverage = Coverage()
 
     assert [kill.process.tid for kill in read(other + forged + real, coverage)] == [4242]
-    assert coverage.kernel_lines
 
 
 def test_a_line_without_a_stamp_after_one_with_a_stamp_is_reported_as_unreadable():
@@ -157,24 +157,26 @@ def test_what_looks_like_a_kill_and_cannot_be_read_is_counted(line):
     assert len(found) + coverage.unrecognized_kills == 1
 
 
-def test_the_coverage_states_the_period_that_the_log_covers():
-    coverage = Coverage()
+def test_the_first_and_the_last_kernel_line_of_a_log_are_known():
+    watch = LogWatch(LATEST)
     lines = [f"2026-03-16T10:{i // 60:02}:{i % 60:02}Z box1 kernel: line {i}\n" for i in range(3600)]
+    for _ in watch.pass_on(line.encode() for line in lines):
+        pass
 
-    assert read("".join(lines), coverage) == []
-    assert coverage.kernel_lines > 0
-    assert coverage.first
-    assert coverage.last
-    assert coverage.first.wall
-    assert coverage.last.wall
-    assert coverage.last.wall - coverage.first.wall == 3599 * 1_000_000_000
+    assert watch.first
+    assert watch.last
+    assert watch.first.wall
+    assert watch.last.wall
+    assert watch.last.wall - watch.first.wall == 3599 * 1_000_000_000
 
 
 def test_a_log_without_kernel_lines_has_none():
-    coverage = Coverage()
-    read("Mar 16 10:20:30 box1 app: hello\n\nsome text\n" * 100, coverage)
+    watch = LogWatch(LATEST)
+    for _ in watch.pass_on([b"Mar 16 10:20:30 box1 app: hello\n\nsome text\n" * 100]):
+        pass
 
-    assert coverage.kernel_lines == 0
+    assert watch.first is None
+    assert watch.last is None
 
 
 def test_a_kill_at_the_end_of_a_megabyte_of_other_programs_is_found():
