@@ -17,6 +17,7 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
+from support.descriptors import KINDS
 from support.fuse import SilentFile
 from support.tracer import RunningTracer
 from support.victims import compile_victim
@@ -29,15 +30,6 @@ ARGUMENTS = 4096
 SIXTY = 60
 SOON_S = 0.9
 """A line is held for 250 ms; the first check of the kernel's count is due after a second."""
-KINDS = {
-    stat.S_IFREG: "regular",
-    stat.S_IFDIR: "directory",
-    stat.S_IFCHR: "device",
-    stat.S_IFBLK: "device",
-    stat.S_IFIFO: "pipe",
-    stat.S_IFSOCK: "socket",
-    0: "anonymous",
-}
 TABLES = {
     "tcp": (("tcp", 9), ("tcp6", 9)),
     "udp": (("udp", 9), ("udp6", 9)),

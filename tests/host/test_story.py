@@ -81,3 +81,19 @@ def test_the_line_leads_to_the_job_and_to_its_lock(happening):
     assert (job.name, job.args) == ("NotifyJob", [42])
     assert happened.log()[-1].endswith(f"jid={job.jid} INFO: start")
     assert happened.lock() == (job.jid, -1)
+
+
+def test_what_the_line_calls_the_registry_is_where_sidekiq_lists_the_worker(happening):
+    """The names of the set and of the hash in Redis are Sidekiq's own."""
+    happened, _, (line,) = happening
+    job = happened.job(line["job"]["join"])
+    registry = line["job"]["registry"]
+
+    assert line["job"]["role"] == "worker"
+    assert "member of `processes` that begins with it" in registry
+    assert job.member in happened.redis("smembers", "processes")
+    assert job.key.removeprefix(job.member) in (":work", ":workers")
+    assert (
+        f"`<member>{job.key.removeprefix(job.member)}`" in registry
+        or f"`{job.key.removeprefix(job.member)}`" in registry
+    )

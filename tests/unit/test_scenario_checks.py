@@ -11,12 +11,14 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import pytest
+from support.descriptors import KINDS
 from support.tracer import repairs
 
 from ooMtrace.record.json_schema import json_schema
@@ -51,13 +53,15 @@ OF_TRACEPOINT = (
 class Kill:
     """One of the kills, and the module of the checks."""
 
-    def __init__(self, name: str, checks: ModuleType, log: ModuleType) -> None:
+    def __init__(self, name: str, checks: ModuleType, log: ModuleType, tolerances: ModuleType) -> None:
         self.lines: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
         (self.report,) = log.reports((FIXTURES / f"{name}.log").read_text().splitlines())
         (self.logged,) = self.report.kills
         self.checks = checks
+        self.log = log
+        self.tolerances = tolerances
 
-    def complaints(self, level: str, line: Any) -> list[str]:
+    def complaints(self, level: str, line: Any, lines: Collection[Any] = ()) -> list[str]:
         found: list[str] = []
 
         def equal(what: str, got: object, expected: object) -> None:
@@ -65,9 +69,9 @@ class Kill:
                 found.append(what)
 
         if level == "full":
-            self.checks.check_full(line, self.report, self.logged, equal)
+            self.checks.check_full(line, self.report, self.logged, equal, lines)
         elif level == "reduced":
-            self.checks.check_probed(line, self.report, self.logged, equal)
+            self.checks.check_probed(line, self.report, self.logged, equal, lines)
         elif level == "minimal":
             self.checks.check_level_minimal(line, self.lines["full"], self.logged, equal)
         elif level == "reduced beside full":
@@ -82,15 +86,16 @@ def kill(request, monkeypatch, tmp_path) -> Kill:
     monkeypatch.syspath_prepend(str(ROOT / "vagrant/scenarios"))
     import _checks
     import _log
+    import _tolerances
 
     allocating = tmp_path / "oom_kill_allocating_task"
     allocating.write_text("0\n")
     monkeypatch.setattr(_checks, "ALLOCATING_TASK", allocating)
-    monkeypatch.setattr(_checks, "CPUS", 1)
+    monkeypatch.setattr(_tolerances, "CPUS", 1)
     monkeypatch.setattr(_checks, "NODES", 1)
     monkeypatch.setattr(_checks, "swap_total", lambda: SWAP_TOTAL[request.param])
     monkeypatch.setattr(_checks, "_schema", json_schema)
-    return Kill(request.param, _checks, _log)
+    return Kill(request.param, _checks, _log, _tolerances)
 
 
 def changed(line: Any, name: str) -> Any:
@@ -191,6 +196,135 @@ def test_two_levels_with_different_times_of_the_start_are_noticed(kill):
     assert kill.complaints("reduced beside full", line) == ["creation"]
 
 
+def put(line: Any, **facts: Callable[[int], int]) -> Any:
+    """Return a copy in which facts are computed from what they were; `memcg__usage` is `oom.memcg.usage`."""
+    made = copy.deepcopy(line)
+    for name, compute in facts.items():
+        where, last = name.split("__")
+        part = made["process"]["memory"] if where == "memory" else made["oom"][where]
+        part[last] = compute(part[last])
+    return made
+
+
+def swapped(line: Any, one: str, other: str) -> Any:
+    memory = line["process"]["memory"]
+    return put(line, **{f"memory__{one}": lambda _: memory[other], f"memory__{other}": lambda _: memory[one]})
+
+
+WRONG: dict[str, Callable[[Any], Any]] = {
+    "usage in pages": lambda line: put(line, memcg__usage=lambda usage: usage // 4096),
+    "usage in kilobytes": lambda line: put(line, memcg__usage=lambda usage: usage // 1024),
+    "usage of another cgroup": lambda line: put(line, memcg__usage=lambda _: 3 * MIB),
+    "usage of the cgroup above": lambda line: put(line, memcg__usage=lambda usage: 2 * usage),
+    "usage of nothing": lambda line: put(line, memcg__usage=lambda _: 0),
+    "limit in pages": lambda line: put(line, memcg__limit=lambda limit: limit // 4096),
+    "swap of another counter": lambda line: put(line, memcg__swap=lambda swap: swap + line["oom"]["memcg"]["usage"]),
+    "anonymous memory and file pages swapped": lambda line: swapped(line, "anon", "file"),
+    "anonymous memory and shared memory swapped": lambda line: swapped(line, "anon", "shmem"),
+    "anonymous memory in pages": lambda line: put(line, memory__anon=lambda size: size // 4096),
+    "anonymous memory of another process": lambda line: put(line, memory__anon=lambda size: size - 4 * MIB),
+    "the total of another process": lambda line: put(line, memory__total_vm=lambda size: size + 4 * MIB),
+    "points in bytes": lambda line: put(line, points__rss=lambda pages: pages * 4096),
+    "points in kilobytes": lambda line: put(line, points__rss=lambda pages: pages * 4),
+    "points of another process": lambda line: put(line, points__total=lambda pages: pages // 2),
+}
+"""Faults that somebody might make in reading the counters."""
+
+
+@pytest.mark.parametrize("threads", [1, 5])
+@pytest.mark.parametrize("cpus", [1, 2, 4])
+@pytest.mark.parametrize("wrong", WRONG)
+def test_no_tolerance_covers_a_counter_that_is_another_or_in_another_unit(kill, monkeypatch, wrong, cpus, threads):
+    monkeypatch.setattr(kill.tolerances, "CPUS", cpus)
+    for level in ("full", "reduced"):
+        right = copy.deepcopy(kill.lines[level])
+        right["process"]["threads"] = threads
+        assert kill.complaints(level, right) == []
+
+        assert kill.complaints(level, WRONG[wrong](right)) != []
+
+
+@pytest.mark.parametrize(("cpus", "threads", "pages"), [(1, 1, 0), (1, 2, 64), (1, 5, 256), (2, 1, 128), (4, 5, 384)])
+def test_the_usage_may_be_off_by_what_other_threads_charge_and_no_more(kill, monkeypatch, cpus, threads, pages):
+    monkeypatch.setattr(kill.tolerances, "CPUS", cpus)
+    line = copy.deepcopy(kill.lines["full"])
+    line["process"]["threads"] = threads
+
+    def off_by(more: int) -> list[str]:
+        return kill.complaints("full", put(line, memcg__usage=lambda usage: usage + more * 4096))
+
+    assert off_by(pages) == off_by(-pages) == []
+    assert off_by(pages + 1) != []
+    assert off_by(-pages - 1) == ["memcg usage"]
+
+
+def test_swap_is_charged_page_by_page(kill):
+    """Other threads of the victim make no difference: the counter of swap has no batch."""
+    line = copy.deepcopy(kill.lines["full"])
+    line["process"]["threads"] = 5
+
+    assert kill.complaints("full", put(line, memcg__swap=lambda swap: swap + 4096)) == ["memcg swap"]
+
+
+def earlier(line: Any, by: float, **facts: Any) -> Any:
+    """Return the line of another victim, killed so many seconds earlier."""
+    other = copy.deepcopy(line)
+    other["time"] = (datetime.fromisoformat(line["time"].replace("Z", "+00:00")) - timedelta(seconds=by)).isoformat()
+    other["oom"]["memcg"]["path"] = facts.get("memcg", line["oom"]["memcg"]["path"])
+    other["cgroup"]["path"] = facts.get("cgroup", line["cgroup"]["path"])
+    return other
+
+
+@pytest.mark.parametrize(
+    ("by", "facts", "frees"),
+    [
+        (0.5, {}, True),
+        (0.5, {"memcg": "/other", "cgroup": "/other"}, False),
+        (0.5, {"memcg": "/other", "cgroup": "/other/below"}, False),
+        (2, {}, False),
+        (-0.5, {}, False),
+    ],
+)
+def test_an_earlier_victim_may_free_nearly_all_of_its_cgroup(kill, by, facts, frees):
+    line = kill.lines["full"]
+    line["time"] = line["time"].replace("Z", "+00:00")  # as Python 3.10 reads it
+    fallen = put(line, memcg__usage=lambda _: 4096)
+    other = earlier(line, by, **facts)
+
+    assert kill.complaints("full", fallen, [fallen, other]) == ([] if frees else ["memcg usage"])
+
+
+def test_an_earlier_victim_below_the_cgroup_counts_and_one_with_a_similar_name_does_not(kill):
+    line = copy.deepcopy(kill.lines["full"])
+    line["time"] = line["time"].replace("Z", "+00:00")
+    where = line["oom"]["memcg"]["path"]
+    below = earlier(line, 0.5, memcg=f"{where}/below", cgroup=f"{where}/below/leaf")
+    similar = earlier(line, 0.5, memcg=f"{where}2", cgroup=f"{where}2/leaf")
+
+    assert kill.tolerances.others_free(line, [line, below])
+    assert not kill.tolerances.others_free(line, [line, similar])
+
+
+@pytest.mark.parametrize(
+    "stack",
+    [
+        "CPU: 0 PID: 213 Comm: victim Not tainted 6.1.0-50-cloud-amd64 #1",
+        "CPU: 1 UID: 1000 PID: 213 Comm: PID: 9 Comm: x Tainted: G",
+    ],
+)
+def test_the_triggers_thread_is_the_one_whose_stack_the_kernel_prints(kill, stack):
+    first = "victim invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+    other = "CPU: 0 UID: 0 PID: 9 Comm: later"
+    (report,) = kill.log.reports([first, stack, other])
+    assert report.trigger == 213
+
+    line = kill.lines["full"]
+    kill.report.trigger = line["oom"]["trigger"]["tid"]
+    assert kill.complaints("full", line) == []
+    kill.report.trigger += 1
+    assert kill.complaints("full", line) == ["trigger's thread"]
+
+
 def test_derived_points_do_not_excuse_the_candidates(kill):
     line = copy.deepcopy(kill.lines["full"])
     line["derived"] = ["oom.points"]
@@ -275,11 +409,8 @@ def test_look_has_the_facts_of_a_process(proc, sleeper):
     assert facts["process.working_directory"] == str(Path.cwd())
     assert facts["process.user.id"] == os.getuid()
     assert facts["process.threads"] == 1
-    assert facts["process.open_files.total"] == sum(facts[f"process.open_files.{kind}"] for kind in set(KINDS))
+    assert facts["process.open_files.total"] == sum(facts[f"process.open_files.{kind}"] for kind in set(KINDS.values()))
     assert -0.1 < time.time() - facts[proc.CREATION] < 60
-
-
-KINDS = ("regular", "directory", "device", "pipe", "socket", "anonymous")
 
 
 def numbered(count: int = 3, **more: Any) -> list[dict[str, Any]]:

@@ -16,11 +16,11 @@ TRACED = json.loads((ROOT / "tests/fixtures/kmsg/traced/vm-6.1-spared.json").rea
 @pytest.fixture
 def kmsg(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "vagrant/scenarios"))
-    import _checks
     import _kmsg
+    import _tolerances
 
     monkeypatch.setattr(_kmsg, "check_form", lambda line, equal: None)
-    monkeypatch.setattr(_checks, "CPUS", 1)
+    monkeypatch.setattr(_tolerances, "CPUS", 1)
     return _kmsg
 
 

@@ -6,56 +6,21 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from datetime import datetime
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from _log import PAGE, UNKILLABLE, Report
+from _tolerances import at, charge_slack, near, others_free, slack, tracepoint_slack
 from support.tracer import COMMAND, Line
 from support.witness import LoggedKill
 
 RANKED = 10
-CPUS = os.cpu_count() or 1
 NO_LIMIT = 1 << 60
 """Bytes: page_counter_set_max() with PAGE_COUNTER_MAX, in whole kilobytes."""
-UNSYNCED = 64
-"""Pages: with several CPUs a victim still runs while it is read, and each of its threads may hold back this many
-before it counts them (TASK_RSS_EVENTS_THRESH in mm/memory.c, until 6.2). With one CPU all sizes agree to the page.
-"""
-COUNTER_BATCH = 32
-"""Pages: the tracepoint's sizes are what percpu_counter_read_positive() returns, which each CPU may be so far ahead of
-(percpu_counter_batch). 7.3 prints their sums.
-"""
-CHARGE_BATCH = 64
-"""Pages: page_counter_try_charge() adds so many (MEMCG_CHARGE_BATCH) before it finds the limit exceeded and subtracts
-them again. Another thread that was preempted in between shows in the counter, also on one CPU.
-"""
 Equal = Callable[[str, Any, Any], None]
-
-
-def at(line: Line, name: str) -> Any:
-    """Return the value of a dotted name; None if it is absent."""
-    value: Any = line
-    for key in name.split("."):
-        value = value.get(key) if isinstance(value, dict) else None
-    return value
-
-
-def slack(line: Line) -> int:
-    """Return by how many pages two readings of a victim's memory may differ."""
-    return 0 if CPUS == 1 else UNSYNCED * ((at(line, "process.threads") or 1) + 1)
-
-
-def charge_slack(line: Line) -> int:
-    """Return by how many pages two readings of the counters of the victim's memory cgroup may differ."""
-    return max(slack(line), CHARGE_BATCH * ((at(line, "process.threads") or 1) - 1))
-
-
-def near(got: int | None, expected: int, by: int) -> int | None:
-    """Return `expected` if `got` is within `by` of it, else `got`."""
-    return expected if got is not None and abs(got - expected) <= by else got
 
 
 def check_form(line: Line, equal: Equal) -> None:
@@ -94,14 +59,14 @@ def _violations(value: Any, schema: dict[str, Any], name: str) -> list[str]:
     return found
 
 
-def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> None:
-    """Compare a line of level `full` with the kernel log."""
+def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal, lines: Collection[Line] = ()) -> None:
+    """Compare a line of level `full` with the kernel log; `lines`: those of the whole scenario."""
     equal("fidelity", line["fidelity"], "full")
     equal("constraint", at(line, "oom.constraint"), report.constraint)
     equal("gfp_mask", int(at(line, "oom.gfp_mask.raw"), 16), report.gfp_mask)
     equal("gfp flags", set(at(line, "oom.gfp_mask.flags")), report.gfp_flags)
     equal("order", at(line, "oom.order"), report.order)
-    check_probed(line, report, logged, equal)
+    check_probed(line, report, logged, equal, lines)
     killed = at(line, "oom.verdict") == "killed"
     if killed and not _is_allocating_task(report):
         equal("points are the kernel's", "oom.points" in line["derived"], False)
@@ -112,9 +77,11 @@ def check_full(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> 
         equal("candidates", at(line, "oom.candidates"), None)
 
 
-def check_probed(line: Line, report: Report, logged: LoggedKill, equal: Equal) -> None:
+def check_probed(line: Line, report: Report, logged: LoggedKill, equal: Equal, lines: Collection[Line] = ()) -> None:
     """Compare what the levels `full` and `reduced` both have with the kernel log."""
     equal("trigger comm", at(line, "oom.trigger.comm"), report.comm)
+    if report.trigger is not None:
+        equal("trigger's thread", at(line, "oom.trigger.tid"), report.trigger)
     equal("oom_memcg", at(line, "oom.memcg.path"), report.oom_memcg)
     check_victim(line, logged, equal)
     if at(line, "oom.verdict") == "killed":
@@ -122,7 +89,7 @@ def check_probed(line: Line, report: Report, logged: LoggedKill, equal: Equal) -
         equal("task_memcg", at(line, "cgroup.path"), report.task_memcg)
         equal("summary's pid", at(line, "process.pid"), report.chosen)
     check_points(line, report, logged, equal)
-    check_memcg(line, report, equal)
+    check_memcg(line, report, equal, lines)
 
 
 ALLOCATING_TASK = Path("/proc/sys/vm/oom_kill_allocating_task")
@@ -133,20 +100,21 @@ def _is_allocating_task(report: Report) -> bool:
     return report.constraint != "CONSTRAINT_MEMCG" and ALLOCATING_TASK.read_text() != "0\n"
 
 
-def check_memcg(line: Line, report: Report, equal: Equal) -> None:
-    """Compare the cgroup's counters with those that the kernel has printed."""
+def check_memcg(line: Line, report: Report, equal: Equal, lines: Collection[Line] = ()) -> None:
+    """Compare the cgroup's counters with those that the kernel has printed a moment before the probe."""
     if report.memory is None:
         return
-    memcg = at(line, "oom.memcg") or {}
+    memcg, few = at(line, "oom.memcg") or {}, charge_slack(line)
     equal("memcg limit", memcg.get("limit"), report.memory.limit)
-    # it moves between print and probe if others of the cgroup die or allocate; check_log() compares it where none does
-    equal(
-        "memcg usage",
-        0 < memcg.get("usage", 0) <= report.memory.limit + charge_slack(line) * PAGE,
-        True,
-    )
+    usage, printed = memcg.get("usage", 0), report.memory.usage
+    # earlier victims may free nearly all of it between the two, and what they have freed others may charge
+    if not others_free(line, lines):
+        equal("memcg usage", near(usage, printed, few * PAGE), printed)
+    most = report.memory.limit + charge_slack(line, others=max(len(report.tasks) - 1, 0)) * PAGE
+    equal(f"memcg usage {usage} is positive and at most {most}", 0 < usage <= most, True)
     if memcg.get("version") == 2 and report.swap:
-        equal("memcg swap", near(memcg.get("swap"), report.swap.usage, charge_slack(line) * PAGE), report.swap.usage)
+        swap = report.swap.usage
+        equal("memcg swap", near(memcg.get("swap"), swap, slack(line) * PAGE), swap)
         limit = report.swap.limit if report.swap.limit < NO_LIMIT else None
         equal("memcg swap limit", memcg.get("swap_limit"), limit)
 
@@ -198,7 +166,7 @@ def check_points(line: Line, report: Report, logged: LoggedKill, equal: Equal) -
     equal("memory.swap", near(at(line, "process.memory.swap"), swap * PAGE, few * PAGE), swap * PAGE)
     if "oom.points" in line["derived"]:  # there is no total of the kernel's to compare with
         equal("points.exact", points.get("exact"), None)
-    elif CPUS == 1:
+    elif not few:
         equal("points.exact", points.get("exact"), points.get("total") == sum(expected.values()))
     else:
         equal("points.exact", points.get("exact"), points.get("total") == total)
@@ -221,7 +189,7 @@ def check_candidates(line: Line, report: Report, equal: Equal) -> None:
     equal("best candidate", candidates[0]["pid"] if candidates else None, report.chosen)
     points = [candidate["points"] for candidate in candidates]
     equal("candidates are in order", points, sorted(points, reverse=True))
-    if CPUS == 1:  # else memory changes between the ranking and the table
+    if not slack(line):  # else memory changes between the ranking and the table
         equal("points of the candidates", points, sorted(eligible.values(), reverse=True)[:RANKED])
     for candidate in candidates:
         task, few = report.tasks.get(candidate["pid"]), slack(line)
@@ -284,7 +252,7 @@ def check_level_minimal(line: Line, full: Line, logged: LoggedKill, equal: Equal
     for name in SIZES:
         if (size := at(line, f"process.memory.{name}")) is not None:
             expected = getattr(logged, name)
-            few = max(slack(full), CPUS * COUNTER_BATCH) * PAGE // 1024
+            few = tracepoint_slack(full) * PAGE // 1024
             equal(f"{name} kB", near(size // 1024, expected, few), expected)
         else:
             equal(f"{name} is missing", _is_missing(line, f"process.memory.{name}"), True)

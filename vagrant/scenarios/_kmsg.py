@@ -9,8 +9,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime
 from typing import Any
 
-from _checks import UNSYNCED, Equal, at, charge_slack, check_form, flat, near, slack
+from _checks import Equal, check_form, flat
 from _log import PAGE
+from _tolerances import UNSYNCED, charge_slack, is_crowded, near, others_free, slack
 from support.tracer import COMMAND, Line
 
 OF_ONE_SOURCE = {
@@ -28,9 +29,6 @@ OF_ONE_SOURCE = {
 }
 MOVING = {"process.memory": PAGE, "oom.points": 1, "oom.memcg.usage": PAGE, "oom.memcg.swap": PAGE}
 """Facts that may change between probe and print while another CPU runs, and the unit of a page in each."""
-
-DYING_S = 1
-"""How long a victim may take to free its memory, emulated."""
 
 LEAST = {True: 30, False: 15}
 """Facts of a kill that both sources have: with a complete report, and with only its own line left by the rate limit."""
@@ -81,8 +79,8 @@ def logs() -> list[Line]:
 
 def _shared(line: Line, full: Line, lines: Collection[Line], equal: Equal) -> int:
     """Compare one kill; return how many facts were equal."""
-    shrinking = ("oom.memcg.usage", "oom.memcg.swap") if _other_dies(full, lines) else ()
-    crowded = _is_crowded(full, lines)
+    shrinking = ("oom.memcg.usage", "oom.memcg.swap") if others_free(full, lines) else ()
+    crowded = is_crowded(full, lines)
     left, right = flat(line), flat(full)
     both = left.keys() & right.keys()
     names = sorted(both - OF_ONE_SOURCE) + ["id"] * ("oom.number" in both)
@@ -103,20 +101,6 @@ def _weighed(full: Line) -> int:
     if points.get("exact") is not False:
         return int(points["total"])
     return sum(points[name] for name in ("rss", "swap", "page_tables", "adj"))
-
-
-def _other_dies(full: Line, lines: Collection[Line]) -> bool:
-    """Return whether an earlier victim of that cgroup may still be freeing memory between print and probe."""
-    where, when = at(full, "oom.memcg.path"), full["time"]
-    others = [line for line in lines if at(line, "oom.memcg.path") == where and line["time"] < when]
-    return any(_seconds(full, other) < DYING_S for other in others)
-
-
-def _is_crowded(full: Line, lines: Collection[Line]) -> bool:
-    """Return whether others die in that cgroup at about that time: they reclaim pages while a report is printed."""
-    where = at(full, "oom.memcg.path")
-    others = [line for line in lines if line is not full and at(line, "oom.memcg.path") == where]
-    return any(abs(_seconds(full, other)) < DYING_S for other in others)
 
 
 def _near(name: str, got: object, expected: object, full: Line, *, crowded: bool) -> object:

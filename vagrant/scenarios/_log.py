@@ -19,6 +19,8 @@ SUMMARY = re.compile(
     r"^oom-kill:constraint=(?P<constraint>\w+),.*,(?:global_oom|oom_memcg=(?P<oom_memcg>.*)),"
     r"task_memcg=(?P<task_memcg>.*),task=.*,pid=(?P<pid>\d+),uid=\d+"
 )
+RUNNING = re.compile(r"\bCPU: \d+ (?:UID: \d+ )?PID: (?P<tid>\d+) Comm: ")
+"""The beginning of the trigger's stack: `PID` is the thread's id."""
 COUNTER = re.compile(r"^(?P<name>memory|swap): usage (?P<usage>\d+)kB, limit (?P<limit>\d+)kB, failcnt \d+$")
 # Linux 6.8 put the parts of rss between rss and pgtables_bytes.
 TASK = re.compile(
@@ -64,6 +66,7 @@ class Report:
     gfp_mask: int
     gfp_flags: set[str]
     order: int
+    trigger: int | None = None
     constraint: str = ""
     chosen: int = 0
     oom_memcg: str | None = None
@@ -94,6 +97,8 @@ def reports(lines: Iterable[str]) -> list[Report]:
             found.append(Report(match["comm"], int(match["raw"], 16), flags, int(match["order"])))
         elif not found:
             continue
+        elif found[-1].trigger is None and (match := RUNNING.search(line)):
+            found[-1].trigger = int(match["tid"])
         elif match := TASK.search(line):
             sizes = int(match["rss"]), int(match["swap"]), int(match["tables"]) // PAGE
             task = Task(int(match["tgid"]), *sizes, int(match["adj"]), match["comm"])

@@ -12,19 +12,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from _checks import CLOCK_ERROR_S, Equal, at
+from _checks import CLOCK_ERROR_S, Equal
+from _tolerances import at
+from support.descriptors import KINDS
 from support.tracer import Line
 
 TICK_S = 1 / os.sysconf("SC_CLK_TCK")
-KINDS = {
-    stat.S_IFREG: "regular",
-    stat.S_IFDIR: "directory",
-    stat.S_IFCHR: "device",
-    stat.S_IFBLK: "device",
-    stat.S_IFIFO: "pipe",
-    stat.S_IFSOCK: "socket",
-    0: "anonymous",
-}
 CREATION = "process.creation.time"
 Facts = dict[str, Any]
 

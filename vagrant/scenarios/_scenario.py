@@ -17,10 +17,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from _checks import at, check_form, check_full, check_level_minimal, check_level_reduced, check_probed
+from _checks import check_form, check_full, check_level_minimal, check_level_reduced, check_probed
 from _kmsg import CLOCKS_APART_S, check_log, logs
 from _log import Report, reports
 from _proc import CREATION, Facts, check_proc, look
+from _tolerances import at
 from _tracers import StandingTracer
 from support.tracer import Line
 from support.victims import Victim
@@ -134,7 +135,7 @@ class Scenario:
         self.equal("one line each", sorted(line["process"]["pid"] for line in lines), sorted(pids))
         counted = [line for line in lines if line["process"]["pid"] not in silent]
         self._check_counts(counted)
-        self._check_lines(counted)
+        self._check_lines(counted, lines)
         if SHOW:
             self.show(lines)
         else:
@@ -215,14 +216,14 @@ class Scenario:
     def _holds(self, name: str) -> bool:
         return name != CREATION or not self.clock_steps
 
-    def _check_lines(self, counted: list[Line]) -> None:
+    def _check_lines(self, counted: list[Line], lines: list[Line]) -> None:
         found = self._logged()
         for line in counted:
             self._title = f"pid {line['process']['pid']} ({line['oom']['verdict']}), "
             check_form(line, self.equal)
             self._check_known(line)
             if line["process"]["tid"] in found:
-                check_full(line, *found[line["process"]["tid"]], self.equal)
+                check_full(line, *found[line["process"]["tid"]], self.equal, lines)
         self._title = ""
 
     def _check_levels(self, lines: list[Line], counted: list[Line]) -> None:
@@ -240,7 +241,7 @@ class Scenario:
                 self._check_known(by_pid[pid])
                 check_level_reduced(by_pid[pid], line, self.equal)
                 if (tid := line["process"]["tid"]) in logged:
-                    check_probed(by_pid[pid], *logged[tid], self.equal)
+                    check_probed(by_pid[pid], *logged[tid], self.equal, list(by_pid.values()))
         self._title = ""
         found = self.tracers["minimal"].wait(lambda kills: len(kills) >= len(counted))
         by_tid = {line["process"]["tid"]: line for line in found}

@@ -118,3 +118,13 @@ TEST(a_signal_to_a_marked_victim_counts_as_a_repeat_kill)
 	kill_thread();
 	CHECK_EQUAL(event(1)->ordinal, 3);
 }
+
+TEST(a_kill_has_the_time_of_its_own_mark)
+{
+	fake_time = 4000;
+	kill_thread();
+	fake_time = 5000;
+	kill_thread();
+	CHECK_EQUAL(event(0)->ktime, 4000);
+	CHECK_EQUAL(event(1)->ktime, 5000);
+}

@@ -229,6 +229,17 @@ TEST(what_is_no_sharer_is_not_reported)
 	CHECK_EQUAL(sent_count, 2);
 }
 
+TEST(signals_to_sharers_may_take_seconds)
+{
+	begin();
+	other.leader.mm = &victim.mm;
+	kill_process(&victim);
+	fake_stack[1] = SHARER_SITE;
+	fake_time += 9 * SECOND;
+	send(&other.leader);
+	CHECK_EQUAL(sent_count, 2);
+}
+
 TEST(other_signals_change_nothing)
 {
 	struct bpf_raw_tracepoint_args sigterm = {{15, SEND_SIG_PRIV, (u64)&victim.leader}};

@@ -80,7 +80,10 @@ def test_a_process_whose_marked_thread_has_exited_is_ignored(tmp_path):
     assert add_proc_cmdline(left(tmp_path, b"other\0", tid=100))(AT_EXEC) is AT_EXEC
 
 
-@pytest.mark.parametrize(("raw", "comm"), [(b"a\xff\n", "a\\xff"), ("naïve\n".encode(), "naïve"), (b"a\nb\n", "a\nb")])
+@pytest.mark.parametrize(
+    ("raw", "comm"),
+    [(b"a\xff\n", "a\\xff"), ("naïve\n".encode(), "naïve"), (b"a\nb\n", "a\nb"), (b"a\n\n", "a\n"), (b" a \n", " a ")],
+)
 def test_a_hostile_name_is_compared_correctly(tmp_path, raw, comm):
     before = kill(process=record.Process(pid=100, tid=105, comm=comm))
 
@@ -212,3 +215,33 @@ def test_a_victim_is_unchanged_if_no_thread_can_be_started(tmp_path, monkeypatch
     monkeypatch.setattr(threading.Thread, "start", refuse)
 
     assert add_proc_cmdline(proc)(AT_EXEC) is AT_EXEC
+
+
+@pytest.mark.parametrize(
+    ("title", "truncated"), [(b"worker: busy", None), (b"worker: " + b"b" * 5000, ("process.title",))]
+)
+def test_a_title_that_is_padded_with_zeros_is_truncated_only_if_its_end_was_not_read(tmp_path, title, truncated):
+    found = add_proc_cmdline(left(tmp_path, title + b"\0" * 5000))(NOTHING)
+
+    assert found.process.title == title[:4096].decode()
+    assert found.process.command_args is None
+    assert found.truncated == truncated
+
+
+def test_a_lone_word_without_its_zero_is_a_title(tmp_path):
+    """A title may be one word; the kernel ends arguments with a zero."""
+    process = add_proc_cmdline(left(tmp_path, b"busy"))(NOTHING).process
+
+    assert (process.title, process.command_args) == ("busy", None)
+
+
+def test_a_victim_that_has_exited_prints_nothing(tmp_path, monkeypatch):
+    printed: list[object] = []
+    monkeypatch.setattr(threading, "excepthook", printed.append)
+
+    assert add_proc_cmdline(tmp_path)(NOTHING) is NOTHING
+    assert printed == []
+
+
+def test_a_line_waits_for_no_more_than_a_tenth_of_a_second():
+    assert TIMEOUT_S <= 0.1

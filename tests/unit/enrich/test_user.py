@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import pwd
 from dataclasses import replace
 
 import pytest
@@ -80,3 +81,11 @@ def test_an_unknown_user_gets_no_name(tmp_path, user):
     unknown = kill(process=record.Process(pid=100, user=user))
 
     assert add_user_name(tmp_path / "passwd")(unknown) is unknown
+
+
+def test_without_another_path_the_names_are_those_of_the_host():
+    enrich = add_user_name()
+    for entry in pwd.getpwall():
+        user = enrich(of_user(entry.pw_uid)).process.user
+
+        assert user == record.User(id=entry.pw_uid, name=pwd.getpwuid(entry.pw_uid).pw_name)

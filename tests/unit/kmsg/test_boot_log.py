@@ -36,6 +36,7 @@ class Machine:
         self.count(10)
         self.kmsg.touch()
         self.during_sleep = lambda: None
+        self.slept_s = 0.0
 
     def count(self, kills: int) -> None:
         self.counted = kills
@@ -49,7 +50,8 @@ class Machine:
         self.count(self.counted + len(tids))
         self.log(*tids)
 
-    def sleep(self, _seconds: float, /) -> None:
+    def sleep(self, seconds: float, /) -> None:
+        self.slept_s += seconds
         self.during_sleep()
 
     def read(self) -> boot_log.BootLog | None:
@@ -198,3 +200,17 @@ def test_the_log_is_observed_after_it_was_read(machine, opened, monkeypatch):
 
     assert kill.time == observed.from_monotonic(101_000_000_000)
     assert kill.time < kill.observed
+
+
+def test_while_kills_go_on_the_log_is_read_for_less_than_a_second(machine):
+    machine.during_sleep = lambda: machine.count(machine.counted + 1)
+
+    assert machine.read() is None
+    assert 0 < machine.slept_s < 1
+
+
+def test_a_log_that_can_be_opened_and_not_read_is_none(machine):
+    machine.kmsg.unlink()
+    machine.kmsg.mkdir()
+
+    assert machine.read() is None

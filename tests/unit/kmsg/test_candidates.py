@@ -84,3 +84,52 @@ def test_a_damaged_table_and_one_of_an_old_kernel_are_not_used():
 
     for found in (read(CHOSEN, row(8, 3)[:50]), read(CHOSEN, row(8, 3), columns=old)):
         assert found.keys().isdisjoint({"weighed", "candidates"})
+
+
+def after_a_table(*texts: str) -> list[dict[str, Any]]:
+    """Return `oom` of each kill in a log whose report has a table of two processes."""
+    lines = (COLUMNS, CHOSEN, row(8, 3), *texts)
+    log = "".join(f"[    1.{at:06}] {text}\n" for at, text in enumerate(lines))
+    return [plain(kill.oom) for kill in kills([log.encode()], Origin("2026-11-24T04:00:00.000000Z"), LATEST)]
+
+
+def weighed(*texts: str) -> list[int | None]:
+    return [found.get("weighed") for found in after_a_table(*texts)]
+
+
+def test_only_the_process_that_was_chosen_has_candidates():
+    group = "Tasks in /a are going to be killed due to memory.oom.group set"
+    sharer = "Killed process 8 (b) sharing same memory"
+
+    assert weighed(SUMMARY, KILL.format(pid=9), group, KILL.format(pid=8)) == [2, None]
+    assert weighed(SUMMARY, KILL.format(pid=9), sharer)[0] == 2
+
+
+def test_a_kill_that_nothing_has_chosen_has_none():
+    """Without a summary the log does not say whether the kernel compared the processes."""
+    assert weighed(KILL.format(pid=9)) == [None]
+
+
+def test_the_task_that_allocates_has_none():
+    summary = SUMMARY.replace("CONSTRAINT_MEMCG", "CONSTRAINT_NONE").replace("oom_memcg=/a", "global_oom")
+    kill = KILL.format(pid=9).replace("Memory cgroup out of memory", "Out of memory")
+
+    assert weighed(summary, kill) == [2]
+    assert weighed(summary, kill.replace("Out of memory", "Out of memory (oom_kill_allocating_task)")) == [None]
+
+
+def test_a_thread_of_the_chosen_process_has_those_of_its_process():
+    thread = "[     12]     0     9       10        5     4096        1             0 a"
+    usage = ("memory: usage 4000kB, limit 40000kB, failcnt 1", "swap: usage 0kB, limit 0kB, failcnt 0")
+    texts = (*usage, COLUMNS, thread, row(8, 3), SUMMARY, KILL.format(pid=12))
+    log = "".join(f"[    1.{at:06}] {text}\n" for at, text in enumerate(texts))
+    [kill] = kills([log.encode()], Origin("2026-11-24T04:00:00.000000Z"), LATEST)
+
+    assert kill.oom.candidates is not None
+    assert [each.pid for each in kill.oom.candidates] == [9, 8]
+
+
+def test_processes_without_points_are_weighed_and_not_listed():
+    found = read(CHOSEN, row(8, 0, -500))
+
+    assert (found["weighed"], [each["pid"] for each in found["candidates"]]) == (2, [9])

@@ -86,3 +86,17 @@ def test_other_errors_are_not_an_end(tmp_path, answer):
     with pytest.raises(OSError, match="too long"):
         list(log.records())
     log.close()
+
+
+@pytest.mark.parametrize("at_end", [False, True])
+def test_reading_never_blocks(tmp_path, at_end):
+    (tmp_path / "kmsg").touch()
+    log = KernelLog(tmp_path / "kmsg", at_end=at_end)
+
+    assert not os.get_blocking(log.fd)
+    log.close()
+
+
+def test_a_record_of_any_kernel_fits():
+    """read(2) of /dev/kmsg refuses a buffer that is too small: CONSOLE_EXT_LOG_MAX until 6.4, then 2048."""
+    assert MAX_RECORD >= 8192

@@ -374,6 +374,49 @@ def test_drain_ends_at_the_timeout_if_nobody_reads(tmp_path):
     assert box.held == len(LINES) - out.count(b"\n")
 
 
+def test_drain_sleeps_until_there_is_room_and_not_again_and_again(tmp_path, monkeypatch):
+    waits: list[int | None] = []
+    sink = StreamSink(Fifo(tmp_path).path)
+    box = Outbox(sink, print)
+    wait = sink.writable
+
+    def writable(timeout_ms: int | None) -> bool:
+        waits.append(timeout_ms)
+        return wait(timeout_ms)
+
+    monkeypatch.setattr(sink, "writable", writable)
+    for line in LINES:
+        box.put(line)
+    box.flush()
+    waits.clear()
+
+    box.drain(0.3)
+
+    asleep = [each for each in waits if each]
+    assert 250 < max(asleep) <= 301
+    assert len(asleep) <= 3
+
+
+def test_drain_of_a_full_disk_sleeps_no_longer_than_its_limit(tmp_path, monkeypatch):
+    Disk(monkeypatch, 0)
+    slept: list[float] = []
+    box = outbox(tmp_path / "lines")
+    box.put(LINES[0])
+    monkeypatch.setattr(time, "sleep", slept.append)
+
+    box.drain(0.05)
+
+    assert 0 < max(slept) <= 0.05
+
+
+def test_a_closed_queue_has_closed_its_sink(tmp_path):
+    sink = StreamSink(tmp_path / "lines")
+    Outbox(sink, print).close()
+
+    with pytest.raises(OSError, match="Bad file"):
+        os.fstat(sink.fd)
+
+
 def test_drain_retries_a_full_disk(tmp_path, monkeypatch):
     disk = Disk(monkeypatch, 0)
     box = outbox(tmp_path / "lines")

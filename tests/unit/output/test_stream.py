@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import select
 import stat
 import threading
 import time
@@ -240,3 +241,45 @@ def test_the_error_for_a_full_disk_states_path_and_reason():
     assert caught.value.exit_code == 1
     assert not isinstance(caught.value, ClosedPipeError)
     sink.close()
+
+
+def test_a_file_with_a_second_name_is_not_removed(tmp_path):
+    sink = StreamSink(tmp_path / "lines")
+    (tmp_path / "second").hardlink_to(tmp_path / "lines")
+    assert not sink.removed()
+    (tmp_path / "lines").unlink()
+    assert not sink.removed()
+    (tmp_path / "second").unlink()
+
+    assert sink.removed()
+    sink.close()
+
+
+def test_while_a_pipe_is_full_the_writer_sleeps(monkeypatch):
+    read, write = os.pipe()
+    sink = StreamSink(Path(f"/dev/fd/{write}"))
+    calls: list[int] = []
+    write_some = sink.write_some
+
+    def counted(line: bytes) -> int:
+        calls.append(len(line))
+        return write_some(line)
+
+    monkeypatch.setattr(sink, "write_some", counted)
+    size = 50 * select.PIPE_BUF
+
+    def slow_reader() -> None:
+        left = size
+        while left:
+            time.sleep(0.01)
+            left -= len(os.read(read, select.PIPE_BUF))
+
+    reader = threading.Thread(target=slow_reader)
+    reader.start()
+    sink.write(b"x" * size)
+    reader.join(60)
+
+    assert len(calls) <= 3 * size // select.PIPE_BUF
+    sink.close()
+    os.close(read)
+    os.close(write)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import re
 import traceback
@@ -99,14 +100,15 @@ def test_a_thread_started_later_has_no_more_capabilities():
     assert in_a_child(work) == repr(([1 << Capability.BPF], frozenset({Capability.BPF})))
 
 
-def test_a_refusal_is_one_warning_and_not_an_error(monkeypatch):
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EINVAL])
+def test_a_refusal_is_one_warning_and_not_an_error(monkeypatch, number):
     class Refusing:
         capget = staticmethod(lambda *_: 0)
         prctl = staticmethod(lambda *_: -1)
 
         @staticmethod
         def capset(*_: object) -> int:
-            ctypes.set_errno(1)
+            ctypes.set_errno(number)
             return -1
 
     monkeypatch.setattr(capabilities, "_libc", Refusing)
@@ -115,7 +117,7 @@ def test_a_refusal_is_one_warning_and_not_an_error(monkeypatch):
     drop_all_but(frozenset(), warnings.append)
 
     assert warnings == [
-        "cannot drop capabilities (capset: Operation not permitted); "
+        f"cannot drop capabilities (capset: {os.strerror(number)}); "
         "check whether a seccomp policy forbids prctl or capset"
     ]
 
@@ -172,3 +174,28 @@ def test_nothing_is_left_that_a_program_started_later_would_inherit():
 
     mask = 1 << Capability.BPF
     assert kept_by(frozenset({Capability.BPF}), inherit) == quietly(mask, mask)
+
+
+@pytest.mark.parametrize(("answer", "known"), [(-1, False), (0, True), (1, True)])
+def test_a_capability_that_is_not_in_the_bounding_set_is_known_to_the_kernel(monkeypatch, answer, known):
+    """prctl(2) answers EINVAL only for a capability that the kernel does not have."""
+
+    class Answering:
+        prctl = staticmethod(lambda *_: answer)
+
+    monkeypatch.setattr(capabilities, "_libc", Answering)
+
+    assert has_bpf() is known
+
+
+@as_root
+def test_a_capability_that_is_only_permitted_is_not_effective():
+    def work() -> str:
+        given = capabilities._sets()
+        for word, current in enumerate(given):
+            given[word] = capabilities._Sets(current.effective & ~(1 << Capability.IPC_LOCK), current.permitted, 0)
+        libc = ctypes.CDLL(None, use_errno=True)
+        assert not libc.capset(ctypes.byref(capabilities._Header(capabilities.VERSION_3, 0)), given)
+        return repr(Capability.IPC_LOCK in effective())
+
+    assert in_a_child(work) == "False"

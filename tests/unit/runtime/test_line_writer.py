@@ -258,6 +258,20 @@ def test_at_the_end_all_that_waits_is_written_and_then_what_is_missing(tracer):
     assert outbox.drains == [DRAIN_S, DRAIN_S]
 
 
+def test_the_final_check_settles_what_was_dropped(tracer):
+    outbox = FakeOutbox(room=0)
+    writer = writer_of(tracer, outbox)
+    tracer.ready, tracer.missing = [KILL], [lost()]
+    writer.pump()
+    assert writer.dropped == 1
+    outbox.room = 9
+
+    writer.finish()
+
+    assert writer.dropped == 0
+    assert [line["event"] for line in outbox.lines] == ["oom_lost"]
+
+
 class SlowOutbox(FakeOutbox):
     """Lines leave only while somebody waits for that."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import threading
 import time
 from pathlib import Path
@@ -138,3 +139,48 @@ def test_it_leaves_no_descriptor_open():
             assert waited(poller, SHORT_MS)
 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_the_previous_wakeup_descriptor_is_restored():
+    read, write = os.pipe2(os.O_NONBLOCK)
+    before = signal.set_wakeup_fd(write)
+    with Poller(list):
+        pass
+    restored = signal.set_wakeup_fd(before)
+    os.close(read)
+    os.close(write)
+
+    assert restored == write
+
+
+@pytest.mark.parametrize("make", [socket.socketpair, os.openpty])
+def test_a_socket_or_terminal_whose_other_end_is_closed_has_no_reader(make):
+    theirs, ours = (end if isinstance(end, int) else end.detach() for end in make())
+    with Poller(list, ours) as poller:
+        assert waited(poller, SHORT_MS)
+        os.close(theirs)
+        assert not waited(poller)
+        assert poller.reader_gone
+    os.close(ours)
+
+
+def test_a_descriptor_that_was_read_is_watched_again():
+    read, write = os.pipe()
+    with Poller(lambda: [read]) as poller:
+        for _ in range(3):
+            os.write(write, b"x")
+            assert not waited(poller)
+            os.read(read, 1)
+            assert waited(poller, SHORT_MS)
+    os.close(read)
+    os.close(write)
+
+
+def test_after_a_wait_for_a_blocked_output_its_reader_is_still_watched():
+    read, write = os.pipe()
+    with Poller(list, write) as poller:
+        poller.wait(LONG_MS, write)
+        os.close(read)
+        assert not waited(poller)
+        assert poller.reader_gone
+    os.close(write)

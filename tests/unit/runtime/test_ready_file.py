@@ -65,3 +65,11 @@ def test_no_descriptor_stays_open(tmp_path):
     before = len(list(Path("/proc/self/fd").iterdir()))
     with ready_file(tmp_path / "ready"):
         assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_what_is_neither_a_file_nor_a_link_is_not_removed(tmp_path):
+    os.mkfifo(tmp_path / "ready")
+    with pytest.raises(SinkError, match="File exists"), ready_file(tmp_path / "ready"):
+        pass
+
+    assert (tmp_path / "ready").is_fifo()

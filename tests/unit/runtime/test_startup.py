@@ -24,7 +24,7 @@ class FakeSource:
         self.closed = 0
 
     def kill_count(self) -> int:
-        return 0
+        return 7
 
     def close(self) -> None:
         self.closed += 1
@@ -56,7 +56,7 @@ class Start:
         return self.source
 
     def _reconciler(self, kill_count: Any, host: Any, level: str, since: Checkpoint | None) -> object:
-        assert kill_count() == 0
+        assert kill_count() == 7
         self.level = level
         self.since.append(since)
         return object()

@@ -3,8 +3,9 @@
 
 import signal
 
-from _checks import at, check_identity
+from _checks import check_identity
 from _scenario import scenario
+from _tolerances import at
 
 with scenario() as run:
     parent = run.cgroup(24)

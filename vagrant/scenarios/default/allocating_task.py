@@ -3,8 +3,8 @@
 
 import signal
 
-from _checks import at
 from _scenario import GROW, scenario, setting
+from _tolerances import at
 
 with scenario() as run, setting("/proc/sys/vm/oom_kill_allocating_task", "1"):
     grower = run.python(GROW.format(megabytes=4096), run.cgroup())

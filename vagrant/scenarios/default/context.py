@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 VICTIMS = 10
 UNIX = "/tmp/context.sock"

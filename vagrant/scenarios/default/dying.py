@@ -3,8 +3,9 @@
 
 import signal
 
-from _checks import at, check_form
+from _checks import check_form
 from _scenario import scenario
+from _tolerances import at
 from _tracefs import marks
 
 with scenario() as run, marks() as marked:

@@ -3,8 +3,9 @@
 
 import signal
 
-from _checks import at, check_identity
+from _checks import check_identity
 from _scenario import GROW, scenario
+from _tolerances import at
 
 from ooMtrace.kernel.snapshot import take_snapshot
 

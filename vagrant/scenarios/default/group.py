@@ -7,8 +7,8 @@ the first of these, so that its second kill comes before those of the others and
 
 import signal
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 from support.witness import oom_kill_count
 
 SIZE = 8

@@ -4,8 +4,8 @@
 import signal
 import time
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 with scenario() as run:
     victim = run.victim("leaderless", run.cgroup(24))
@@ -15,4 +15,6 @@ with scenario() as run:
     (line,) = run.kills([victim.pid])
     run.equal("pid", at(line, "process.pid"), victim.pid)
     run.true("another thread", at(line, "process.tid") != victim.pid)
+    run.equal("the trigger is that process, too", at(line, "oom.trigger.pid"), victim.pid)
+    run.equal("triggered by its own thread", at(line, "oom.trigger.tid"), at(line, "process.tid"))
     run.true("memory", at(line, "process.memory.anon") > 16 << 20)

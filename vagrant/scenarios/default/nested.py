@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The limit is an ancestor's: victim and trigger are in different cgroups below it."""
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 with scenario() as run:
     parent = run.cgroup(64)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bigger process with oom_score_adj -1000 survives."""
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 with scenario() as run:
     limited = run.cgroup(64)

@@ -5,8 +5,8 @@ import signal
 import subprocess
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 # Locked pages cannot be swapped out: they push the earlier pages to swap, until the limit is reached.
 CODE = """

@@ -4,8 +4,8 @@
 import signal
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 with scenario() as run:
     biggest = run.victim("hold", run.cgroup(), 300).go()

@@ -5,8 +5,8 @@ import signal
 import time
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 KILLS = 8
 LIMIT_MB = 16

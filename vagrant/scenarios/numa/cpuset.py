@@ -4,8 +4,8 @@
 import signal
 from pathlib import Path
 
-from _checks import at
 from _scenario import GROW, scenario
+from _tolerances import at
 
 NODE = Path("/sys/devices/system/node/node1/meminfo")
 

@@ -3,8 +3,8 @@
 
 import signal
 
-from _checks import at
 from _scenario import GROW, scenario
+from _tolerances import at
 
 with scenario() as run:
     victim = run.python(GROW.format(megabytes=700), run.cgroup(), wrapper=["numactl", "--membind=1"])

@@ -7,8 +7,8 @@ import tarfile
 import uuid
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 BUSYBOX = Path("/bin/busybox")
 PODMAN = ("podman", "--cgroup-manager=cgroupfs", "--events-backend=file")

@@ -4,8 +4,8 @@
 import tempfile
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 from support.debian import tree
 from support.dialogue import dialogue, said, send_line
 from support.postgresql import GREEDY, postgresql

@@ -4,8 +4,8 @@
 import tempfile
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 from support.story import HOSTNAME, LIMIT, Left, story
 
 with scenario() as run, tempfile.TemporaryDirectory() as folder, story(Path(folder)) as happened:

@@ -6,8 +6,8 @@ import signal
 from itertools import chain
 from pathlib import Path
 
-from _checks import at
 from _scenario import scenario, setting
+from _tolerances import at
 from _tracers import StandingTracer
 from support.tracer import Line
 from support.witness import oom_kill_count
