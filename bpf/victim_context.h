@@ -47,8 +47,6 @@ inline_always void fill_arguments(struct context *c, void *mm)
 {
 	u64 start = read_s64(mm, OFF_MM_ARG_START), end = read_s64(mm, OFF_MM_ARG_END);
 	u64 env_start = read_s64(mm, OFF_MM_ENV_START), env_end = read_s64(mm, OFF_MM_ENV_END);
-	u64 stop;
-	u8 last;
 
 	c->arguments_size = UNKNOWN;
 	c->arguments_end = UNKNOWN;
@@ -57,6 +55,10 @@ inline_always void fill_arguments(struct context *c, void *mm)
 	c->environment = UNKNOWN;
 	if (!mm || OFF_MM_ARG_START < 0 || OFF_MM_ARG_END < 0)
 		return;
+#ifndef NO_ARGUMENTS
+	u64 stop;
+	u8 last;
+
 	c->arguments_size = end - start;
 	if (!bpf_probe_read_user(&last, sizeof(last), (void *)end - 1))
 		c->arguments_end = last;
@@ -65,6 +67,7 @@ inline_always void fill_arguments(struct context *c, void *mm)
 	if (stop > start + ARGUMENTS_LEN)
 		stop = start + ARGUMENTS_LEN;
 	c->arguments = append_user(c, start, stop, ARGUMENTS_LEN / PAGE + 1);
+#endif
 #ifdef ENVIRONMENT
 	c->environment_size = env_end - env_start;
 	c->environment = append_user(c, env_start, env_end, 6);

@@ -13,6 +13,11 @@ Level = Literal["full", "reduced", "minimal", "log"]
 LEVELS: tuple[Level, ...] = get_args(Level)[::-1]
 """From the least to the most."""
 
+CmdlineMode = Literal["full", "redacted", "none"]
+"""Titles and arguments in a line: as they are; with secrets replaced; neither read nor reported."""
+
+CMDLINE_MODES: tuple[CmdlineMode, ...] = get_args(CmdlineMode)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
@@ -24,7 +29,7 @@ class Settings:
         all: Report processes that were already dying, too.
         lifecycle: Report the exits of victims, too.
         env: Names of the environment variables that a line may contain; `*` and `?` are wildcards.
-        cmdline: Whether a line may contain process titles and arguments.
+        cmdline: What a line may contain of process titles and arguments.
         network: Whether the addresses of the victim's network namespace are looked up.
         services: Port number -> name of the service there, before all other names.
         timeout_factor: Multiplies the time that a line waits for the events that belong to it.
@@ -35,7 +40,7 @@ class Settings:
     all: bool = False
     lifecycle: bool = False
     env: tuple[str, ...] = ()
-    cmdline: bool = True
+    cmdline: CmdlineMode = "redacted"
     network: bool = True
     services: Mapping[int, str] = field(default_factory=dict)
     timeout_factor: float = 1.0

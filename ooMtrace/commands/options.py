@@ -10,7 +10,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ooMtrace.commands.moments import parse_moment
-from ooMtrace.settings import LEVELS, Settings
+from ooMtrace.settings import CMDLINE_MODES, LEVELS, Settings
 
 HIGHEST_PORT = 65535
 MAX_TIMEOUT_FACTOR = 100
@@ -118,7 +118,15 @@ def _content(parser: ArgumentParser) -> None:
         metavar="KEY",
         help="include this environment variable of the victim (globs allowed: `CI_*`); may be repeated",
     )
-    parser.add_argument("--no-cmdline", dest="cmdline", action="store_false", help="omit process titles and arguments")
+    parser.add_argument(
+        "--cmdline",
+        choices=CMDLINE_MODES,
+        metavar="MODE",
+        help="process titles and arguments: `full`; `redacted`, secrets replaced (the default); `none`, not even read",
+    )
+    parser.add_argument(
+        "--no-cmdline", dest="cmdline", action="store_const", const="none", help="the same as --cmdline none"
+    )
     parser.add_argument(
         "--no-network",
         dest="network",

@@ -10,7 +10,7 @@ from ooMtrace.enrich.jobs.match import add_job
 from ooMtrace.enrich.netns_addresses import add_netns_addresses
 from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
-from ooMtrace.enrich.redact import redact
+from ooMtrace.enrich.redact import redact, with_redacted_cmdline
 from ooMtrace.enrich.services import add_services
 from ooMtrace.enrich.user import add_user_name
 from ooMtrace.settings import Settings
@@ -32,11 +32,11 @@ def enrichers(
     """
     return (
         *((add_proc_status(proc),) if host_pids else ()),
-        *((add_proc_cmdline(proc),) if host_pids else ()),
+        *((add_proc_cmdline(proc),) if host_pids and settings.cmdline != "none" else ()),
         add_user_name(),
         add_services(settings.services),
         redact(cmdline=settings.cmdline),
-        add_job(),
+        with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
         *((add_netns_addresses(search=host_pids, proc=proc, run=run),) if settings.network else ()),
     )
 

@@ -122,11 +122,11 @@ def _plan(features: Features, settings: Settings, level: Level, found: tuple[Obs
         return Plan(level, "", {}, LOG_HOOKS, above)
     if level == "minimal":
         return Plan(level, "minimal.bpf.c", _minimal_macros(features), MINIMAL_HOOKS, above)
-    hooks = tuple(_hooks(features, level, lifecycle=settings.lifecycle))
+    hooks = tuple(_hooks(features, level, settings))
     return Plan(level, "oomtrace.bpf.c", _macros(features, level, settings), hooks, above, TAIL_CALLS)
 
 
-def _hooks(features: Features, level: Level, *, lifecycle: bool) -> Iterator[Hook]:
+def _hooks(features: Features, level: Level, settings: Settings) -> Iterator[Hook]:
     if level == "full" and features.kprobes:
         yield Hook("kprobe", "oom_kill_process", "on_oom_kill_process")
         yield from _ranking_hooks(features)
@@ -136,8 +136,9 @@ def _hooks(features: Features, level: Level, *, lifecycle: bool) -> Iterator[Hoo
         yield Hook("fentry", "out_of_memory")
         yield Hook("fexit", "oom_badness")
     for name in ("signal_generate", "mark_victim", "signal_deliver", "sched_process_exec"):
-        yield Hook("raw_tracepoint", name, f"on_{name}")
-    if lifecycle:
+        if name != "sched_process_exec" or settings.cmdline != "none":  # it keeps the arguments at exec
+            yield Hook("raw_tracepoint", name, f"on_{name}")
+    if settings.lifecycle:
         yield Hook("raw_tracepoint", "sched_process_exit", "on_sched_process_exit")
 
 
@@ -162,6 +163,8 @@ def _macros(features: Features, level: Level, settings: Settings) -> dict[str, i
         macros["MARK_VICTIM_TASK"] = 1
     if settings.env:
         macros["ENVIRONMENT"] = 1
+    if settings.cmdline == "none":
+        macros["NO_ARGUMENTS"] = 1
     if settings.lifecycle:
         macros["WITH_EXIT"] = 1
     if level == "full":

