@@ -6,12 +6,29 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
+# What runs as root here loads no modules of the user whose environment root has kept.
+export PYTHONNOUSERSITE := 1
+unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
 # Everything that pip downloads here is pinned by hash, the build requirements included. Builds are not isolated: for an
 # isolated build pip downloads the build requirements without checking hashes. Twice quiet: pip 26 prints the build's
 # warnings, such as that an editable installation is editable.
 LOCKS := requirements/build.txt requirements/runtime.txt
 LOCKED := --quiet --require-hashes $(LOCKS:%=--requirement %)
 UNISOLATED := --quiet --quiet --no-deps --no-build-isolation
+# $(call command,VENV,FLAGS) makes the command that pip has written start Python with these flags, and say in one line
+# why it cannot start, such as at a limit on open files: with -S, Python itself has nothing to import before it runs the
+# command. pip writes the path of Python to line 1, or to line 2 where line 1 has no room for it.
+define command
+	@sed -i -e '1s/^#!.*python[0-9.]*$$/& $(2)/' -e "2s/ \"\$$0\" / $(2)&/" -e '4,$$d' -e '/^[a-z ]/d' $(1)/bin/oomtrace
+	@printf '%s\n' 'import sys' 'try:' \
+		'    import os' '    for fd in [os.dup(0) for _ in range(3)] if sys.stdin else []:' '        os.close(fd)' \
+		'    os.environ.setdefault("HOME", "/")  # site would look it up in /etc/passwd' \
+		'    import site' '    site.main()' '    from ooMtrace.__main__ import run' \
+		'except MemoryError:' '    sys.exit("oomtrace: cannot start: out of memory; check the limits (ulimit -a)")' \
+		'except (ImportError, OSError) as error:' \
+		'    sys.exit(f"oomtrace: cannot start: {error}; check the limits (ulimit -a), or reinstall oomtrace")' \
+		'sys.exit(run())' >> $(1)/bin/oomtrace
+endef
 COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
@@ -80,10 +97,11 @@ format: $(VENV)/dev ## apply the formatters
 venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 
 install: packages ## (root) install the command oomtrace for the whole system
-	$(PYTHON) -m venv --system-site-packages $(LIBRARY)
+	$(PYTHON) -I -m venv --system-site-packages $(LIBRARY)
 	rm -f $(LIBRARY)/installed-tree # the checksum of what vagrant/provision.sh has installed
-	$(LIBRARY)/bin/pip install $(LOCKED)
-	$(LIBRARY)/bin/pip install $(UNISOLATED) --force-reinstall .
+	$(LIBRARY)/bin/python -I -m pip install $(LOCKED)
+	$(LIBRARY)/bin/python -I -m pip install $(UNISOLATED) --force-reinstall .
+	$(call command,$(LIBRARY),-IS) # no PYTHON* variables, no modules of the user whose HOME root has kept
 	rm -rf build oomtrace.egg-info
 	mkdir -p $(PREFIX)/bin
 	ln -sf $(LIBRARY)/bin/oomtrace $(PREFIX)/bin/oomtrace
@@ -127,6 +145,7 @@ $(VENV)/bin/oomtrace: pyproject.toml $(LOCKS)
 	@$(PYTHON) -m venv --system-site-packages $(VENV) >&2
 	@$(VENV)/bin/pip install $(LOCKED) >&2
 	@$(VENV)/bin/pip install $(UNISOLATED) --editable . >&2
+	$(call command,$(VENV),-S)
 	@touch $@
 
 $(VENV)/fuzz: $(VENV)/dev

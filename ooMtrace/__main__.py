@@ -1,8 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`python -m ooMtrace`."""
+"""The command `oomtrace`, and `python -m ooMtrace`."""
 
 import sys
 
 from ooMtrace.cli import main
+from ooMtrace.runtime.isolation import isolate
 
-sys.exit(main())
+
+def run() -> int:
+    """Run the command line in an environment of its own, and return the exit code."""
+    isolate()
+    return main()
+
+
+if __name__ == "__main__":
+    sys.exit(run())

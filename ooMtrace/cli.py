@@ -16,6 +16,7 @@ from typing import NoReturn, cast
 from ooMtrace import __version__
 from ooMtrace.commands import Command
 from ooMtrace.commands.options import COMMANDS
+from ooMtrace.commands.paths import check_paths
 from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.output.sink import ClosedPipeError
 from ooMtrace.output.stream import StreamSink
@@ -44,6 +45,8 @@ SIMILAR = 0.7
 
 STDERR_TIMEOUT_MS = 100
 
+HOST_FAULT = "check the limits (ulimit -a), mounts and free space; --verbose shows where it failed"
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run the command and return its exit code."""
@@ -60,6 +63,11 @@ def main(argv: list[str] | None = None) -> int:
         return error.exit_code
     except KeyboardInterrupt:  # during start-up, before the loop handles signals
         return 0
+    except (ImportError, MemoryError, OSError) as error:  # of the host, in a place that does not expect it
+        for line in _traceback() if getattr(arguments, "verbose", False) else ():
+            _say(line)
+        _say(f"{_described(error)}; {HOST_FAULT}")
+        return 1
 
 
 def parse(argv: list[str], arguments: Namespace | None = None) -> tuple[str, Namespace]:
@@ -86,6 +94,7 @@ def _run(argv: list[str], arguments: Namespace) -> int:
     name, _ = parse(argv, arguments)
     if 1 in closed and getattr(arguments, "output", None) is None:
         raise UsageError("stdout is closed", "name a file with --output")
+    check_paths(arguments)
     command = cast(Command, import_module(f"ooMtrace.commands.{name}"))
     return command.run(arguments, _say)
 
@@ -190,16 +199,36 @@ def _open_standard_fds() -> list[int]:
         try:
             os.fstat(fd)
         except OSError:
-            closed.append(os.open(os.devnull, os.O_RDWR))
+            closed.append(_open_null())
     return closed
 
 
+def _open_null() -> int:
+    try:
+        return os.open(os.devnull, os.O_RDWR)
+    except OSError:  # no /dev
+        return os.memfd_create("oomtrace", 0)
+
+
+def _described(error: ImportError | MemoryError | OSError) -> str:
+    """Return what failed, without the number of the error."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error) or "out of memory"
+
+
+def _traceback() -> list[str]:
+    import traceback  # only now: it is seldom needed
+
+    return traceback.format_exc().splitlines()
+
+
 def _say(line: str) -> None:
-    stderr = select.poll()
-    stderr.register(2, select.POLLOUT)
-    # A reader of our messages that is stuck must stop neither tracing nor the end.
-    if stderr.poll(STDERR_TIMEOUT_MS):
-        with suppress(OSError):
+    with suppress(OSError):  # closed, or nothing may be polled
+        stderr = select.poll()
+        stderr.register(2, select.POLLOUT)
+        # A reader of our messages that is stuck must stop neither tracing nor the end.
+        if stderr.poll(STDERR_TIMEOUT_MS):
             print(f"oomtrace: {escape_control(line)}", file=sys.stderr, flush=True)
 
 

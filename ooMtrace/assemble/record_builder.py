@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import re
+
 from ooMtrace import record
 from ooMtrace.assemble.attribution import UNKNOWN_RSS, Attribution, Symbols, attribute
 from ooMtrace.assemble.incident import Incident, VictimDeath
@@ -31,7 +33,7 @@ class RecordBuilder:
         self._level = level
         self._env = env
         # A guess from the version until a total of the kernel's has confirmed one of the readings.
-        self._exact_sums = int((host.kernel or "0").partition(".")[0]) >= EXACT_SUMS_SINCE
+        self._exact_sums = _major(host.kernel or "") >= EXACT_SUMS_SINCE
 
     def build(self, incident: Incident, death: VictimDeath) -> record.OomKill:
         """Return the record of a victim, as far as it is known now."""
@@ -45,3 +47,8 @@ class RecordBuilder:
         known = UNKNOWN_RSS not in (victim.rss, victim.rss_sum)
         if attribution.points.exact and known and victim.rss != victim.rss_sum:
             self._exact_sums = attribution.rss == victim.rss_sum
+
+
+def _major(release: str) -> int:
+    found = re.match("[0-9]{1,9}", release)
+    return int(found[0]) if found else 0

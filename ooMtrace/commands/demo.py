@@ -9,7 +9,7 @@ import sys
 import time
 from argparse import Namespace
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 from ooMtrace.commands import Say, options
@@ -24,7 +24,14 @@ from ooMtrace.runtime.startup import attached
 
 LIMIT = 32 << 20
 TIMEOUT_S = 30
-VICTIM = "import sys; sys.stdin.read(1); hoard = bytearray(4 * int(sys.argv[1]))"
+VICTIM = """
+import sys
+sys.stdin.read(1)
+try:
+    hoard = bytearray(4 * int(sys.argv[1]))
+except MemoryError:
+    sys.exit(1)
+"""
 
 
 def run(arguments: Namespace, say: Say) -> int:
@@ -54,7 +61,17 @@ def _await_kill(tracer: Tracer, poller: Poller, pid: int, cgroup: ScratchCgroup)
             if isinstance(record, OomKill) and _is_ours(record, pid, cgroup):
                 return record
         poller.wait(1000)
+        if _has_exited(pid):
+            raise OomtraceError("the victim cannot allocate memory", "raise the limit: ulimit -v unlimited")
     raise OomtraceError("the kill was not seen", "run `oomtrace doctor` and check the kernel log: dmesg")
+
+
+def _has_exited(pid: int) -> bool:
+    """Say whether a child has ended without being killed."""
+    with suppress(ChildProcessError):
+        state = os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return state is not None and state.si_code == os.CLD_EXITED
+    return False
 
 
 def _is_ours(kill: OomKill, pid: int, cgroup: ScratchCgroup) -> bool:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
 from collections.abc import Callable
 from dataclasses import dataclass, fields
@@ -12,6 +13,8 @@ from pathlib import Path
 from ooMtrace.commands.moments import parse_moment
 from ooMtrace.settings import CMDLINE_MODES, LEVELS, Settings
 
+DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
+PORT = re.compile(r"[0-9]{1,20}")
 HIGHEST_PORT = 65535
 MAX_TIMEOUT_FACTOR = 100
 
@@ -168,10 +171,7 @@ def _systemd_state_directory() -> Path | None:
 
 
 def _timeout_factor(text: str) -> float:
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
+    factor = float(text) if DECIMAL.fullmatch(text) else 0.0
     if not 0 < factor <= MAX_TIMEOUT_FACTOR:
         raise ArgumentTypeError(f"{text!r} is not a number between 0 and {MAX_TIMEOUT_FACTOR}")
     return factor
@@ -179,6 +179,6 @@ def _timeout_factor(text: str) -> float:
 
 def _service(text: str) -> tuple[int, str]:
     port, equals, name = text.partition("=")
-    if not (equals and name and name.isprintable() and port.isdecimal() and int(port) <= HIGHEST_PORT):
+    if not (equals and name and name.isprintable() and PORT.fullmatch(port) and int(port) <= HIGHEST_PORT):
         raise ArgumentTypeError(f"{text!r} is not PORT=NAME, such as 7000=redis")
     return int(port), name

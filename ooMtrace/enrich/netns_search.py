@@ -4,11 +4,15 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 from ooMtrace.record import Process
+
+PID = re.compile("[0-9]{1,10}")
+"""The name of a process in /proc."""
 
 
 class Identity(NamedTuple):
@@ -35,7 +39,7 @@ def places(victim: Process, proc: Path, run: Path) -> Iterator[Path]:
     for folder in (run / "netns", run / "docker/netns"):
         yield from (folder / name for name in _names(folder))
     # Processes that started one after the other often share a namespace.
-    pids = [int(name) for name in _names(proc) if name.isdecimal()]
+    pids = [int(name) for name in _names(proc) if PID.fullmatch(name)]
     near = victim.pid or 0
     yield from (proc / str(pid) / "ns/net" for pid in sorted(pids, key=lambda pid: abs(pid - near)))
 

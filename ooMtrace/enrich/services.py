@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
+from ooMtrace.kernel.regular_file import read_regular_file
 from ooMtrace.record import Connection, Endpoint, OomKill
 
 PORTS = {
@@ -63,11 +64,11 @@ PATHS = [
     (re.compile(pattern), name)
     for pattern, name in (
         (r"/\.s\.PGSQL\.6432$", "pgbouncer"),
-        (r"/\.s\.PGSQL\.\d+$", "postgresql"),
+        (r"/\.s\.PGSQL\.[0-9]+$", "postgresql"),
         (r"(?:redis|valkey)[^/]*$", "redis"),
         (r"(?:mysql|mariadb)[^/]*$", "mysql"),
         (r"memcached?[^/]*$", "memcached"),
-        (r"/mongodb-\d+\.sock$", "mongodb"),
+        (r"/mongodb-[0-9]+\.sock$", "mongodb"),
         (r"[/-]docker\.sock$", "docker"),
         (r"/podman\.sock$", "podman"),
         (r"/crio\.sock$", "crio"),
@@ -80,7 +81,7 @@ PATHS = [
         (r"/sss/pipes/", "sssd"),
         (r"/datadog/dsd\.socket$", "statsd"),
         (r"/datadog/apm\.socket$", "datadog-apm"),
-        (r"/\.X11-unix/X\d+$", "x11"),
+        (r"/\.X11-unix/X[0-9]+$", "x11"),
     )
 ]
 
@@ -147,8 +148,7 @@ def _service_at_path(path: str | None) -> str | None:
 
 def _registered(services: Path) -> dict[tuple[str, int], str]:
     try:
-        with services.open("rb") as file:
-            content = file.read(FILE_LIMIT).decode("utf-8", "replace")
+        content = read_regular_file(services, FILE_LIMIT).decode("utf-8", "replace")
     except OSError:  # none in a minimal container image
         return {}
     # Reversed, for a dictionary keeps the last entry: of two names for one port the first in the file counts.

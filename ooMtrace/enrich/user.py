@@ -8,10 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
+from ooMtrace.kernel.regular_file import read_regular_file
 from ooMtrace.record import OomKill
-
-ENTRY = re.compile(r"(?P<name>[^:]*):[^:]*:(?P<id>[0-9]{1,10})(?::|\Z)")
-"""The beginning of a line of passwd(5)."""
 
 
 def add_user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
@@ -25,17 +23,17 @@ def add_user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
         user = kill.process.user
         if user is None or user.id is None:
             return kill
-        name = _names(passwd).get(user.id)
+        name = _name(passwd, user.id)
         return replace(kill, process=replace(kill.process, user=replace(user, name=name)))
 
     return enrich
 
 
-def _names(passwd: Path) -> dict[int, str]:
+def _name(passwd: Path, user: int) -> str | None:
+    """Return the name in the first entry of passwd(5) with this id: of two names for one id the first counts."""
     try:
-        lines = passwd.read_bytes().decode("utf-8", "backslashreplace").split("\n")
+        content = read_regular_file(passwd)
     except OSError:  # none in a minimal container image
-        return {}
-    # Reversed, for a dictionary keeps the last entry: of two names for one id the first in the file counts.
-    found = (ENTRY.match(line) for line in reversed(lines))
-    return {int(entry["id"]): entry["name"] for entry in found if entry}
+        return None
+    found = re.search(rb"^([^:\n]+):[^:\n]*:0{0,9}%d(?::|$)" % user, content, re.MULTILINE)
+    return found[1].decode("utf-8", "backslashreplace") if found else None

@@ -61,7 +61,7 @@ def checks(features: Features, bcc: str) -> Iterator[Check]:
     yield _check("kernel_log", "/dev/kmsg is readable", obstacles.kmsg_obstacle(features))
     yield _check("kill_counter", "/proc/vmstat counts OOM kills", _no_counter(features))
     yield _check("cgroups", _cgroups(features), _no_cgroups(features))
-    yield _check("pid_namespace", "the host's", None if features.host_pids else OTHER_PIDS)
+    yield _check("pid_namespace", "the host's", _pid_namespace(features))
 
 
 def levels(features: Features) -> Iterator[Check]:
@@ -80,6 +80,8 @@ def _capabilities(features: Features) -> Check:
     fact = ", ".join(held) or "none of those needed"
     if lacking and held:
         fact += f"; without {', '.join(lacking)}"
+    if not features.proc:
+        return Check("capabilities", False, *obstacles.NO_PROC)
     if features.can_load_bpf():
         return Check("capabilities", True, fact)
     return Check("capabilities", False, f"{fact}: {obstacles.NO_CAPABILITY.fact}", obstacles.NO_CAPABILITY.hint)
@@ -103,6 +105,12 @@ def _no_counter(features: Features) -> Reason | None:
     if features.oom_kill_counter:
         return None
     return Reason("/proc/vmstat has no oom_kill counter: missed kills cannot be detected", "boot Linux 4.13 or later")
+
+
+def _pid_namespace(features: Features) -> Reason | None:
+    if not features.proc:
+        return obstacles.NO_PROC
+    return None if features.host_pids else OTHER_PIDS
 
 
 def _cgroups(features: Features) -> str:

@@ -39,7 +39,7 @@ SYMBOLS = (
 """Kernel symbols that the plan or the attribution of a kill depends on."""
 
 TRACEPOINTS = ("oom/mark_victim", "signal/signal_generate")
-FORMAT_FIELD = re.compile(r"field:(?P<decl>[^;]+);\s*offset:(?P<offset>\d+);\s*size:(?P<size>\d+);")
+FORMAT_FIELD = re.compile(r"field:(?P<decl>[^;]+);\s*offset:(?P<offset>[0-9]{1,9});\s*size:(?P<size>[0-9]{1,9});")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +68,7 @@ class Features:
         oom_kill_counter: Whether /proc/vmstat counts OOM kills.
         cgroups: Mount points: `v1` of the memory controller's hierarchy, `v2` of the unified one.
         memory_cgroups: Version of the hierarchy that the memory controller is on: `v1`, `v2`, or "" if unknown.
+        proc: Whether /proc is mounted, and so whether the others could be observed.
     """
 
     release: str
@@ -91,6 +92,7 @@ class Features:
     oom_kill_counter: bool = False
     cgroups: Mapping[str, str] = field(default_factory=dict)
     memory_cgroups: str = ""
+    proc: bool = field(default=True, compare=False)
 
     def can_load_bpf(self) -> bool:
         """Check for CAP_SYS_ADMIN or, since 5.8, CAP_BPF together with CAP_PERFMON (capabilities(7))."""
@@ -111,6 +113,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         release=uname.release,
         machine=uname.machine,
         capabilities=_capabilities(proc),
+        proc=(proc / "self").exists(),
         lockdown=_lockdown(sys),
         btf_error=types.error,
         offsets=types.offsets,
@@ -201,7 +204,7 @@ def _lockdown(sys: Path) -> str:
 
 def _last_cpu(cpus: bytes) -> int:
     """Return the last number of a list such as `0-3,8`; 0 if there is none."""
-    numbers = re.findall(rb"\d+", cpus)
+    numbers = re.findall(rb"[0-9]{1,9}", cpus)
     return int(numbers[-1]) if numbers else 0
 
 
@@ -219,8 +222,8 @@ def _symbols(kallsyms: bytes) -> dict[str, tuple[int, int]]:
 
 
 def _address(kallsyms: bytes, at: int) -> int:
-    digits = kallsyms[at : at + 16]
-    return int(digits, 16) if digits else 0
+    digits = re.match(rb"[0-9a-f]{1,16}", kallsyms[at : at + 16])
+    return int(digits[0], 16) if digits else 0
 
 
 def _format(text: bytes) -> dict[str, tuple[int, int]]:

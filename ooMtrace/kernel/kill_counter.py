@@ -13,7 +13,7 @@ def read_kill_count(proc: Path = Path("/proc")) -> int | None:
     None before Linux 4.13 (8e675f7af507), which does not count them, and where the file cannot be read.
     """
     try:
-        found = re.search(r"^oom_kill (\d{1,18})$", (proc / "vmstat").read_text(), re.MULTILINE)
+        found = re.search(r"^oom_kill ([0-9]{1,18})$", (proc / "vmstat").read_text("ascii", "replace"), re.MULTILINE)
     except OSError:
         return None
     return int(found[1]) if found else None

@@ -32,6 +32,7 @@ DENIED, NOT_PERMITTED = "Permission denied", "Operation not permitted"
 RUN_AS_ROOT = "run as root: sudo oomtrace (in a container: --privileged)"
 PASS_KMSG = "pass the host's device to the container: --device /dev/kmsg"
 INSTALL_BCC = "install it from your distribution: apt-get install python3-bpfcc (`bcc` on PyPI is an unrelated project)"
+NO_PROC = Reason("/proc is not mounted", "mount -t proc proc /proc")
 NO_CAPABILITY = Reason("loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", RUN_AS_ROOT)
 CONFIDENTIAL = Reason(
     "kernel lockdown is in confidentiality mode, in which BPF cannot read kernel memory",
@@ -56,6 +57,8 @@ def obstacles(features: Features) -> tuple[Obstacle, ...]:
 
 def _bpf_obstacle(features: Features) -> Reason | None:
     """Return what prevents loading any BPF program."""
+    if not features.proc:
+        return NO_PROC
     if not features.can_load_bpf():
         return NO_CAPABILITY
     if features.lockdown == "confidentiality":

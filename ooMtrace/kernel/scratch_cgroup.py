@@ -54,7 +54,7 @@ class ScratchCgroup:
     def oom_kills(self) -> int:
         """Return how many processes the OOM killer has killed in the cgroup."""
         name = "memory.oom_control" if self.version == 1 else "memory.events"
-        found = re.search(r"^oom_kill (\d+)$", (self.folder / name).read_text(), re.MULTILINE)
+        found = re.search(r"^oom_kill ([0-9]{1,18})$", (self.folder / name).read_text(), re.MULTILINE)
         return int(found[1]) if found else 0
 
 

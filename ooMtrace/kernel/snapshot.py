@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
+NUMBER_LIST = re.compile(r"[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*\n?")
+"""Such as `0-1,4` (bitmap_print_to_pagebuf() in the kernel)."""
+
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
@@ -65,7 +68,7 @@ def take_snapshot(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> HostS
         page_size=page_size,
         ram=_pages(meminfo, "MemTotal", page_size),
         swap=_pages(meminfo, "SwapTotal", page_size),
-        swappiness=int(swappiness) if swappiness.isdigit() else None,
+        swappiness=int(swappiness) if re.fullmatch("[0-9]{1,9}", swappiness) else None,
         nodes=_count(_read(sys / "devices/system/node/has_memory")),
     )
 
@@ -83,17 +86,19 @@ def _clocks() -> tuple[int, int, int]:
 
 def _count(numbers: str) -> int | None:
     """Count the numbers of a list such as `0-1,4`."""
-    ranges = [part.split("-") for part in numbers.strip().split(",") if part]
+    if not NUMBER_LIST.fullmatch(numbers):
+        return None
+    ranges = [part.split("-") for part in numbers.split(",")]
     return sum(int(ends[-1]) - int(ends[0]) + 1 for ends in ranges) or None
 
 
 def _pages(meminfo: str, name: str, page_size: int) -> int | None:
-    found = re.search(rf"^{name}:\s*(\d+) kB$", meminfo, re.MULTILINE)
+    found = re.search(rf"^{name}:\s*([0-9]{{1,18}}) kB$", meminfo, re.MULTILINE)
     return int(found[1]) * 1024 // page_size if found else None
 
 
 def _read(path: Path) -> str:
     try:
-        return path.read_text()
+        return path.read_text("ascii", "replace")
     except OSError:  # a restricted /proc: the facts that depend on it are missing
         return ""

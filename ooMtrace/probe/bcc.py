@@ -5,12 +5,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
-from ooMtrace.errors import CannotTraceError
+from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.obstacles import INSTALL_BCC
 
+LIMITS = "raise the limit on open files: ulimit -n 1024"
 MAX_OUTPUT = 1 << 20
 """Bytes of BCC's output that are kept."""
 
@@ -73,17 +74,22 @@ def captured_output() -> Iterator[int]:
     """Redirect file descriptors 1 and 2 to a memory file; yield its descriptor, for `read_output`.
 
     BCC, LLVM and libbpf print from C, and stdout is for lines only.
+
+    Raises:
+        ProbeError: There are too few file descriptors.
     """
-    with os.fdopen(os.memfd_create("oomtrace"), "w+b") as log:
-        saved = [(fd, os.dup(fd)) for fd in (1, 2)]
+    with ExitStack() as stack:
         try:
-            for fd, _ in saved:
-                os.dup2(log.fileno(), fd)
-            yield log.fileno()
-        finally:
-            for fd, copy in saved:
-                os.dup2(copy, fd)
-                os.close(copy)
+            log = os.memfd_create("oomtrace")
+            stack.callback(os.close, log)
+            for fd in (1, 2):
+                saved = os.dup(fd)
+                stack.callback(os.close, saved)
+                stack.callback(os.dup2, saved, fd)
+                os.dup2(log, fd)
+        except OSError as error:
+            raise ProbeError(f"the compiler's output cannot be redirected: {error.strerror}", LIMITS) from error
+        yield log
 
 
 def read_output(fd: int) -> str:

@@ -43,6 +43,10 @@ def unlock_compiler(maps: Path = MAPS) -> None:
 
 
 def _libraries(maps: Path) -> Iterator[tuple[ctypes.c_void_p, ctypes.c_size_t, re.Match[str]]]:
-    for match in LIBRARIES.finditer(maps.read_text(errors="replace")):
+    try:
+        text = maps.read_text(errors="replace")
+    except OSError:  # /proc is not mounted, or there are too many open files
+        return
+    for match in LIBRARIES.finditer(text):
         start, end = int(match["start"], 16), int(match["end"], 16)
         yield ctypes.c_void_p(start), ctypes.c_size_t(end - start), match

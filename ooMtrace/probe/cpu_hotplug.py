@@ -11,7 +11,7 @@ from contextlib import suppress
 
 NETLINK_KOBJECT_UEVENT, FROM_KERNEL = 15, 1
 SO_ATTACH_FILTER = 26
-ONLINE = re.compile(rb"online@/devices/system/cpu/cpu(\d{1,5})\0")
+ONLINE = re.compile(rb"online@/devices/system/cpu/cpu([0-9]{1,5})\0")
 
 LOAD_WORD, JUMP_IF_EQUAL, RETURN = 0x20, 0x15, 0x06  # classic BPF, include/uapi/linux/bpf_common.h
 FILTER = b"".join(

@@ -75,7 +75,7 @@ class Probe:
 
     def _compile(self, bcc: Any) -> Any:  # noqa: ANN401 (BCC has no types)
         macros = [f"-D{name}={_literal(value)}" for name, value in self._plan.macros.items()]
-        with header_tree(self._release) as tree, environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None):
+        with header_tree(self._release) as tree, environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None, TMPDIR=str(tree)):
             source = (bpf_dir() / self._plan.program).read_bytes()
             return bcc.BPF(text=source, cflags=[f"-I{bpf_dir()}", "-w", *macros])
 

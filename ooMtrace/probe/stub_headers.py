@@ -36,7 +36,7 @@ def version_h(release: str) -> str:
 
     BCC uses it to recognize old kernels only. Sublevels above 255 become 255, as in the kernel's Makefile.
     """
-    match = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", release)
+    match = re.match(r"([0-9]{1,9})\.([0-9]{1,9})(?:\.([0-9]{1,9}))?", release)
     major, minor, sub = (int(n or 0) for n in match.groups()) if match else (5, 10, 0)
     return VERSION_H.format(code=(major << 16) + (minor << 8) + min(sub, 255))
 

@@ -95,7 +95,7 @@ class Reconciler:
         self._since = self._now()
         if since is not None and self.base is not None:
             self._ledger = Ledger(min(since.ordinal_in(self._host.boot_id), self.base))
-            self._since = since.time
+            self._since = min(since.time, self._since)  # the clock may have been set back
 
     def record_delivery(self, nth: int, tid: int | None) -> None:
         """Note that the source has delivered the nth kill since it began."""

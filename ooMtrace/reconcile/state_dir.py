@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import stat
@@ -21,6 +22,25 @@ LIMIT = 1 << 20
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 ANOTHER = "choose another --state"
 
+LASTING = frozenset(
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EEXIST,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EINVAL,
+        errno.EACCES,
+        errno.EPERM,
+    }
+)
+"""Errors that mean that the path is wrong. All others, such as a full or failing disk, may pass."""
+
+
+class StateUnavailableError(StateError):
+    """The directory cannot be used now, but may be later."""
+
 
 class StateDir:
     """Small files in a directory that is locked from construction to `close`. Not thread-safe.
@@ -31,6 +51,7 @@ class StateDir:
         path: The directory. It is created if it does not exist; its parent must exist.
 
     Raises:
+        StateUnavailableError: The file system is full, fails or is read-only, or too many files are open.
         StateError: It cannot be opened, others may write to it, or another oomtrace uses it.
     """
 
@@ -58,8 +79,16 @@ class StateDir:
 
     def close(self) -> None:
         """Unlock the directory; if the process dies, the kernel does it."""
-        os.close(self._lock)
-        os.close(self._directory)
+        for fd in (self._lock, self._directory):
+            with suppress(OSError):  # EIO: closed nevertheless
+                os.close(fd)
+
+    def is_removed(self) -> bool:
+        """Say whether the directory has no name any more, or its file system is gone."""
+        try:
+            return os.fstat(self._directory).st_nlink == 0
+        except OSError:
+            return True
 
     def read(self, name: str, limit: int = LIMIT) -> bytes | None:
         """Return the contents of a file: None if there is none, b"" if it is longer than the limit, and so not ours.
@@ -110,7 +139,7 @@ class StateDir:
         """Lock the directory for the life of this process, and leave our pid for the next one to report."""
         path = self._path / LOCK
         with _explained(path, ANOTHER):
-            lock = self._open(LOCK, os.O_RDWR | os.O_CREAT)
+            lock = self._open(LOCK, os.O_RDONLY | os.O_CREAT)  # only for reading, so that `mount -o remount,ro` works
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError as error:
@@ -119,15 +148,18 @@ class StateDir:
                 raise StateError(
                     f"{self._path} is used by another oomtrace (pid {pid})", f"stop it, or {ANOTHER}"
                 ) from error
-        with suppress(OSError):  # on a full disk the lock itself must do
-            os.ftruncate(lock, 0)
-            os.write(lock, b"%d\n" % os.getpid())
+            except OSError:  # a network file system without locks
+                os.close(lock)
+                raise
+        with suppress(OSError), os.fdopen(self._open(LOCK, os.O_WRONLY | os.O_TRUNC), "wb") as file:
+            file.write(b"%d\n" % os.getpid())  # on a full disk the lock itself must do
         return lock
 
     def _remove_unfinished(self) -> None:
-        for name in os.listdir(self._directory):  # noqa: PTH208 (by its descriptor, not by its name)
-            if name.endswith(UNFINISHED):
-                self._remove(name)
+        with suppress(OSError):
+            for name in os.listdir(self._directory):  # noqa: PTH208 (by its descriptor, not by its name)
+                if name.endswith(UNFINISHED):
+                    self._remove(name)
 
     def _remove(self, name: str) -> None:
         with suppress(OSError):
@@ -149,4 +181,5 @@ def _explained(path: Path, hint: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise StateError(f"{path}: {error.strerror}", hint) from error
+        kind = StateError if error.errno in LASTING else StateUnavailableError
+        raise kind(f"{path}: {error.strerror}", hint) from error

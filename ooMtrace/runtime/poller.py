@@ -3,14 +3,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
+import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType, TracebackType
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+UNPOLLED_S = 0.1
+"""How long `wait` sleeps where the kernel refuses to poll."""
 
 
 class Poller:
@@ -73,7 +78,7 @@ class Poller:
         self._watch()
         if blocked is not None:
             self._poll.register(blocked, select.POLLOUT)
-        for fd, events in self._poll.poll(timeout_ms):
+        for fd, events in self._ready(timeout_ms):
             if fd == self._wakeup_read:
                 os.read(fd, 4096)
             elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
@@ -84,6 +89,15 @@ class Poller:
             self._poll.modify(blocked, 0)
         elif blocked is not None:
             self._poll.unregister(blocked)
+
+    def _ready(self, timeout_ms: int | None) -> list[tuple[int, int]]:
+        try:
+            return self._poll.poll(timeout_ms)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
+            time.sleep(UNPOLLED_S)  # somebody has lowered RLIMIT_NOFILE below the number of descriptors
+            return []
 
     def _watch(self) -> None:
         """Watch the descriptors that there are now: CPUs come and go."""

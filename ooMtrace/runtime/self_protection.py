@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import re
 import resource
 from collections.abc import Callable
 from pathlib import Path
@@ -20,11 +21,16 @@ def lower_oom_score(warn: Callable[[str], None], proc: Path = Path("/proc")) -> 
     """Exempt this process from the OOM killer; warn where that fails, for it takes CAP_SYS_RESOURCE."""
     path = proc / "self/oom_score_adj"
     try:
-        if int(path.read_text()) > SAFE_ADJ:
+        if not _is_safe(path.read_text()):
             path.write_text(f"{NEVER_ADJ}\n")
     except OSError as error:
         how = f"set OOMScoreAdjust={NEVER_ADJ} in its unit, or run: choom -n {NEVER_ADJ} -p {os.getpid()}"
         warn(f"the OOM killer may kill oomtrace, too (oom_score_adj: {error.strerror}); {how}")
+
+
+def _is_safe(adj: str) -> bool:
+    found = re.fullmatch(r"-([0-9]{1,4})\n", adj)
+    return found is not None and -int(found[1]) <= SAFE_ADJ
 
 
 def lock_memory(warn: Callable[[str], None]) -> None:

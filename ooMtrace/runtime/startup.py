@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,12 +13,16 @@ from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import OTHER_PIDS
 from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import Plan, plan
+from ooMtrace.probe.bcc import LIMITS
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
 from ooMtrace.runtime.host import read_host
 from ooMtrace.runtime.pipeline import Tracer
 from ooMtrace.settings import LEVELS, Settings
 from ooMtrace.sources.open import open_source
+
+SPARE_FDS = 4
+"""Two for signals; the others for the kernel's counter and log, the ready file and the checkpoint in turn."""
 
 Say = Callable[[str], None]
 """Takes one line for the operator."""
@@ -47,8 +52,9 @@ def attached(
 
 def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | None) -> Tracer:
     """The kernel decides: what looked possible may be refused, and then the next lower level is tried."""
+    _check_spare_fds("tracing")
     features = observe()
-    if not features.host_pids:
+    if not features.host_pids and features.proc:
         say(f"the pid namespace is {'; '.join(OTHER_PIDS)}")
     while True:
         chosen = plan(features, settings)
@@ -71,12 +77,30 @@ def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | 
 def _open_tracer(chosen: Plan, features: Features, say: Say, settings: Settings, since: Checkpoint | None) -> Tracer:
     host = read_host()
     source = open_source(chosen, features, host, say, settings)
+    try:
+        _check_spare_fds(f"level {chosen.level}")
+    except CannotTraceError as error:
+        source.close()
+        raise ProbeError(error.fact, error.hint) from error
     return Tracer(
         source,
         Reconciler(source.kill_count, host, chosen.level, since),
         enrichers(settings, host_pids=features.host_pids),
         backfill_enrichers(),
     )
+
+
+def _check_spare_fds(what: str) -> None:
+    """Raise CannotTraceError if what comes after attaching could not open its files, some of it only after a kill."""
+    opened: list[int] = []
+    try:
+        while len(opened) < SPARE_FDS:
+            opened.append(os.dup(2))
+    except OSError as error:
+        raise CannotTraceError(f"{what}: {error.strerror}", LIMITS) from error
+    finally:
+        for fd in opened:
+            os.close(fd)
 
 
 def _started(chosen: Plan) -> str:

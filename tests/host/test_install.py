@@ -4,14 +4,28 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 
 
 def make(*arguments: object) -> None:
     subprocess.run(["make", "--silent", "-C", ROOT, *map(str, arguments)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="module")
+def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Install it once for all tests."""
+    prefix = tmp_path_factory.mktemp("installed")
+    make("install", f"PREFIX={prefix}")
+    yield prefix / "bin/oomtrace"
+    make("uninstall", f"PREFIX={prefix}")
 
 
 def test_make_install_gives_a_command_that_needs_no_checkout(tmp_path):
@@ -26,3 +40,76 @@ def test_make_install_gives_a_command_that_needs_no_checkout(tmp_path):
     make("uninstall", f"PREFIX={tmp_path}")
     assert not command.exists()
     assert not (tmp_path / "lib/oomtrace").exists()
+
+
+MODULES = ("usercustomize", "sitecustomize", "orjson", "bcc", "pyroute2", "argparse", "ooMtrace")
+
+
+@pytest.fixture
+def user(tmp_path: Path) -> Path:
+    """Return the home of a user whose modules, wherever Python may look for them, leave a trace when they are run."""
+    trace = f"open({str(tmp_path / 'ran')!r}, 'a').write(__name__ + chr(10))\n"
+    version = subprocess.run(
+        ["/usr/bin/python3", "-c", "import sys; print('%d.%d' % sys.version_info[:2])"],
+        capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    for folder in (f".local/lib/python{version}/site-packages", "modules", "here"):
+        (tmp_path / folder).mkdir(parents=True)
+        for name in MODULES:
+            (tmp_path / folder / f"{name}.py").write_text(trace)
+    (tmp_path / "startup").write_text(trace)
+    return tmp_path
+
+
+@pytest.mark.parametrize("arguments", [("schema",), ("doctor",), ("demo",), ("logs",), ("--version",)])
+def test_root_runs_no_module_of_the_user_whose_environment_it_has(command, user, arguments):
+    env = {
+        **os.environ,
+        "HOME": str(user),
+        "PYTHONPATH": f"{user}/modules:.:",
+        "PYTHONUSERBASE": str(user / ".local"),
+        "PYTHONSTARTUP": str(user / "startup"),
+        "PYTHONHOME": "",
+        "PYTHONINSPECT": "1",
+    }
+
+    done = subprocess.run(
+        [command, *arguments], capture_output=True, check=False, cwd=user / "here", env=env, timeout=60
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+    assert not (user / "ran").exists(), (user / "ran").read_text()
+
+
+def test_the_user_of_these_tests_would_be_heard(user):
+    """Without -I, the modules do run: the test above can fail."""
+    env = {**os.environ, "HOME": str(user), "PYTHONPATH": str(user / "modules")}
+
+    subprocess.run(["/usr/bin/python3", "-c", "import orjson"], check=True, env=env)
+
+    ran = (user / "ran").read_text().split()
+    assert {"sitecustomize", "usercustomize", "orjson"} <= set(ran)
+
+
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_the_compiler_and_the_victim_get_a_clean_environment(command, user):
+    env = {
+        **os.environ,
+        "HOME": str(user),
+        "LD_PRELOAD": "",
+        "CPATH": str(user),
+        "PATH": f"{user}:{os.environ['PATH']}",
+    }
+    trace = user / "trace"
+
+    subprocess.run(
+        ["strace", "-f", "-v", "-s", "4096", "-e", "trace=execve", "-o", trace, command, "demo"],
+        check=True, capture_output=True, env=env,
+    )  # fmt: skip
+
+    _, *children = [line for line in trace.read_text().splitlines() if "execve(" in line and " = 0" in line]
+    assert children
+    for line in children:
+        assert str(user) not in line
+        assert '"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"' in line

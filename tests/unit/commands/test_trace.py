@@ -255,7 +255,9 @@ def test_the_ready_file_is_there_while_the_loop_runs(run, tmp_path):
 
 def test_the_checkpoint_of_the_state_directory_is_where_it_begins(run, tmp_path):
     (tmp_path / "state").mkdir(mode=0o700)
-    (tmp_path / "state/checkpoint").write_text("oomtrace-state 1\nboot_id abc\noom_kill 4\ntime 2023-11-14T22:13:19Z\n")
+    (tmp_path / "state/checkpoint").write_text(
+        "oomtrace-state 1\nboot_id 1cfd1ec5-69f6-4723-812e-ff5c67412017\noom_kill 4\ntime 2023-11-14T22:13:19Z\n"
+    )
     run("--state", str(tmp_path / "state"), "--verbose")
 
     assert run.attached["since"].oom_kill == 4

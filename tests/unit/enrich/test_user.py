@@ -3,8 +3,11 @@
 
 from __future__ import annotations
 
+
+import os
 import pwd
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from support.probe_events import kill
@@ -83,9 +86,38 @@ def test_an_unknown_user_gets_no_name(tmp_path, user):
     assert add_user_name(tmp_path / "passwd")(unknown) is unknown
 
 
+
 def test_without_another_path_the_names_are_those_of_the_host():
     enrich = add_user_name()
     for entry in pwd.getpwall():
         user = enrich(of_user(entry.pw_uid)).process.user
 
         assert user == record.User(id=entry.pw_uid, name=pwd.getpwuid(entry.pw_uid).pw_name)
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        ("app:x:0001000:0", "app"),
+        ("app:x:10000:0", None),
+        ("app:x:1000x:0", None),
+        ("app:x:+1000:0", None),
+        ("app:x:1_000:0", None),
+        ("app:x: 1000:0", None),
+        (":x:1000:0", None),
+        ("app::1000:0", "app"),
+    ],
+)
+def test_only_ascii_digits_are_an_id(tmp_path, entry, name):
+    (tmp_path / "passwd").write_text(f"{entry}\n")
+
+    assert add_user_name(tmp_path / "passwd")(of_user(1000)).process.user.name == name
+
+
+def test_a_fifo_or_an_endless_file_costs_only_the_name(tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    with (tmp_path / "sparse").open("wb") as file:
+        file.truncate(1 << 40)
+
+    for path in (tmp_path / "fifo", tmp_path / "sparse", Path("/dev/zero")):
+        assert add_user_name(path)(of_user(1000)).process.user.name is None
+

@@ -457,3 +457,15 @@ def test_without_a_boot_id_there_is_no_checkpoint(host):
     )
 
     assert nameless.checkpoint() is None
+
+
+def test_losses_never_begin_in_the_future_however_the_clock_was_set(host):
+    host.count(13)
+    checkpoint = Checkpoint(BOOT_ID, 10, "2099-01-01T00:00:00.000000Z")
+    reconciler = Reconciler(lambda: 0, HOST, "reduced", checkpoint, proc=host.proc, kmsg=host.kmsg, clock=host.clock)
+
+    (loss,) = reconciler.catch_up()
+
+    assert isinstance(loss, record.OomLost)
+    assert loss.lost.count == 3
+    assert loss.lost.from_ <= loss.lost.to
