@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Literal
 
 from ooMtrace.errors import UsageError
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill, Process, Trigger
 
 COMM_BYTES = 15
 """TASK_COMM_LEN without its NUL: the kernel cuts longer names."""
@@ -26,7 +26,8 @@ class KillFilter:
     Attributes:
         since: No earlier kill.
         until: No later kill.
-        process: The victim's name, which may have wildcards, or its process or thread id.
+        process: The victim's name, which may have wildcards, or its process or thread id; of an OOM without a kill
+            that of the task whose allocation failed.
         cgroup: The victim's cgroup, or the one whose limit it hit, is this one or below it.
     """
 
@@ -40,7 +41,7 @@ class KillFilter:
         """Whether any option was given."""
         return self != KillFilter()
 
-    def choose(self, kill: OomKill) -> Choice:
+    def choose(self, kill: OomKill | OomNoKill) -> Choice:
         """Say whether a kill is selected; `unknown`: the log does not state what an option asks for."""
         if self.process is not None and not _is_process(kill, self.process):
             return "other"
@@ -60,10 +61,13 @@ def kill_filter(arguments: Namespace) -> KillFilter:
     return KillFilter(since, until, arguments.process, arguments.cgroup)
 
 
-def _is_process(kill: OomKill, process: str) -> bool:
-    if process.isascii() and process.isdecimal() and int(process) in (kill.process.pid, kill.process.tid):
+def _is_process(kill: OomKill | OomNoKill, process: str) -> bool:
+    task: Process | Trigger | None = kill.process if isinstance(kill, OomKill) else kill.oom.trigger
+    if task is None:
+        return False
+    if process.isascii() and process.isdecimal() and int(process) in (task.pid, task.tid):
         return True
-    comm = kill.process.comm or ""
+    comm = task.comm or ""
     return comm == _cut(process) or fnmatchcase(comm, process)
 
 
@@ -71,7 +75,7 @@ def _cut(name: str) -> str:
     return name.encode("utf-8", "surrogateescape")[:COMM_BYTES].decode("utf-8", "backslashreplace")
 
 
-def _choose_by_time(kill: OomKill, since: datetime | None, until: datetime | None) -> Choice:
+def _choose_by_time(kill: OomKill | OomNoKill, since: datetime | None, until: datetime | None) -> Choice:
     if since is None and until is None:
         return "selected"
     if kill.time is None:
@@ -80,7 +84,7 @@ def _choose_by_time(kill: OomKill, since: datetime | None, until: datetime | Non
     return "other" if (since and time < since) or (until and time > until) else "selected"
 
 
-def _choose_by_cgroup(kill: OomKill, cgroup: str | None) -> Choice:
+def _choose_by_cgroup(kill: OomKill | OomNoKill, cgroup: str | None) -> Choice:
     if cgroup is None:
         return "selected"
     above = f"/{cgroup.strip('/')}"
@@ -90,7 +94,8 @@ def _choose_by_cgroup(kill: OomKill, cgroup: str | None) -> Choice:
     return "other" if paths else "unknown"
 
 
-def _cgroups(kill: OomKill) -> Iterator[str]:
+def _cgroups(kill: OomKill | OomNoKill) -> Iterator[str]:
     """Yield the victim's own cgroup and those whose OOM or group kill it died of, as far as they are known."""
-    known = (kill.cgroup, kill.oom.group, kill.oom.memcg)
+    own = kill.cgroup if isinstance(kill, OomKill) else None
+    known = (own, kill.oom.group, kill.oom.memcg)
     yield from (part.path for part in known if part is not None and part.path)

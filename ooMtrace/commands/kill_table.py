@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from ooMtrace.output.terminal import escape_control
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill
 
 MAX_KEYS = 10_000
 """Memory does not grow with the log, whatever names it has."""
@@ -23,8 +23,10 @@ class KillTable:
     def __init__(self) -> None:
         self._by: dict[str, Counter[str]] = {name: Counter() for name in ("process", "cgroup", "day (UTC)")}
 
-    def add(self, kill: OomKill) -> None:
-        """Count a kill."""
+    def add(self, kill: OomKill | OomNoKill) -> None:
+        """Count a kill; an OOM without one is in no table."""
+        if not isinstance(kill, OomKill):
+            return
         for counter, known in zip(self._by.values(), _keys(kill), strict=True):
             key = known or UNKNOWN
             counter[key if key in counter or len(counter) < MAX_KEYS else OTHERS] += 1

@@ -6,10 +6,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+from ooMtrace.commands.kill_filter import Choice
 from ooMtrace.commands.log_file import STDIN, LogFile
 from ooMtrace.commands.log_watch import LogWatch
 from ooMtrace.kernel.snapshot import rfc3339
 from ooMtrace.kmsg.formats import LogLine
+from ooMtrace.record import OomKill, OomNoKill
 
 CLOCK_HINT = "use dmesg -T or journalctl -k -o short-iso"
 SECOND = 1_000_000_000
@@ -24,6 +26,8 @@ class LogSummary:
     Attributes:
         kills: How many kills were found.
         selected: How many of them the options selected.
+        no_kills: How many OOMs without a kill were found.
+        lines: How many kills and OOMs without a kill the options selected.
         unknown: How many were left out because the log does not state what an option asks for.
         first: The earliest time that a log has, RFC 3339.
         last: The latest.
@@ -34,12 +38,27 @@ class LogSummary:
 
     kills: int = 0
     selected: int = 0
+    no_kills: int = 0
+    lines: int = 0
     unknown: int = 0
     first: str | None = None
     last: str | None = None
     uptimes: tuple[int, int] | None = None
     clockless: list[str] = field(default_factory=list)
     names: list[str] = field(default_factory=list)
+
+    def add_choice(self, found: OomKill | OomNoKill, choice: Choice) -> None:
+        """Count a kill or an OOM without a kill, and what the options make of it."""
+        is_kill, is_selected = isinstance(found, OomKill), choice == "selected"
+        self.kills += is_kill
+        self.no_kills += not is_kill
+        self.selected += is_kill and is_selected
+        self.lines += is_selected
+        self.unknown += choice == "unknown"
+
+    def total(self) -> str:
+        """Return how many were found."""
+        return f"{self.kills} kills and {_without_kill(self.no_kills)}" if self.no_kills else f"{self.kills} kills"
 
     def add_time(self, time: str) -> None:
         """Extend the period to a time, RFC 3339 UTC with microseconds."""
@@ -69,10 +88,13 @@ class LogSummary:
         """Return one line; `filtered`: options select among the kills."""
         where = self.names[0] if len(self.names) == 1 else _logs(len(self.names))
         found = f"{self.selected} of {_number(self.kills)}" if filtered else _number(self.kills)
-        facts = ", ".join([f"{found} in {where}", *self._facts()])
+        facts = ", ".join([f"{found} in {where}", *self._facts(filtered=filtered)])
         return f"{facts}; {CLOCK_HINT}" if self.clockless else facts
 
-    def _facts(self) -> Iterator[str]:
+    def _facts(self, *, filtered: bool) -> Iterator[str]:
+        if self.no_kills:
+            found = _without_kill(self.no_kills)
+            yield f"{self.lines - self.selected} of {found}" if filtered else found
         if self.first and self.last:
             yield f"period covered: {_short(self.first)} to {_short(self.last)}"
         if len(self.names) == 1 and self.uptimes:
@@ -127,6 +149,10 @@ def _logs(number: int) -> str:
 
 def _number(kills: int) -> str:
     return "1 kill" if kills == 1 else f"{kills} kills"
+
+
+def _without_kill(ooms: int) -> str:
+    return "1 OOM without a kill" if ooms == 1 else f"{ooms} OOMs without a kill"
 
 
 def _short(time: str) -> str:

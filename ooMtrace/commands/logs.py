@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`oomtrace logs`: the kills that kernel logs report, as the same lines as those that are traced."""
+"""`oomtrace logs`: the kills that kernel logs report, as the same lines as traced ones, and OOMs without a kill."""
 
 from __future__ import annotations
 
+import mmap
 from argparse import Namespace
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -18,15 +19,16 @@ from ooMtrace.commands.local_zone import local_zone
 from ooMtrace.commands.log_file import STDIN, LogFile, stdin_has_log
 from ooMtrace.commands.log_summary import LogSummary, problem
 from ooMtrace.commands.log_watch import LogWatch
+from ooMtrace.enrich.user import add_user_name
 from ooMtrace.errors import UsageError
 from ooMtrace.kernel.snapshot import EPOCH, HostSnapshot, rfc3339, take_snapshot
 from ooMtrace.kmsg.boot_log import read_boot_log
 from ooMtrace.kmsg.device import KMSG
-from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.scanner import records
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import StreamSink
-from ooMtrace.record import OomKill
+from ooMtrace.record import Host, OomKill, OomNoKill
 from ooMtrace.runtime.host import read_host
 
 IDENTITY_BYTES = 1 << 14
@@ -36,7 +38,7 @@ LEFT_OUT = "the log does not state the time or cgroup that the options ask for; 
 
 
 def run(arguments: Namespace, say: Say) -> int:
-    """Write a line for each kill in the logs, or tables of them.
+    """Write a line for each kill in the logs and each OOM without a kill, or tables of them.
 
     Returns:
         1 if a log could not be read to its end, was not recognized, or if kills could be neither selected nor excluded.
@@ -51,8 +53,8 @@ def run(arguments: Namespace, say: Say) -> int:
     with closing(StreamSink(arguments.output)) as sink:
         table = KillTable()
 
-        def write(kill: OomKill) -> None:
-            sink.write(encode(with_seq(kill, reader.summary.selected), pretty=arguments.pretty))
+        def write(found: OomKill | OomNoKill) -> None:
+            sink.write(encode(with_seq(found, reader.summary.lines), pretty=arguments.pretty))
 
         for name in names:
             reader.read(LogFile(name), table.add if arguments.summary else write)
@@ -83,60 +85,66 @@ class _Reader:
     def __init__(self, chosen: KillFilter, say: Say) -> None:
         self._chosen = chosen
         self._say = say
+        self._host = read_host()
+        self._add_user_name = add_user_name()
         self.summary = LogSummary()
         self.failed = False
 
-    def read(self, log: LogFile, emit: Callable[[OomKill], None]) -> None:
-        """Emit the selected kills of a log; say what is wrong with it."""
+    def read(self, log: LogFile, emit: Callable[[OomKill | OomNoKill], None]) -> None:
+        """Emit what is selected of a log; say what is wrong with it."""
         snapshot = take_snapshot()
         booted = snapshot.realtime - snapshot.monotonic if log.name == str(KMSG) else None
         latest = _latest(snapshot.realtime if booted else log.last_written(snapshot.realtime))
         watch = LogWatch(latest)
         before, timed = self.summary.kills, False
-        for kill in _kills(log, snapshot, latest, watch):
-            watch.count_marks = False
-            if kill.time is not None:
+        for found in _records(log, snapshot, latest, watch, self._host):
+            watch.count_marks &= isinstance(found, OomNoKill)
+            if found.time is not None:
                 timed = True
-                self.summary.add_time(kill.time)
-            self._select(kill, emit)
-        found = self.summary.kills - before
-        wrong = problem(log, watch, found)
+                self.summary.add_time(found.time)
+            self._select(self._with_user_name(found) if isinstance(found, OomKill) else found, emit)
+        kills = self.summary.kills - before
+        wrong = problem(log, watch, kills)
         if wrong is not None:
             self._say(wrong)
             self.failed = True
-        if wrong is None or found or watch.first is not None:
+        if wrong is None or kills or watch.first is not None:
             self.summary.add_log(log, watch, booted=booted, timed_kills=timed)
 
-    def _select(self, kill: OomKill, emit: Callable[[OomKill], None]) -> None:
-        self.summary.kills += 1
-        choice = self._chosen.choose(kill)
+    def _with_user_name(self, kill: OomKill) -> OomKill:
+        """Add the name of the user if the kill is of this boot of this host: elsewhere the id may be another's."""
+        is_own = kill.host.boot_id is not None and kill.host.boot_id == self._host.boot_id
+        return self._add_user_name(kill) if is_own else kill
+
+    def _select(self, found: OomKill | OomNoKill, emit: Callable[[OomKill | OomNoKill], None]) -> None:
+        choice = self._chosen.choose(found)
+        self.summary.add_choice(found, choice)
         if choice == "selected":
-            self.summary.selected += 1
-            emit(kill)
-        elif choice == "unknown":
-            self.summary.unknown += 1
+            emit(found)
 
     def finish(self) -> str:
         """Return how many kills there are and which period is covered; say how many of them could not be selected."""
         if self.summary.unknown:
-            self._say(f"{self.summary.unknown} of {self.summary.kills} kills left out: {LEFT_OUT}")
+            self._say(f"{self.summary.unknown} of {self.summary.total()} left out: {LEFT_OUT}")
             self.failed = True
         return self.summary.text(filtered=self._chosen.is_active)
 
 
-def _kills(log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch) -> Iterator[OomKill]:
+def _records(
+    log: LogFile, snapshot: HostSnapshot, latest: datetime, watch: LogWatch, host: Host
+) -> Iterator[OomKill | OomNoKill]:
     if log.name != str(KMSG):
         head, blocks = _peek(watch.pass_on(log.blocks()))
         origin = Origin(rfc3339(snapshot.realtime), log=blake2s(head, digest_size=8).hexdigest())
-        return kills(blocks, origin, latest, watch.coverage)
+        return records(blocks, origin, latest, watch.coverage)
     # The log of this boot: clock and host are known.
-    records = watch.pass_on(log.records())
-    if known := read_boot_log(read_host(), kmsg=Path(KMSG)):
-        for _ in records:
+    blocks = watch.pass_on(log.records())
+    if known := read_boot_log(host, kmsg=Path(KMSG)):
+        for _ in blocks:
             pass
-        return iter(known.kills)
-    origin = Origin(rfc3339(snapshot.realtime), read_host(), snapshot.realtime - snapshot.monotonic)
-    return kills(records, origin, latest, watch.coverage)
+        return known.records()
+    origin = Origin(rfc3339(snapshot.realtime), host, snapshot.realtime - snapshot.monotonic, page=mmap.PAGESIZE)
+    return records(blocks, origin, latest, watch.coverage)
 
 
 def _latest(realtime: int) -> datetime:

@@ -64,8 +64,14 @@ def scope(report: Report, killed: Killed) -> tuple[Scope | None, bool]:
         return (None if scope == "global" and header is None else scope), False
     if selection.task_in or ((selection.choice or killed).reason or "").startswith("Memory cgroup"):
         return "memcg", False
-    any_node = (header is not None and header.nodemask == "(null)") or (report.trigger.mems_allowed or "").isdigit()
-    return ("global", True) if report.trigger.cpuset == "/" and any_node and killed.reason else (None, False)
+    return ("global", True) if is_unrestricted(report) and killed.reason else (None, False)
+
+
+def is_unrestricted(report: Report) -> bool:
+    """Return whether the task was in the root cpuset and had no nodemask, or only one node to choose from."""
+    header, mems_allowed = report.trigger.header, report.trigger.mems_allowed or ""
+    any_node = (header is not None and header.nodemask == "(null)") or re.fullmatch("[0-9]+", mems_allowed) is not None
+    return report.trigger.cpuset == "/" and any_node
 
 
 def constraint(report: Report, killed: Killed) -> str | None:
@@ -76,7 +82,7 @@ def constraint(report: Report, killed: Killed) -> str | None:
     summary = report.selection.summary
     if summary is None or summary.constraint != "CONSTRAINT_NONE":
         return summary.constraint if summary else None
-    release = re.match(r"\d+\.\d+(?!\d)", report.trigger.kernel or "")
+    release = re.match(r"[0-9]+[.][0-9]+(?![0-9])", report.trigger.kernel or "")
     is_fixed = release[0] not in ("5.0", "5.1") if release else killed.oom_score_adj is not None or killed.unconfirmed
     return summary.constraint if is_fixed and not summary.names_memcg else None
 

@@ -1,12 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The kernel log of this boot, aligned with the kernel's own count: one record for each kill that it counts."""
+"""The kernel log of this boot, aligned with the kernel's own count: one record for each kill that it counts.
+
+OOMs without a kill are not counted, and have records beside these.
+"""
 
 from __future__ import annotations
 
+import mmap
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
+from heapq import merge
 from pathlib import Path
 
 from ooMtrace.kernel.clock import Clock
@@ -16,7 +21,7 @@ from ooMtrace.kmsg.device import KMSG, KernelLog
 from ooMtrace.kmsg.formats import kmsg
 from ooMtrace.kmsg.scanner import Scanner
 from ooMtrace.kmsg.to_record import Origin, to_records
-from ooMtrace.record import Host, OomKill
+from ooMtrace.record import Host, OomKill, OomNoKill
 
 ATTEMPTS = 50
 """Kills may go on while the log is read: count and log match only if neither changed meanwhile."""
@@ -33,11 +38,17 @@ class BootLog:
         before: How many kills the kernel had counted before the first one here.
         kills: Those that the kernel counts, each with its ordinal.
         repeat_kills: Ordinals of kills of a process that had been killed before.
+        no_kills: OOMs without a kill, which the kernel does not count.
     """
 
     before: int
     kills: tuple[OomKill, ...]
     repeat_kills: frozenset[int]
+    no_kills: tuple[OomNoKill, ...] = ()
+
+    def records(self) -> Iterator[OomKill | OomNoKill]:
+        """Yield both, by their time."""
+        return merge(self.kills, self.no_kills, key=lambda found: found.time or "")
 
 
 def read_boot_log(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG, *, clock: Clock = time) -> BootLog | None:
@@ -63,7 +74,7 @@ def read_boot_log(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG, *, 
 
 def _origin(host: Host) -> Origin:
     snapshot = take_snapshot()  # after the log was read: `observed` is never before `time`
-    return Origin(rfc3339(snapshot.realtime), host, snapshot.realtime - snapshot.monotonic)
+    return Origin(rfc3339(snapshot.realtime), host, snapshot.realtime - snapshot.monotonic, page=mmap.PAGESIZE)
 
 
 def parse_boot_log(records: Iterable[bytes], origin: Origin, kill_count: int) -> BootLog:
@@ -73,9 +84,11 @@ def parse_boot_log(records: Iterable[bytes], origin: Origin, kill_count: int) ->
     reports += scanner.drain()
     before = kill_count - scanner.kill_count
     numbered = replace(origin, kill_count_before=before)
-    kills = (kill for report in reports for kill in to_records(report, numbered) if kill.oom.number is not None)
+    logged = [found for report in reports for found in to_records(report, numbered)]
+    kills = [found for found in logged if isinstance(found, OomKill) and found.oom.number is not None]
     return BootLog(
         before=before,
         kills=tuple(sorted(kills, key=lambda kill: kill.oom.number or 0)),
+        no_kills=tuple(found for found in logged if isinstance(found, OomNoKill)),
         repeat_kills=frozenset(before + nth for report in reports for nth in report.repeat_kills),
     )

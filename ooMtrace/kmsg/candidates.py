@@ -27,9 +27,9 @@ def weighed_rows(report: Report, killed: Killed) -> list[Row] | None:
         with vm.oom_kill_allocating_task. Until 4.16 processes of the superuser had fewer points; the table's first
         column is wide from 4.19 on.
     """
-    if report.table is None or not report.table.wide or not _is_chosen(report, killed):
+    if report.table is None or not report.table.wide or not is_chosen(report, killed):
         return None
-    rows = report.table.all_rows()
+    rows = report.table.all_rows() if report.table.row(killed.pid) else None
     return None if rows is None else [row for row in rows if row.oom_score_adj != UNKILLABLE]
 
 
@@ -45,8 +45,12 @@ def candidates(rows: list[Row], killed: Killed, page: int | None, limit: int | N
     if chosen is None:
         return None
     # Until 5.8 points are at least 1, whatever the sum is. Of equal points the kernel chooses the last one.
-    others = (candidate for candidate in reversed(complete) if candidate is not chosen and candidate.points > 0)
-    return chosen, *nlargest(MAX_CANDIDATES - 1, others, key=lambda candidate: candidate.points)
+    others = (candidate for candidate in reversed(complete) if candidate is not chosen and _points(candidate) > 0)
+    return chosen, *nlargest(MAX_CANDIDATES - 1, others, key=_points)
+
+
+def _points(candidate: Candidate) -> int:
+    return candidate.points or 0
 
 
 def _candidate(row: Row, page: int, limit: int | None) -> Candidate | None:
@@ -59,9 +63,10 @@ def _candidate(row: Row, page: int, limit: int | None) -> Candidate | None:
     )
 
 
-def _is_chosen(report: Report, killed: Killed) -> bool:
+def is_chosen(report: Report, killed: Killed) -> bool:
+    """Return whether the kernel chose this process among the candidates and then killed it, no child of it."""
     if killed is not report.kills[0] or killed.sharing or "allocating_task" in (killed.reason or ""):
         return False
     row = report.table.row(killed.pid) if report.table else None
     named = report.selection.choice or report.selection.summary
-    return row is not None and named is not None and named.pid in (killed.pid, row.tgid)
+    return named is not None and named.pid in (killed.pid, row.tgid if row else None)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 
 from ooMtrace.kmsg import grammar
 from ooMtrace.kmsg.formats import LogLine
-from ooMtrace.kmsg.report import SIZES, Choice, Header, Killed, Report, Selection, Trigger
+from ooMtrace.kmsg.memcg_stat import HEADING
+from ooMtrace.kmsg.report import SIZES, SYSRQ_ORDER, Choice, Header, Killed, NoKill, Report, Selection, Trigger
 from ooMtrace.kmsg.task_table import parse_columns
 
 MAX_KILLS = 100_000
@@ -23,7 +24,6 @@ POSSIBLE_ADJ = range(-1000, 1001)
 MEMORY_LINES = ("memory: ", "memory+swap: ", "swap: ", "Memory cgroup stats for ", "Mem-Info:")
 """How those lines begin that the kernel prints before a kill, never after it."""
 
-STATS = re.compile(r"^Memory cgroup stats for (.*?):((?: \w+:[0-9]+KB)*) *\Z", re.DOTALL)
 PAGES = re.compile(r"^([0-9]{1,13}) pages (RAM|reserved|HighMem/MovableOnly)\Z")
 TOTAL_SWAP = re.compile(r"^Total swap = ([0-9]{1,15})kB\Z")
 
@@ -133,7 +133,7 @@ def _choice(line: LogLine, report: Report | None) -> Result:
         report.kills.append(killed)
         return EXTEND
     if found := grammar.CHOSEN.match(line.text):
-        choice = Choice(int(found["pid"]), found["comm"], found["reason"])
+        choice = Choice(int(found["pid"]), found["comm"], found["reason"], int(found["score"]))
         if report is None or report.kills or report.selection.choice:
             selection = Selection(choice=choice, line=line)
             return Start(Report(line, selection=selection, after_incomplete=_is_incomplete(report)))
@@ -142,7 +142,21 @@ def _choice(line: LogLine, report: Report | None) -> Result:
     if report and not report.kills and grammar.SKIPPED.match(line.text):
         report.selection = Selection()
         return Start(Report(line))
-    return Start(Report(line)) if line.text.startswith(grammar.NO_VICTIM) and report else IGNORE
+    return IGNORE
+
+
+def _no_kill(line: LogLine, report: Report | None) -> Result:
+    """Read the end of a report without a victim; if the open one has a victim, the report of this line is lost."""
+    reason = grammar.parse_no_kill(line.text)
+    if reason is None or report is None:
+        return IGNORE
+    header, no_kill = report.trigger.header, NoKill(line, reason)
+    if "OOM request" in line.text and (header is None or header.order != SYSRQ_ORDER or report.kills):
+        return IGNORE  # it follows the line that has ended the report
+    if report.kills or report.selection.line or report.selection.task_in:
+        return Start(Report(line, no_kill=no_kill))
+    report.no_kill = no_kill
+    return EXTEND
 
 
 def _kill(line: LogLine, report: Report | None) -> Result:
@@ -215,9 +229,15 @@ def _add_memcg(text: str, report: Report) -> bool:
     if found := grammar.USAGE.match(text):
         report.interleaved |= found[1] in memory.counters
         memory.counters[found[1]] = (int(found[2]), int(found[3]))
-    elif found := STATS.match(text):
-        memory.stats_memcg = found[1] if memory.stats_memcg is None else memory.stats_memcg
+    elif found := HEADING.match(text):
+        if memory.stats_memcg is None:
+            memory.stats_memcg = found[1]
+            memory.stat.add_kib(found[2])
         memory.multiline_stats |= found[2].strip() == ""
+    elif found := grammar.LIMIT_REACHED.match(text):
+        memory.limited_memcg = found[1]
+    elif memory.multiline_stats and report.table is None and report.selection.line is None:
+        return memory.stat.add(text)
     return found is not None
 
 
@@ -231,6 +251,8 @@ def _add_host_memory(text: str, report: Report) -> bool:
         memory.pages[found[2]] = int(found[1])
     elif found := TOTAL_SWAP.match(text):
         memory.total_swap = int(found[1])
+    elif found := grammar.FREE_BLOCKS.match(text):
+        memory.page = int(found[1]) * 1024
     return found is not None
 
 
@@ -265,5 +287,5 @@ def _table(line: LogLine, report: Report | None) -> Result:
 
 
 READERS: tuple[Callable[[LogLine, Report | None], Result], ...] = (
-    *(_table, _header, _summary, _cgroups, _kill, _choice, _memory),
+    *(_table, _header, _summary, _cgroups, _kill, _choice, _no_kill, _memory),
 )

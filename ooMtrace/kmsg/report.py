@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.grammar import Summary, TaskIn
+from ooMtrace.kmsg.memcg_stat import MemcgStat
 from ooMtrace.kmsg.task_table import Table
+from ooMtrace.record import NoKillReason
 
 SYSRQ_ORDER = -1
 """The order in the header when sysrq f asked for a kill: moom_callback()."""
@@ -51,11 +53,24 @@ class Killed:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The process that was chosen, until 5.0 in a line of its own; a child may be killed instead."""
+    """The process that was chosen, until 5.0 in a line of its own; a child may be killed instead.
+
+    Attributes:
+        score: Badness in thousandths of `totalpages`.
+    """
 
     pid: int
     comm: str
     reason: str
+    score: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoKill:
+    """The line that says that nothing was killed, and why."""
+
+    line: LogLine
+    reason: NoKillReason
 
 
 @dataclass(slots=True)
@@ -75,17 +90,23 @@ class MemoryState:
 
     Attributes:
         counters: Usage and limit of a memory cgroup in kilobytes, by the counter's name.
+        limited_memcg: The cgroup at its limit, in the sentence for an OOM without a victim.
         stats_memcg: The cgroup whose statistics were printed first: the one that is out of memory.
+        stat: Those statistics.
         multiline_stats: Whether `Memory cgroup stats` spread over several lines, as from 5.3 on.
         has_mem_info: Whether the memory of the host was printed (Mem-Info), as it is not for a memory cgroup.
+        page: Size of a page in bytes, from the list of free blocks of the host.
         pages: Pages of the host by kind.
         total_swap: Kilobytes.
     """
 
     counters: dict[str, tuple[int, int]] = field(default_factory=dict)
+    limited_memcg: str | None = None
     stats_memcg: str | None = None
+    stat: MemcgStat = field(default_factory=MemcgStat)
     multiline_stats: bool = False
     has_mem_info: bool = False
+    page: int | None = None
     pages: dict[str, int] = field(default_factory=dict)
     total_swap: int | None = None
 
@@ -127,6 +148,7 @@ class Report:
         table: The candidates.
         kills: In the order of the log; the first is the chosen victim.
         killed_pids: The pids of those killed by the OOM killer itself, not of those that shared memory.
+        no_kill: How the report ends if nothing was killed.
         group: The cgroup all of whose tasks are killed (memory.oom.group).
         repeat_kills: Ordinals (LogLine.nth) of kills that hit a victim again, as a group kill does with the first one.
         last_nth: Ordinal of the latest kill; 0: none is counted.
@@ -141,11 +163,18 @@ class Report:
     table: Table | None = None
     kills: list[Killed] = field(default_factory=list)
     killed_pids: set[int] = field(default_factory=set)
+    no_kill: NoKill | None = None
     group: str | None = None
     repeat_kills: list[int] = field(default_factory=list)
     last_nth: int = 0
     after_incomplete: bool = False
     interleaved: bool = False
+
+    @property
+    def size(self) -> int:
+        """Lines that are kept: rows and kills, of which a log can have any number."""
+        rows = len(self.table.rows) if self.table else 0
+        return rows + len(self.kills) + len(self.repeat_kills)
 
     def add_kill(self, killed: Killed) -> None:
         """Add a kill of the OOM killer; a group's first victim is killed twice."""

@@ -13,7 +13,7 @@ from dataclasses import replace
 
 from ooMtrace.kmsg import grammar
 from ooMtrace.kmsg.formats import LogLine
-from ooMtrace.kmsg.line_readers import Extend, Start, read_line
+from ooMtrace.kmsg.line_readers import Extend, Ignore, Start, read_line
 from ooMtrace.kmsg.open_report import MAX_GAP_BEFORE_KILL_NS, OpenReport, is_within
 from ooMtrace.kmsg.report import Report
 from ooMtrace.kmsg.unconfirmed import UnconfirmedKills
@@ -23,6 +23,9 @@ _Author = tuple[str | None, str | None, str | None]
 
 MAX_OPEN_REPORTS = 64
 """Several reports are open at once only where the log names who printed a line, or several hosts."""
+
+MAX_OPEN_LINES = 200_000
+"""Rows of tables and kills that are kept at once: some hundred bytes each. A report has at most half of them rows."""
 
 MAX_HEAD = 4096
 """Characters of an interrupted line that are kept."""
@@ -38,6 +41,8 @@ class ReportParser:
     def __init__(self) -> None:
         self.kill_count = 0
         self._open: dict[_Author, OpenReport] = {}
+        self._open_lines = 0
+        """Lines that were added to the open reports, and perhaps to some that are closed."""
         self._unconfirmed = UnconfirmedKills()
         self._heads: dict[_Author, LogLine] = {}
 
@@ -57,6 +62,8 @@ class ReportParser:
             yield from self._start(line, result.report)
         elif isinstance(result, Extend) and current:
             current.extend(line)
+        if not isinstance(result, Ignore):
+            yield from self._limit(author)
         if line.nth:
             self._confirm(line, author)
 
@@ -85,11 +92,26 @@ class ReportParser:
             yield from self._close(next(iter(self._open)))
         self._open[author] = OpenReport(report, line)
 
+    def _limit(self, author: _Author) -> Iterator[Report]:
+        """Close the report to which a line was added if that was its end, or the oldest other if too much is open."""
+        if self._open[author].report.no_kill:
+            yield from self._close(author)
+            return
+        self._open_lines += 1
+        if self._open_lines > MAX_OPEN_LINES:
+            oldest = next((other for other in self._open if other != author), None)
+            if oldest is not None and self._size() > MAX_OPEN_LINES:
+                yield from self._close(oldest)
+            self._open_lines = self._size()
+
+    def _size(self) -> int:
+        return sum(current.report.size for current in self._open.values())
+
     def _close(self, author: _Author) -> Iterator[Report]:
-        """Close a report; yield it if it has kills, or later if it only names a victim."""
+        """Close a report; yield it if its end is known, or later if it only names a victim."""
         report = self._open.pop(author).report
         report.interleaved |= report.contradicts_itself()
-        if report.kills:
+        if report.kills or report.no_kill:
             yield report
         else:
             yield from self._unconfirmed.add(report)

@@ -18,7 +18,7 @@ from ooMtrace.kmsg.marks import MAX_TEXT, Marks
 from ooMtrace.kmsg.report import Report
 from ooMtrace.kmsg.report_parser import ReportParser
 from ooMtrace.kmsg.to_record import Origin, to_records
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill
 
 TEXT_MARKS = tuple(mark.decode() for mark in MARKS)
 BEHIND_SOMETHING = re.compile(
@@ -31,13 +31,20 @@ BEHIND_SOMETHING = re.compile(
 def kills(
     blocks: Iterable[bytes], origin: Origin, latest: datetime, coverage: Coverage | None = None
 ) -> Iterator[OomKill]:
-    """Yield the kills in a log of any format, in the order of the log; memory does not grow with it.
+    """Yield only the kills of `records`."""
+    return (found for found in records(blocks, origin, latest, coverage) if isinstance(found, OomKill))
+
+
+def records(
+    blocks: Iterable[bytes], origin: Origin, latest: datetime, coverage: Coverage | None = None
+) -> Iterator[OomKill | OomNoKill]:
+    """Yield the kills, and the OOMs without a kill, in a log of any format, in its order; memory does not grow with it.
 
     Args:
         blocks: The log, split anywhere.
         origin: What is known of the log besides its lines.
         latest: No line is later; its zone is that of dates without a zone.
-        coverage: Filled with what could not be read; complete when the last kill was yielded.
+        coverage: Filled with what could not be read; complete when the last record was yielded.
     """
     coverage = coverage if coverage is not None else Coverage()
     scanner = Scanner(AnyFormat(latest), coverage)

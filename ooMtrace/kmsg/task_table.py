@@ -10,15 +10,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-COLUMNS = re.compile(r"^\[ *pid *\]((?: +[a-z_]+)+) +name *\Z")
-NUMBERS = r" +-?\d{1,13}"
-ROW = re.compile(rf"^\[ *(\d{{1,10}})\](?:{NUMBERS}){{5}}", re.DOTALL)
+from ooMtrace.kmsg.possible import ADJ, PIDS, UIDS
 
-POSSIBLE = {"oom_score_adj": range(-1000, 1001)}
+COLUMNS = re.compile(r"^\[ *pid *\]((?: +[a-z_]+)+) +name *\Z")
+NUMBERS = r" {1,20}-?[0-9]{1,13}"
+ROW = re.compile(rf"^\[ *([0-9]{{1,10}})\](?:{NUMBERS}){{5}}", re.DOTALL)
+
+POSSIBLE = {"oom_score_adj": ADJ, "tgid": PIDS, "uid": UIDS}
 """All others are not negative. Counters of old kernels were, at times."""
 
-MAX_ROWS = 100_000
-"""Further rows are not kept, so that no log makes memory grow without bound."""
+MAX_ROWS, MAX_ROW = 100_000, 256
+"""Further rows are not kept, nor longer ones, so that no log makes memory grow without bound. A row of eleven columns
+has about 120 characters, and a name up to 60 if all of it is escaped."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,18 +50,25 @@ class Table:
 
     Attributes:
         wide: Whether the first column is as wide as from 4.19 on.
+        is_incomplete: Whether rows were left out.
     """
 
     columns: tuple[str, ...]
     wide: bool
     rows: dict[int, str] = field(default_factory=dict)
+    is_incomplete: bool = False
 
     def add(self, text: str) -> bool:
         """Keep a line if it is a row; return whether it is."""
         found = ROW.match(text)
-        if found and len(self.rows) < MAX_ROWS:
-            self.rows[int(found[1])] = text
-        return found is not None
+        if found is None:
+            return False
+        pid = int(found[1])
+        if pid in PIDS and len(text) <= MAX_ROW and (pid in self.rows or len(self.rows) < MAX_ROWS):
+            self.rows[pid] = text
+        else:
+            self.is_incomplete = True
+        return True
 
     def row(self, pid: int) -> Row | None:
         """Return the row of a thread or process; None if there is none, or it is damaged."""
@@ -66,21 +76,21 @@ class Table:
         return None if text is None else _parse(self.columns, text)
 
     def all_rows(self) -> list[Row] | None:
-        """Return all rows; None if one is damaged, or there may be more."""
+        """Return all rows; None if one is damaged or was left out."""
         rows = [row for text in self.rows.values() if (row := _parse(self.columns, text))]
-        return rows if len(rows) == len(self.rows) < MAX_ROWS else None
+        return rows if len(rows) == len(self.rows) and not self.is_incomplete else None
 
 
 def parse_columns(text: str) -> Table | None:
     """Return an empty table if this line names the columns of one."""
-    found = COLUMNS.match(text)
+    found = COLUMNS.match(text) if len(text) <= MAX_ROW else None
     # 4.19 widened the first column ("[  pid  ]", commit c3b78b11efbb); 4.16 was the last with a bonus for root.
     return Table(tuple(found[1].split()), text.startswith("[  pid")) if found else None
 
 
 def _parse(columns: tuple[str, ...], text: str) -> Row | None:
     # The name may contain numbers and spaces: it begins after as many numbers as there are columns.
-    found = re.match(rf"^\[ *(\d{{1,10}})\]((?:{NUMBERS}){{{len(columns)}}})(?: (.*))?\Z", text, re.DOTALL)
+    found = re.match(rf"^\[ *([0-9]{{1,10}})\]((?:{NUMBERS}){{{len(columns)}}})(?: (.*))?\Z", text, re.DOTALL)
     if not found:
         return None
     known = dict(zip(columns, map(int, found[2].split()), strict=True))

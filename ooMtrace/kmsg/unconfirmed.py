@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from ooMtrace.kmsg.open_report import MAX_GAP_BEFORE_KILL_NS, MAX_IDLE_LINES_AFTER_KILL, is_within
 from ooMtrace.kmsg.report import Killed, Report
 
-MAX_UNCONFIRMED = 64
-"""More are not kept at once."""
+MAX_UNCONFIRMED, MAX_LINES = 64, 100_000
+"""Reports, and lines that they consist of; more are not kept at once."""
 
 MAX_RECENT_KILLS = 8
 
@@ -64,8 +64,11 @@ class UnconfirmedKills:
                 self._kills.remove((killed, unchosen))
                 return
         self._pending.append(pending)
-        if len(self._pending) > MAX_UNCONFIRMED:
+        while len(self._pending) > MAX_UNCONFIRMED or (len(self._pending) > 1 and self._size() > MAX_LINES):
             yield self._pending.popleft().report
+
+    def _size(self) -> int:
+        return sum(kept.report.size for kept in self._pending)
 
     def confirm(self, killed: Killed, report: Report) -> None:
         """Drop the report whose victim this is: by its pid, or else the oldest one that it can be.

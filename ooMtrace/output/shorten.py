@@ -8,6 +8,7 @@ from typing import Any
 
 EXPENDABLE: tuple[tuple[str, int | None], ...] = (
     ("oom.candidates", None),
+    ("oom.memcg.stat", None),
     ("oom.trigger.cgroup", None),
     ("cgroup.v2", None),
     ("process.environment", None),

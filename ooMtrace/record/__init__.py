@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The record of a kill: its facts, their JSON Schema and the message."""
+"""The record of a kill, or of an OOM without one: its facts, their JSON Schema and the message."""
 
 from ooMtrace.record.kill import (
     SCHEMA,
@@ -11,6 +11,7 @@ from ooMtrace.record.kill import (
     Namespace,
     OomKill,
     OomLost,
+    OomNoKill,
     Record,
     UnifiedCgroup,
     is_known,
@@ -24,6 +25,7 @@ from ooMtrace.record.oom import (
     Group,
     Memcg,
     MemcgEvents,
+    NoKillReason,
     Oom,
     Points,
     Scope,
@@ -51,9 +53,11 @@ __all__ = [
     "MemcgEvents",
     "Memory",
     "Namespace",
+    "NoKillReason",
     "Oom",
     "OomKill",
     "OomLost",
+    "OomNoKill",
     "OpenFiles",
     "Parent",
     "Points",

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ooMtrace.record import SCHEMA, OomKill, OomLost
+from ooMtrace.record import SCHEMA, OomKill, OomLost, OomNoKill
 from ooMtrace.record.fields import name_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,16 +20,17 @@ def json_schema() -> dict[str, Any]:
 
     Facts may be added within one version, so unknown properties are allowed.
     """
-    kinds = [_object(kind) for kind in (OomKill, OomLost)]
+    kinds = [_object(kind) for kind in (OomKill, OomLost, OomNoKill)]
     events = [event for kind in kinds for event in kind["properties"]["event"]["enum"]]
-    properties = {name: schema for kind in reversed(kinds) for name, schema in kind["properties"].items()}
+    # OomNoKill comes last because it has only facts that OomKill has, too.
+    properties = {name: schema for kind in reversed(kinds[:2]) for name, schema in kind["properties"].items()}
     return {
         "$schema": DIALECT,
         "$id": f"urn:{SCHEMA.replace('/', ':')}",
         "title": SCHEMA,
         "type": "object",
         "properties": {**properties, "event": {**properties["event"], "enum": events}},
-        "required": [name for name in kinds[0]["required"] if name in kinds[1]["required"]],
+        "required": [name for name in kinds[0]["required"] if all(name in kind["required"] for kind in kinds)],
         "anyOf": [
             {"properties": {"event": {"enum": kind["properties"]["event"]["enum"]}}, "required": kind["required"]}
             for kind in kinds

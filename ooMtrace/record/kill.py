@@ -102,7 +102,8 @@ class OomKill:
             "doc": "What happened. `oom_kill`: the OOM killer killed a process."
             " `oom_dying` (only with --all): it marked a process that was already dying."
             " `oom_exit` (only with --lifecycle): a victim has exited; repeats the facts of its `oom_kill` line, with"
-            " those that arrived later. `oom_lost`: the kernel counted kills that have no line"
+            " those that arrived later. `oom_lost`: the kernel counted kills that have no line. `oom_no_kill` (only at"
+            " fidelity `log`): memory ran out and the OOM killer killed nothing"
         },
     )
     id: str = always("Identifier of the event: the same event has the same id in every run and from every source")
@@ -115,7 +116,8 @@ class OomKill:
     severity: str = field(
         default="ERROR",
         metadata={
-            "doc": "OpenTelemetry severity text: `ERROR` for `oom_kill`, `WARN` for `oom_lost`, otherwise `INFO`"
+            "doc": "OpenTelemetry severity text: `ERROR` for `oom_kill` and `oom_no_kill`, `WARN` for `oom_lost`,"
+            " otherwise `INFO`"
         },
     )
     message: str = always("The event as an English sentence; not meant to be parsed")
@@ -180,7 +182,35 @@ class OomLost:
     lost: Lost = always("The kills that have no line; only with `oom_lost`")
 
 
-Record = OomKill | OomLost
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OomNoKill:
+    """An OOM without a victim, as the kernel log reports it; the kernel does not count these."""
+
+    schema: str = field(default=SCHEMA, metadata={"doc": "Name and version of this schema"})
+    event: Literal["oom_no_kill"] = field(
+        default="oom_no_kill", metadata={"doc": "Memory ran out and the OOM killer killed nothing"}
+    )
+    id: str = always("Identifier of the event: the same event has the same id in every run")
+    seq: int = field(default=0, metadata={"doc": "Ordinal of the line since oomtrace started, from 1"})
+    time: str | None = expected("When the kernel wrote the log line that ends the report, RFC 3339 UTC")
+    observed: str = always("When oomtrace observed the event, RFC 3339 UTC")
+    severity: str = field(default="ERROR", metadata={"doc": "OpenTelemetry severity text"})
+    message: str = always("The event as an English sentence; not meant to be parsed")
+    fidelity: Level = field(default="log", metadata={"doc": "Level of detail of the source: always `log`"})
+    derived: tuple[str, ...] = field(
+        default=(), metadata={"doc": "Names of facts that oomtrace computed because the source does not contain them"}
+    )
+    missing: tuple[str, ...] = field(
+        default=(), metadata={"doc": "Names of facts that every OOM has, but that could not be read"}
+    )
+    truncated: tuple[str, ...] | None = optional(
+        "Names of facts that were shortened or left out because a size limit was reached"
+    )
+    host: Host = can_be_empty("The machine on which the event happened; absent if a kernel log does not show it")
+    oom: Oom = always("What ran out of memory, and why the kernel killed nothing")
+
+
+Record = OomKill | OomLost | OomNoKill
 """What a line is made from."""
 
 
@@ -194,12 +224,17 @@ def is_known(value: Any) -> bool:  # noqa: ANN401 (any fact)
     return value is not None and (not isinstance(value, int) or value in INT64)
 
 
-def missing_facts(kill: OomKill) -> Iterator[str]:
-    """Yield the dotted names of facts that every kill has, but that are not known of this one."""
-    yield from _missing(kill, "")
-    if kill.oom.scope == "memcg" and kill.oom.memcg is None:
+def missing_facts(event: OomKill | OomNoKill) -> Iterator[str]:
+    """Yield the dotted names of facts that every kill has, but that are not known of this one.
+
+    Of an OOM without a kill: those that it can have, for only a victim has points.
+    """
+    yield from (name for name in _missing(event, "") if name != "oom.points" or isinstance(event, OomKill))
+    if event.oom.scope == "memcg" and event.oom.memcg is None:
         yield "oom.memcg"
-    if kill.process.title is None and kill.process.command_args is None and not kill.withheld:
+    if not isinstance(event, OomKill):
+        return
+    if event.process.title is None and event.process.command_args is None and not event.withheld:
         yield "process.command_args"
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The message of a kill: one English sentence from the facts of its record. Pure."""
+"""The message of a kill, or of an OOM without one: an English sentence from the facts of its record. Pure."""
 
 from __future__ import annotations
 
@@ -30,6 +30,13 @@ def describe_kill(process: Process, oom: Oom) -> str:
     """Return who was killed, how and why."""
     how = VERDICTS.get(oom.verdict or "", "")
     return f"{describe_process(process)} was killed by the kernel's OOM killer{how}: {_reason(oom)}"
+
+
+def describe_no_kill(oom: Oom) -> str:
+    """Return what ran out of memory, and why nothing was killed."""
+    if oom.reason == "panic":
+        return f"the kernel panicked instead of killing a process (vm.panic_on_oom): {_reason(oom)}"
+    return f"the kernel's OOM killer found no process that it may kill: {_reason(oom)}"
 
 
 def _reason(oom: Oom) -> str:

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The `oom` object of a record: why the kernel killed, and why it chose this process."""
+"""The `oom` object of a record: why the kernel killed, and why it chose this process, or why it killed nothing."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,8 @@ SCOPES: dict[str, Scope] = {
     "CONSTRAINT_MEMCG": "memcg",
 }
 """enum oom_constraint (include/linux/oom.h), in the kernel's order."""
+
+NoKillReason = Literal["no_killable_process", "panic"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +85,10 @@ class Memcg:
         "Event counters (memory.events): on version 2 they include all descendants and this kill, on version 1 only the"
         " cgroup itself"
     )
+    stat: Mapping[str, int] | None = optional(
+        "Statistics that the kernel printed, by its names in memory.stat: sizes in bytes, and counts of events. Without"
+        " the cgroups below it on version 1, except in `total_...`; only at fidelity `log`"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +105,9 @@ class Candidate:
 
     pid: int | None = expected("Process id in the initial pid namespace")
     comm: str | None = expected("Name of the process (comm)")
-    points: int = always("Badness that the kernel computed, in pages")
+    points: int | None = expected(
+        "Badness that the kernel computed, in pages; absent in `oom_no_kill` for a process that cannot be killed"
+    )
     oom_score_adj: int | None = expected("The process's oom_score_adj, -1000 to 1000")
     memory: int | None = expected("Resident memory, swap and page tables in bytes: `points` without oom_score_adj")
     cgroup: str | None = expected("Path of its memory cgroup")
@@ -118,15 +127,32 @@ class Oom:
         " killed as a whole (memory.oom.group). `shared_mm`: it shares the memory of the chosen process. Absent for"
         " `oom_dying`, and if a kernel log does not show it"
     )
+    reason: NoKillReason | None = optional(
+        "Why nothing was killed; only with `oom_no_kill`. `no_killable_process`: no process could be killed; if the"
+        " host is out of memory, the kernel panics. `panic`: the kernel panicked instead of killing, because of"
+        " vm.panic_on_oom"
+    )
     scope: Scope | None = expected(
         "What ran out of memory. `memcg`: a memory cgroup reached its limit. `global`: the host. `cpuset`: the memory"
         " nodes of a cpuset. `mempolicy`: the memory nodes of a NUMA memory policy. `sysrq`: nothing; the kill was"
         " requested with SysRq-f"
     )
     constraint: str | None = expected("The kernel's enum oom_constraint, such as `CONSTRAINT_MEMCG`")
+    nodemask: str | None = optional(
+        "Memory nodes to which a memory policy restricted the failed allocation, as a list such as `0-1,4`; absent"
+        " without such a restriction; only at fidelity `log`"
+    )
+    cpuset: str | None = optional("Name of the trigger's cpuset; `/` is the root; only at fidelity `log`")
+    mems_allowed: str | None = optional(
+        "Memory nodes that the trigger's cpuset allows, as a list such as `0-1,4`; only at fidelity `log`"
+    )
     gfp_mask: GfpMask | None = expected("Allocation flags of the request that failed")
     order: int | None = expected("Size of the failed allocation: 2^order pages; -1 for SysRq-f")
     points: Points | None = expected("Badness of the victim and its parts, in pages")
+    score: int | None = optional(
+        "Score that the kernel printed for the process it chose, if that is the victim: points * 1000 / totalpages, so"
+        " thousandths of `limit_bytes`; only at fidelity `log`, Linux 5.0 and earlier"
+    )
     limit_bytes: int | None = expected(
         "Memory that badness is relative to (`totalpages`), in bytes: the cgroup's limit or the host's RAM, plus the"
         " swap that may be used"

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill
 
 
 class DeliveryLog(Protocol):
@@ -31,10 +31,10 @@ class Source(Protocol):
     def next_due(self) -> int | None:
         """Return when a kill has waited long enough (CLOCK_MONOTONIC ns); None if none waits."""
 
-    def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
-        """Yield what is ready, without waiting."""
+    def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill | OomNoKill]:
+        """Yield what is ready, without waiting; OOMs without a kill are only in the kernel log."""
 
-    def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
+    def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill | OomNoKill]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
 
     def kill_count(self) -> int:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import mmap
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from ooMtrace.kmsg.formats import kmsg
 from ooMtrace.kmsg.report import Report
 from ooMtrace.kmsg.scanner import Scanner
 from ooMtrace.kmsg.to_record import Origin, to_records
-from ooMtrace.record import Host, OomKill
+from ooMtrace.record import Host, OomKill, OomNoKill
 from ooMtrace.sources.base import DeliveryLog
 
 REPORT_IDLE_NS = 250_000_000
@@ -58,20 +59,20 @@ class KmsgSource:
         return [self._log.fd]
 
     def next_due(self) -> int | None:
-        """Return when the next report will be complete (CLOCK_MONOTONIC ns); None if no kill has been read."""
+        """Return when the next report will be complete (CLOCK_MONOTONIC ns); None if nothing was read that waits."""
         if not self._complete and not any(report.kills for report in self._scanner.open_reports()):
             return None
         return self._recent[0][0] + self._idle_ns if self._recent else self._clock.monotonic_ns()
 
-    def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
-        """Yield the kills of all complete reports."""
+    def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill | OomNoKill]:
+        """Yield the kills of all complete reports, and the OOMs that ended without a kill."""
         now = self._clock.monotonic_ns()  # before the log is read: all that was printed by then is considered
         self._read()
         self._complete += self._scanner.close_completed(self._count_idle(now))
         self._record_deliveries(delivery_log)
         yield from self._emit(delivery_log)
 
-    def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
+    def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill | OomNoKill]:
         """Yield all kills so far."""
         self._read()
         self._complete += self._scanner.drain()
@@ -119,7 +120,7 @@ class KmsgSource:
                 if killed.line.nth > recorded:
                     delivery_log.record_delivery(killed.line.nth, killed.pid)
 
-    def _emit(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
+    def _emit(self, delivery_log: DeliveryLog) -> Iterator[OomKill | OomNoKill]:
         reports, self._complete = self._complete, []
         snapshot = self._take_snapshot()  # after the log was read: `observed` is never before `time`
         origin = Origin(
@@ -127,6 +128,7 @@ class KmsgSource:
             host=self._host,
             booted=snapshot.realtime - snapshot.monotonic,
             kill_count_before=delivery_log.base,
+            page=mmap.PAGESIZE,
         )
         for report in reports:
             yield from to_records(report, origin)

@@ -38,6 +38,7 @@ from ooMtrace.kmsg.detect import AnyFormat
 from ooMtrace.kmsg.formats import Dated, dmesg
 from ooMtrace.kmsg.formats import kmsg as kmsg_record
 from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.scanner import records as log_records
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import LINE_LIMIT, encode
 from ooMtrace.probe.decode import decode
@@ -65,8 +66,8 @@ CUT = b"\n-- cut --\n"
 UNSAFE = re.compile("[\0-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-def check(kill: record.OomKill) -> None:
-    """Encode a kill: one line of JSON in UTF-8, short enough, without a byte that a terminal or a reader obeys."""
+def check(kill: record.OomKill | record.OomNoKill) -> None:
+    """Encode a record: one line of JSON in UTF-8, short enough, without a byte that a terminal or a reader obeys."""
     line = encode(with_seq(kill, 1))
     text = line.decode()
     assert len(line) <= LINE_LIMIT, f"{len(line)} bytes"
@@ -77,8 +78,8 @@ def check(kill: record.OomKill) -> None:
 
 def kmsg(data: bytes) -> None:
     """Any log."""
-    for kill in kills((data,), ORIGIN, LATEST):
-        check(kill)
+    for found in log_records((data,), ORIGIN, LATEST):
+        check(found)
 
 
 def prefixes(data: bytes) -> None:

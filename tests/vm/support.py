@@ -23,6 +23,7 @@ TITLES = {
     "nested": "limit at an ancestor, victim and trigger apart",
     "shared_mm": "two processes, one memory",
     "spared": "the biggest is exempt (`oom_score_adj` -1000)",
+    "no_kill": "nothing can be killed",
     "swap": "swap takes part in the points",
     "sysrq": "sysrq-f",
     "storm": "96 kills, eight at once",

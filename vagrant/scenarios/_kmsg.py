@@ -71,10 +71,15 @@ def check_log(
     return f"{len(pairs)} kills, {sum(shared)} facts, of each at least {least}, clocks {spread}"
 
 
-def logs() -> list[Line]:
+def logs(event: str = "oom_kill") -> list[Line]:
     """Return the lines of `oomtrace logs` for what is left of this boot's log."""
     done = subprocess.run([COMMAND, "logs", "/dev/kmsg"], check=True, capture_output=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [line for line in map(json.loads, done.stdout.splitlines()) if line["event"] == event]
+
+
+def no_kills() -> list[Line]:
+    """Return those of the OOMs without a kill."""
+    return logs("oom_no_kill")
 
 
 def _shared(line: Line, full: Line, lines: Collection[Line], equal: Equal) -> int:

@@ -65,6 +65,15 @@ class StandingTracer(RunningTracer):
     def kills(self) -> list[Line]:
         return [line for line in self.lines() if line["event"] == "oom_kill"]
 
+    def no_kills(self, number: int) -> list[str]:
+        """Wait for so many OOMs without a kill; return the ids of those that were reported."""
+
+        def found() -> list[str]:
+            return [line["id"] for line in self.lines() if line["event"] == "oom_no_kill"]
+
+        self.wait(lambda _: len(found()) >= number)
+        return found()
+
     def lost(self) -> int:
         """Return how many kills the tracer reports as lost."""
         return sum(line["lost"]["count"] for line in self.lines() if line["event"] == "oom_lost")

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ooMtrace.kmsg.scanner import kills
+from ooMtrace.kmsg.scanner import kills, records
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode, plain
 from ooMtrace.record import OomKill
@@ -37,7 +37,7 @@ def read(data: bytes, latest: datetime = LATEST) -> list[OomKill]:
 
 @pytest.mark.parametrize("name", LOGS)
 def test_each_report_gives_exactly_its_records(name):
-    found = [plain(with_seq(kill, seq)) for seq, kill in enumerate(read(content(name)), 1)]
+    found = [plain(with_seq(each, seq)) for seq, each in enumerate(records([content(name)], READ, LATEST), 1)]
 
     assert found == json.loads((CORPUS / f"{name}.json").read_text())
 

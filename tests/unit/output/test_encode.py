@@ -235,6 +235,15 @@ def test_no_text_of_any_fact_makes_a_line_too_long(text, many):
         assert (name in parsed.get("truncated", ())) is (len(text) > 100)
 
 
+@pytest.mark.parametrize("many", [0, 5])
+@pytest.mark.parametrize("text", ["x" * 100, "\u2028" * 1500])
+def test_the_line_of_an_oom_without_a_kill_is_never_too_long(text, many):
+    line = encode(filled(record.OomNoKill, text, many))
+
+    assert len(line) <= 8000
+    assert json.loads(line)["oom"]["reason"] == "no_killable_process"
+
+
 def test_dump_indents_and_ends_with_a_newline():
     assert dump({"a": [1], "b": "\x9b"}) == b'{\n  "a": [\n    1\n  ],\n  "b": "\\u009b"\n}\n'
 

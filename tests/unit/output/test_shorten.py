@@ -13,6 +13,7 @@ from ooMtrace.output.shorten import RESERVE, shorten, with_truncated
 
 REMOVED_WHOLE = [
     "oom.candidates",
+    "oom.memcg.stat",
     "oom.trigger.cgroup",
     "cgroup.v2",
     "process.environment",

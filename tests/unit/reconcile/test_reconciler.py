@@ -469,3 +469,25 @@ def test_losses_never_begin_in_the_future_however_the_clock_was_set(host):
     assert isinstance(loss, record.OomLost)
     assert loss.lost.count == 3
     assert loss.lost.from_ <= loss.lost.to
+
+
+def test_a_dropped_oom_without_a_kill_is_not_a_pending_kill(host):
+    reconciler = host.reconciler()
+    host.die(101)
+    reconciler.record_delivery(1, 101)
+    reconciler.mark_dropped(
+        record.OomNoKill(id="12345678-1-0", observed="", message="", host=HOST, oom=record.Oom(incident="1"))
+    )
+
+    assert reconcile(reconciler) == []
+
+
+def test_an_oom_without_a_kill_is_neither_backfilled_nor_taken_for_a_missing_kill(host):
+    reconciler = host.reconciler()
+    host.log += [
+        "3,7,99000000,-;hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=-1000\n",
+        "3,8,99000001,-;Out of memory and no killable processes...\n",
+    ]
+    host.die(101)
+
+    assert summary(reconcile(reconciler)) == [(11, 101, "log")]

@@ -56,14 +56,14 @@ def test_every_class_of_the_record_is_exported():
 def test_every_fact_is_in_the_schema_with_its_description():
     described = dict(objects(json_schema()))
 
-    of_any = {fact.name for event in (record.OomKill, record.OomLost) for fact in fields(event)}
+    of_any = {fact.name for event in (record.OomKill, record.OomLost, record.OomNoKill) for fact in fields(event)}
     assert set(described[""]["properties"]) == of_any
     assert set(described["lost"]["properties"]) == {"count", "from", "to"}
     assert set(described["oom.points"]["properties"]) == {fact.name for fact in fields(record.Points)}
     for part in described.values():
         assert all(fact["description"] for fact in part["properties"].values())
-    # An Endpoint is described at both ends of a Connection, OomKill and OomLost in one object.
-    assert len(described) == len(PARTS)
+    # An Endpoint is described at both ends of a Connection; OomKill, OomLost and OomNoKill in one object.
+    assert len(described) == len(PARTS) - 1
 
 
 def test_these_properties_are_required():
@@ -73,7 +73,6 @@ def test_these_properties_are_required():
         "": ["schema", "event", "id", "seq", "observed", "severity", "message", "fidelity"],
         "oom": ["incident"],
         "oom.gfp_mask": ["raw"],
-        "oom.candidates[]": ["points"],
         "process.open_files": [
             *("total", "regular", "directory", "device", "pipe", "socket", "anonymous", "tcp", "udp", "unix"),
         ],
@@ -88,6 +87,7 @@ def test_these_properties_are_required():
             [*required[""], "derived", "missing", "oom", "process"],
         ),
         (["oom_lost"], [*required[""], "host", "lost"]),
+        (["oom_no_kill"], [*required[""], "derived", "missing", "oom"]),
     ]
 
 
@@ -109,7 +109,7 @@ def test_properties_have_these_types():
         "items": {"type": "string"},
         "description": "Names of facts that every kill has, but that could not be read",
     }
-    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost"]
+    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost", "oom_no_kill"]
     assert properties["fidelity"]["enum"] == ["full", "reduced", "minimal", "log"]
     oom = properties["oom"]["properties"]
     assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]

@@ -359,3 +359,32 @@ def test_closing_the_source_closes_the_log(source, log):
     source.close()
 
     assert log.fd == -1
+
+
+def test_an_oom_without_a_kill_is_emitted_at_once_and_is_no_delivery(source, log, delivery_log):
+    log.print(
+        "hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=-1000",
+        "memory: usage 51200kB, limit 51200kB, failcnt 39",
+        "Out of memory and no killable processes...",
+    )
+    (found,) = source.kills(delivery_log)
+
+    assert (found.event, found.oom.reason, found.oom.scope) == ("oom_no_kill", "no_killable_process", "memcg")
+    assert found.host == HOST
+    assert found.time
+    assert delivery_log.deliveries == []
+    assert source.kill_count() == 0
+    assert source.next_due() is None
+    assert list(source.drain(delivery_log)) == []
+
+
+def test_an_oom_without_a_kill_does_not_change_the_number_of_the_next_kill(source, log, clock, delivery_log):
+    log.print(
+        "hog invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=-1000",
+        "Kernel panic - not syncing: Out of memory: compulsory panic_on_oom is enabled",
+    )
+    log.kill(7)
+    first, last = source.drain(delivery_log)
+
+    assert first.event == "oom_no_kill"
+    assert (last.process.tid, last.oom.number, last.oom.trigger) == (7, 41, None)
