@@ -12,13 +12,11 @@ from ooMtrace.assemble.gfp_flags import gfp_flags
 from ooMtrace.assemble.victim_context import VictimContext, join_path, victim_context
 from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, VictimEvent
 from ooMtrace.kernel.snapshot import HostSnapshot
-from ooMtrace.record.message import describe_kill, describe_process
+from ooMtrace.record.message import ALREADY_DYING, describe_exit, describe_kill, describe_process
 from ooMtrace.settings import Level
 
 LineVerdict = record.Verdict | Literal["dying"]
 """A verdict, or `dying`: the OOM killer marked the process, but did not kill it."""
-
-ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not kill it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +80,7 @@ def to_exit_record(kill: record.OomKill, exit_: Exit, snapshot: HostSnapshot) ->
         id=f"{kill.id}-exit",
         time=snapshot.from_monotonic(exit_.ktime),
         observed=snapshot.from_monotonic(snapshot.monotonic),
-        message=f"{describe_process(kill.process)} is gone, {after_us / 1000:.1f} ms after the OOM killer's signal",
+        message=describe_exit(kill.process, after_us),
         exit=record.Exit(
             kill=kill.id,
             after_us=after_us,

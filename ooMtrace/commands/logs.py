@@ -19,6 +19,7 @@ from ooMtrace.commands.local_zone import local_zone
 from ooMtrace.commands.log_file import STDIN, LogFile, stdin_has_log
 from ooMtrace.commands.log_summary import LogSummary, problem
 from ooMtrace.commands.log_watch import LogWatch
+from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.user import add_user_name
 from ooMtrace.errors import UsageError
 from ooMtrace.kernel.snapshot import EPOCH, HostSnapshot, rfc3339, take_snapshot
@@ -51,9 +52,10 @@ def run(arguments: Namespace, say: Say) -> int:
     reader = _Reader(kill_filter(arguments), say)
     names = arguments.files or [_default_log(say)]
     with closing(StreamSink(arguments.output)) as sink:
-        table = KillTable()
+        table, identify = KillTable(), add_identity()
 
         def write(found: OomKill | OomNoKill) -> None:
+            found = identify(found) if isinstance(found, OomKill) else found
             sink.write(encode(with_seq(found, reader.summary.lines), pretty=arguments.pretty))
 
         for name in names:

@@ -6,7 +6,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
+from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.jobs.match import add_job
+from ooMtrace.enrich.names import add_names
 from ooMtrace.enrich.netns_addresses import add_netns_addresses
 from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
@@ -17,18 +19,24 @@ from ooMtrace.settings import Settings
 
 
 def enrichers(
-    settings: Settings, *, host_pids: bool, proc: Path = Path("/proc"), run: Path = Path("/run")
+    settings: Settings,
+    *,
+    host_pids: bool,
+    proc: Path = Path("/proc"),
+    run: Path = Path("/run"),
+    root: Path = Path("/"),
 ) -> tuple[Enricher, ...]:
     """Return the enrichers for a kill that was traced.
 
     The order matters. What is read from /proc comes first, for the victim is exiting. Titles and arguments are redacted
-    before anything is derived from them: the name of a job must never contain a secret.
+    before anything is derived from them: neither the name of a job nor the message must ever contain a secret.
 
     Args:
         settings: What a line may contain.
         host_pids: Whether /proc lists processes by the pids in a record. If not, it would describe other processes.
         proc: Root of the processes.
         run: Root of the names of network namespaces.
+        root: Root of the files of container runtimes.
     """
     return (
         *((add_proc_status(proc),) if host_pids else ()),
@@ -37,10 +45,11 @@ def enrichers(
         add_services(settings.services),
         redact(cmdline=settings.cmdline),
         with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
+        add_identity(add_names(root)),
         *((add_netns_addresses(search=host_pids, proc=proc, run=run),) if settings.network else ()),
     )
 
 
 def backfill_enrichers() -> tuple[Enricher, ...]:
     """Return the enrichers for a kill that was read from the kernel log: its process has exited long ago."""
-    return (add_user_name(),)
+    return (add_user_name(), add_identity())

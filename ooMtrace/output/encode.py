@@ -40,6 +40,11 @@ def dump(value: Any) -> bytes:  # noqa: ANN401 (anything that JSON can represent
     return _dump(value, pretty=True)
 
 
+def load(content: bytes) -> Any:  # noqa: ANN401 (anything that JSON can represent)
+    """Return the value of a JSON text; raises ValueError."""
+    return orjson.loads(content)
+
+
 def plain(value: Any) -> Any:  # noqa: ANN401
     """Convert dataclasses to dictionaries, without facts that are unknown and parts that have none."""
     if is_dataclass(value):

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Literal
 
 from ooMtrace.record.fields import always, can_be_empty, expected, optional
+from ooMtrace.record.identity import Application, Container, Kubernetes, Scheduler, Systemd
 from ooMtrace.record.oom import Oom
 from ooMtrace.record.process import Process
 from ooMtrace.settings import Level
@@ -151,6 +152,13 @@ class OomKill:
     process: Process = always("The victim")
     namespace: Namespace | None = expected("The victim's namespaces")
     cgroup: Cgroup | None = expected("The victim's own memory cgroup; the one that reached its limit is `oom.memcg`")
+    container: Container | None = optional("The innermost container that the victim ran in")
+    k8s: Kubernetes | None = optional("The Kubernetes pod that the victim ran in")
+    systemd: Systemd | None = optional("The systemd unit that the victim ran in")
+    scheduler: Scheduler | None = optional(
+        "What a batch system or orchestrator other than Kubernetes ran the victim as"
+    )
+    application: Application | None = optional("The packaged application that the victim belonged to")
     job: Job | None = optional("What the victim was working on; only if its job system is recognized")
     exit: Exit | None = optional("The exit of the victim; only with `oom_exit`")
 

@@ -11,6 +11,7 @@ from ooMtrace.record.fields import always, expected, optional
 
 Verdict = Literal["killed", "group_member", "shared_mm"]
 Scope = Literal["memcg", "global", "cpuset", "mempolicy", "sysrq"]
+LimitOwner = Literal["container", "pod", "qos", "kubepods", "job", "unit", "slice", "cgroup", "node"]
 SCOPES: dict[str, Scope] = {
     "CONSTRAINT_NONE": "global",
     "CONSTRAINT_CPUSET": "cpuset",
@@ -156,6 +157,12 @@ class Oom:
     limit_bytes: int | None = expected(
         "Memory that badness is relative to (`totalpages`), in bytes: the cgroup's limit or the host's RAM, plus the"
         " swap that may be used"
+    )
+    limit_owner: LimitOwner | None = optional(
+        "Whose limit was hit. `container`. `pod`: a Kubernetes or podman pod. `qos`: all pods of one quality of service"
+        " class. `kubepods`: all pods of the node. `job`: a job, step or slot of a batch system, or a Nomad or ECS"
+        " task. `unit` or `slice`: of systemd. `cgroup`: another cgroup. `node`: no limit; the host ran out of memory."
+        " Absent with scope `cpuset`, `mempolicy` and `sysrq`"
     )
     trigger: Trigger | None = expected("Task whose allocation failed; not necessarily the victim")
     memcg: Memcg | None = optional("Memory cgroup that reached its limit; only with scope `memcg`")

@@ -21,6 +21,7 @@ from typing import Any
 
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
+from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.jobs.match import add_job
 from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
@@ -166,7 +167,7 @@ def context(data: bytes) -> None:
     )
     redacted = redact()(add_services()(victim))
     assert redact()(redacted) == redacted
-    check(add_job()(redacted))
+    check(add_identity()(add_job()(redacted)))
 
 
 def mounts(data: bytes) -> None:
@@ -269,7 +270,7 @@ def _contexts() -> Iterator[bytes]:
             memory,
             b"API_TOKEN=abc\0QUEUE=mail\0",
             b"ruby",
-            b"/slurm/uid_1/job_2/step_3",
+            b"/slurm/uid_1/job_2/step_3/lxc.payload.a_b/docker/" + b"a1" * 32,
             b"/run/redis.sock",
         )
         yield CUT.join(parts)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ def enriched(victim: OomKill, settings: Settings, tree: Path = Path("/nowhere"),
     for enrich in enrichers(settings, host_pids=host_pids, proc=tree / "proc", run=tree / "run"):
         victim = enrich(victim)
     return victim
+
+
+def backfilled(victim: OomKill) -> OomKill:
+    for enrich in backfill_enrichers():
+        victim = enrich(victim)
+    return victim
+
+
+def without_message(victim: OomKill) -> OomKill:
+    return replace(victim, message="")
 
 
 def sidekiq(*, title: str, environment: dict[str, str] | None = None) -> OomKill:
@@ -104,8 +115,8 @@ def test_if_proc_lists_other_pids_no_process_is_looked_up(tree):
     victim = marked()
     named = marked(pid=100)
 
-    assert enriched(victim, OFFLINE, tree, host_pids=False) == victim
-    assert enriched(named, OFFLINE, tree, host_pids=False) == named
+    assert without_message(enriched(victim, OFFLINE, tree, host_pids=False)) == without_message(victim)
+    assert without_message(enriched(named, OFFLINE, tree, host_pids=False)) == without_message(named)
     assert enriched(victim, Settings(), tree, host_pids=False).missing == ("namespace.addresses",)
 
 
@@ -125,18 +136,27 @@ def test_the_operators_service_names_take_precedence():
 
 def test_a_users_name_is_added_to_traced_and_backfilled_kills():
     root = kill(process=record.Process(pid=100, user=record.User(id=0)))
-    (backfill,) = backfill_enrichers()
 
     assert enriched(root, OFFLINE).process.user == record.User(id=0, name="root")
-    assert backfill(root).process.user == record.User(id=0, name="root")
+    assert backfilled(root).process.user == record.User(id=0, name="root")
 
 
 def test_a_backfilled_kill_is_not_looked_up_in_proc():
     """This pid is alive, and another process by now."""
-    (backfill,) = backfill_enrichers()
-    backfilled = kill(process=record.Process(pid=os.getpid(), tid=os.getpid()))
+    victim = kill(process=record.Process(pid=os.getpid(), tid=os.getpid()))
 
-    assert backfill(backfilled) is backfilled
+    assert without_message(backfilled(victim)) == without_message(victim)
+
+
+def test_traced_and_backfilled_kills_name_their_container():
+    """The message leads with it; a secret in the title is in neither."""
+    cgroup = record.Cgroup(path=f"/docker/{'a1' * 32}", version=2)
+    victim = replace(sidekiq(title=f"sidekiq 7.3 --token={SECRET}"), cgroup=cgroup)
+
+    for found, who in ((enriched(victim, OFFLINE), "sidekiq (ruby, pid 100)"), (backfilled(victim), "ruby (pid 100)")):
+        assert found.container == record.Container(id="a1" * 32, runtime="docker")
+        assert found.message.startswith(f"{who} in container a1a1a1a1a1a1 was killed")
+        assert SECRET not in found.message
 
 
 @pytest.mark.parametrize(("host_pids", "is_searched"), [(True, True), (False, False)])

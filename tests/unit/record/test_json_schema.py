@@ -46,7 +46,7 @@ def test_every_description_begins_with_a_capital_and_has_no_final_dot(part):
 
 
 def test_every_class_of_the_record_is_exported():
-    files = ("kill", "oom", "process")
+    files = ("identity", "kill", "oom", "process")
     parts = [part for name in files for part in vars(import_module(f"ooMtrace.record.{name}")).values()]
 
     assert {part for part in parts if isinstance(part, type) and is_dataclass(part)} == set(PARTS)
@@ -77,6 +77,14 @@ def test_these_properties_are_required():
             *("total", "regular", "directory", "device", "pipe", "socket", "anonymous", "tcp", "udp", "unix"),
         ],
         "process.connections[]": ["fd", "transport"],
+        "container": ["id"],
+        "container.image": ["name"],
+        "container.parents[]": ["id"],
+        "k8s": ["pod"],
+        "k8s.namespace": ["name"],
+        "k8s.pod": ["uid"],
+        "scheduler": ["system"],
+        "application": ["kind", "id"],
         "job": ["system"],
         "exit": ["kill", "after_us"],
         "lost": ["count", "from", "to"],

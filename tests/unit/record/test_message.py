@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from ooMtrace import record
-from ooMtrace.record.message import describe_kill, describe_process
+from ooMtrace.record.message import describe, describe_kill, describe_process
 
 WORKER = record.Process(pid=100, tid=101, comm="worker")
 
@@ -79,3 +79,113 @@ def test_of_a_long_path_the_end_is_kept():
     oom = record.Oom(incident="1", scope="memcg", memcg=record.Memcg(path="/" + "a" * 150 + "b" * 150, limit=1 << 20))
 
     assert f"memory cgroup ...{'a' * 50}{'b' * 150} reached" in describe_kill(WORKER, oom)
+
+
+ID = "a1" * 32
+CONTAINER = record.Container(id=ID)
+POD = record.Kubernetes(pod=record.Pod(uid="11111111-2222-3333-4444-555555555555"))
+
+
+def kill(**facts: object) -> record.OomKill:
+    facts = {"oom": record.Oom(incident="1", scope="global"), "process": WORKER, **facts}
+    return record.OomKill(
+        id="1",
+        observed="",
+        message="",
+        fidelity="log",
+        host=record.Host(),
+        **facts,  # type: ignore[arg-type]
+    )
+
+
+@pytest.mark.parametrize(
+    ("facts", "place"),
+    [
+        ({"container": CONTAINER}, "container a1a1a1a1a1a1"),
+        ({"container": record.Container(id="shop_web", name="web")}, "container web"),
+        ({"container": CONTAINER, "k8s": POD}, "pod 11111111/container a1a1a1a1a1a1"),
+        ({"container": CONTAINER, "systemd": record.Systemd(unit="docker.scope")}, "container a1a1a1a1a1a1"),
+        ({"k8s": POD}, "pod 11111111"),
+        ({"k8s": record.Kubernetes(pod=record.Pod(uid="c3" * 16))}, "pod c3c3c3c3c3c3"),
+        ({"systemd": record.Systemd(unit="web.service", slice="system.slice")}, "web.service"),
+        ({"systemd": record.Systemd(unit="web.service", user=1000)}, "web.service of user 1000"),
+        ({"systemd": record.Systemd(unit="session-3.scope", session="3", user=0)}, "session 3 of user 0"),
+        ({"scheduler": record.Scheduler(system="slurm", id="123")}, "Slurm job 123"),
+        ({"scheduler": record.Scheduler(system="slurm", id="123", step="batch")}, "Slurm job 123.batch"),
+        ({"scheduler": record.Scheduler(system="htcondor", slot="slot1@box")}, "HTCondor slot slot1@box"),
+        (
+            {"scheduler": record.Scheduler(system="nomad", id="1b2c3d4e-1", task="redis")},
+            "Nomad task redis of allocation 1b2c3d4e",
+        ),
+        (
+            {"scheduler": record.Scheduler(system="ecs", id="77"), "container": CONTAINER},
+            "ECS task 77/container a1a1a1a1a1a1",
+        ),
+    ],
+)
+def test_the_message_states_where_the_victim_ran(facts, place):
+    assert describe(kill(**facts)) == f"worker (pid 100) in {place} was killed: the host is out of memory"
+
+
+@pytest.mark.parametrize("systemd", [record.Systemd(slice="system.slice"), None])
+def test_a_victim_of_no_known_place_is_killed_by_the_kernels_oom_killer(systemd):
+    message = "worker (pid 100) was killed by the kernel's OOM killer: the host is out of memory"
+
+    assert describe(kill(systemd=systemd)) == message
+
+
+@pytest.mark.parametrize(
+    ("owner", "reason"),
+    [
+        ("container", "container limit of 200.0 MiB"),
+        ("pod", "pod limit of 200.0 MiB"),
+        ("qos", "QoS class limit (a.slice) of 200.0 MiB"),
+        ("kubepods", "limit of all pods of 200.0 MiB"),
+        ("job", "job limit of 200.0 MiB"),
+        ("unit", "unit limit of 200.0 MiB"),
+        ("slice", "slice limit (a.slice) of 200.0 MiB"),
+        ("cgroup", "memory cgroup /x/a.slice reached its limit of 200.0 MiB"),
+    ],
+)
+def test_the_message_states_whose_limit_was_hit(owner, reason):
+    memcg = record.Memcg(path="/x/a.slice", limit=200 << 20)
+    oom = record.Oom(incident="1", scope="memcg", limit_owner=owner, memcg=memcg)
+
+    assert describe(kill(oom=oom, container=CONTAINER)).endswith(f" was killed: {reason}")
+
+
+def test_a_limit_of_unknown_size_was_reached():
+    oom = record.Oom(incident="1", scope="memcg", limit_owner="pod", memcg=record.Memcg(path="/x"))
+
+    assert describe(kill(oom=oom, k8s=POD)) == "worker (pid 100) in pod 11111111 was killed: pod limit reached"
+
+
+@pytest.mark.parametrize(
+    ("process", "description"),
+    [
+        (WORKER, "sidekiq (worker, pid 100)"),
+        (record.Process(pid=100, comm="sidekiq"), "sidekiq (pid 100)"),
+        (record.Process(pid=100), "sidekiq (pid 100)"),
+    ],
+)
+def test_a_worker_is_named_after_its_job_system(process, description):
+    assert describe_process(process, record.Job(system="sidekiq")) == description
+
+
+def test_a_batch_system_is_named_once():
+    slurm = record.Scheduler(system="slurm", id="123")
+    message = describe(kill(job=record.Job(system="slurm"), scheduler=slurm))
+
+    assert message.startswith("worker (pid 100) in Slurm job 123 was killed")
+
+
+def test_other_events_state_where_the_victim_ran_too():
+    dying = kill(event="oom_dying", container=CONTAINER)
+    gone = kill(event="oom_exit", container=CONTAINER, exit=record.Exit(kill="1", after_us=7700))
+
+    assert describe(dying).startswith(
+        "worker (pid 100) in container a1a1a1a1a1a1 was already dying when memory ran out"
+    )
+    assert describe(gone) == (
+        "worker (pid 100) in container a1a1a1a1a1a1 is gone, 7.7 ms after the OOM killer's signal"
+    )
