@@ -4,7 +4,47 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from ooMtrace.record import OomKill
 
 Enricher = Callable[[OomKill], OomKill]
+
+
+@dataclass(frozen=True, slots=True)
+class Later:
+    """The facts cannot be looked up before this time (CLOCK_MONOTONIC ns)."""
+
+    at_ns: int
+
+
+class SlowEnricher(Protocol):
+    """Adds facts that may take long to look up, or for ever."""
+
+    def prepare(self, kill: OomKill) -> None:
+        """Take what will be gone once the victim has exited, without waiting. `add_known` or `skip` releases it."""
+
+    def add_known(self, kill: OomKill) -> OomKill | None:
+        """Return the kill with all facts, if they are known or not needed; None: they have to be looked up."""
+
+    def look_up(self, kill: OomKill) -> OomKill | Later:
+        """Look the facts up, and return the kill with them. Runs in a thread of its own, and may hang."""
+
+    def skip(self, kill: OomKill) -> OomKill:
+        """Return the kill without the facts, which are then in `missing`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Enrichers:
+    """What a kill passes through.
+
+    Attributes:
+        urgent: Applied in this order as soon as the kill is delivered, for the victim is exiting. They are cheap.
+        later: Applied in this order when it is the kill's turn.
+        slow: Applied after those, in a thread, and only if there is time.
+    """
+
+    urgent: tuple[Enricher, ...] = ()
+    later: tuple[Enricher, ...] = ()
+    slow: tuple[SlowEnricher, ...] = ()

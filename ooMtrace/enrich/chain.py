@@ -5,11 +5,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ooMtrace.enrich import Enricher
+from ooMtrace.enrich import Enricher, Enrichers
 from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.jobs.match import add_job
 from ooMtrace.enrich.names import add_names
-from ooMtrace.enrich.netns_addresses import add_netns_addresses
+from ooMtrace.enrich.netns_addresses import NetnsAddresses
 from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
 from ooMtrace.enrich.redact import redact, with_redacted_cmdline
@@ -25,7 +25,7 @@ def enrichers(
     proc: Path = Path("/proc"),
     run: Path = Path("/run"),
     root: Path = Path("/"),
-) -> tuple[Enricher, ...]:
+) -> Enrichers:
     """Return the enrichers for a kill that was traced.
 
     The order matters. What is read from /proc comes first, for the victim is exiting. Titles and arguments are redacted
@@ -38,15 +38,17 @@ def enrichers(
         run: Root of the names of network namespaces.
         root: Root of the files of container runtimes.
     """
-    return (
-        *((add_proc_status(proc),) if host_pids else ()),
-        *((add_proc_cmdline(proc),) if host_pids and settings.cmdline != "none" else ()),
-        add_user_name(),
-        add_services(settings.services),
-        redact(cmdline=settings.cmdline),
-        with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
-        add_identity(add_names(root)),
-        *((add_netns_addresses(search=host_pids, proc=proc, run=run),) if settings.network else ()),
+    read_proc = (add_proc_status(proc), *((add_proc_cmdline(proc),) if settings.cmdline != "none" else ()))
+    return Enrichers(
+        urgent=read_proc if host_pids else (),
+        later=(
+            add_user_name(),
+            add_services(settings.services),
+            redact(cmdline=settings.cmdline),
+            with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
+            add_identity(add_names(root)),
+        ),
+        slow=(NetnsAddresses(search=host_pids, proc=proc, run=run),) if settings.network else (),
     )
 
 

@@ -8,15 +8,15 @@ import ipaddress
 import os
 import socket
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
-from ooMtrace.enrich import Enricher
-from ooMtrace.enrich.netns_search import Identity, identity, open_namespace, places
-from ooMtrace.enrich.timebox import TimeBoxedWorker
+from ooMtrace.enrich import Later
+from ooMtrace.enrich.netns_search import Identity, NetnsFinder, SearchLimits, identity, open_namespace, places_of_victim
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.record import OomKill
 
@@ -63,26 +63,23 @@ def _local(message: Any) -> str:  # noqa: ANN401 (pyroute2 has no types)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much a line may cost: a host that is out of memory is slow, and the next kill must not wait.
+    """How much is kept, and for how long.
 
     Attributes:
-        places: Files examined to find a namespace without a name; a host may have tens of thousands of processes.
-        search_s: Seconds for that search.
-        query_s: Seconds for the kernel's answer: immediate, unless a task holds the lock of all networks (rtnl).
         found_s: Seconds for which an answer is reused: addresses change.
         not_found_s: The same for an answer that there is none.
         cached: Answers kept.
+        prepared: Namespaces of victims that are open until their turn comes.
     """
 
-    places: int = 4096
-    search_s: float = 0.1
-    query_s: float = 0.5
     found_s: float = 10.0
     not_found_s: float = 1.0
-    cached: int = 64
+    cached: int = 1024
+    prepared: int = 32
 
 
 DEFAULT_LIMITS = Limits()
+DEFAULT_SEARCH_LIMITS = SearchLimits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +103,7 @@ class _Answer:
 
 
 class NetnsAddresses:
-    """Adds the IP addresses in the victim's network namespace.
+    """Adds the IP addresses in the victim's network namespace: a SlowEnricher.
 
     The host's own namespace is left out: its addresses say nothing about the victim.
 
@@ -115,7 +112,8 @@ class NetnsAddresses:
         proc: Root of the processes.
         run: Root of the names of namespaces.
         query: Queries a namespace.
-        limits: How much a line may cost.
+        limits: How much is kept.
+        search_limits: How much a search may cost.
         clock: What limits are measured with.
     """
 
@@ -127,73 +125,115 @@ class NetnsAddresses:
         run: Path = Path("/run"),
         query: Query = query_addresses,
         limits: Limits = DEFAULT_LIMITS,
+        search_limits: SearchLimits = DEFAULT_SEARCH_LIMITS,
         clock: Clock = time,
     ) -> None:
         self._search = search
-        self._proc, self._run = proc, run
+        self._proc = proc
         self._query = query
         self._limits = limits
         self._clock = clock
-        self._worker = TimeBoxedWorker("addresses", limits.query_s)
-        self._answers: dict[str, _Answer] = {}
+        self._finder = NetnsFinder(proc, run, search_limits, clock)
+        self._answers: OrderedDict[str, _Answer] = OrderedDict()
+        self._prepared: OrderedDict[str, int] = OrderedDict()
+        self._lock = Lock()  # around the two, never around a system call that may hang
 
-    def enrich(self, kill: OomKill) -> OomKill:
-        """Return the kill with addresses, or with `namespace.addresses` in `missing`."""
-        namespace = kill.namespace
-        if namespace is None or namespace.net_ns is None:
+    def prepare(self, kill: OomKill) -> None:
+        """Open the victim's namespace while the victim still has one."""
+        wanted = self._wanted(kill)
+        if wanted is None or self._known(kill) is not None:
+            return
+        namespace = open_namespace(places_of_victim(kill, self._proc), wanted)
+        with self._lock:
+            oldest = None
+            if namespace is not None:
+                self._prepared[kill.id] = namespace
+            if len(self._prepared) > self._limits.prepared:
+                _, oldest = self._prepared.popitem(last=False)
+        _close(oldest)
+
+    def add_known(self, kill: OomKill) -> OomKill | None:
+        """Return the kill with addresses from an earlier answer, or unchanged if there is nothing to add."""
+        if kill.namespace is None or kill.namespace.net_ns is None or self._is_own(kill.namespace.net_ns):
             return kill
-        own = identity(self._proc / "self/ns/net")
-        if own is not None and namespace.net_ns == str(own.inode):
-            return kill
-        found = self._cached(kill, Identity(own.device, int(namespace.net_ns))) if own and self._search else None
-        if found is None:
-            return replace(kill, missing=(*kill.missing, "namespace.addresses"))
-        return replace(kill, namespace=replace(namespace, addresses=found))
+        if self._wanted(kill) is None:
+            return self.skip(kill)
+        answer = self._known(kill)
+        if answer is None:
+            return None
+        _close(self._take_prepared(kill))
+        return _with_addresses(kill, answer.addresses)
 
-    def _cached(self, kill: OomKill, wanted: Identity) -> tuple[str, ...] | None:
-        """Return the addresses from an answer to an earlier kill, or look them up; the oldest answer goes first."""
-        key = str(wanted.inode)
-        answer = self._answers.pop(key, None)
-        if answer is None or not answer.is_valid_for(kill, self._clock.monotonic_ns()):
-            answer = self._look_up(kill, wanted)
-        self._answers[key] = answer
-        if len(self._answers) > self._limits.cached:
-            del self._answers[next(iter(self._answers))]
-        return answer.addresses
-
-    def _look_up(self, kill: OomKill, wanted: Identity) -> _Answer:
-        namespace = None if self._worker.is_busy() else self._find(kill, wanted)
-        found = None if namespace is None else self._ask(namespace)
-        addresses = None if found is None else distinctive(found)
+    def look_up(self, kill: OomKill) -> OomKill | Later:
+        """Find the namespace, enter it and ask for its addresses. It remains in it: run it in a thread of its own."""
+        wanted = self._wanted(kill)
+        if wanted is None:
+            return self.skip(kill)
+        namespace = self._take_prepared(kill)
+        found = self._finder.find(kill, wanted) if namespace is None else namespace
+        if isinstance(found, Later):
+            return found
+        addresses = None if found is None else self._ask(found)
         valid_s = self._limits.not_found_s if addresses is None else self._limits.found_s
-        return _Answer(addresses, kill.time or "", self._in(valid_s))
+        answer = _Answer(addresses, kill.time or "", self._clock.monotonic_ns() + int(valid_s * 1e9))
+        with self._lock:
+            self._answers[str(wanted.inode)] = answer
+            self._answers.move_to_end(str(wanted.inode))
+            if len(self._answers) > self._limits.cached:
+                self._answers.popitem(last=False)
+        return _with_addresses(kill, addresses)
 
-    def _find(self, kill: OomKill, wanted: Identity) -> int | None:
-        deadline = self._in(self._limits.search_s)
-        candidates = islice(places(kill.process, self._proc, self._run), self._limits.places)
-        return open_namespace(candidates, wanted, lambda: self._clock.monotonic_ns() > deadline)
+    def skip(self, kill: OomKill) -> OomKill:
+        """Return the kill with `namespace.addresses` in `missing`, if it is in another namespace than the host's."""
+        _close(self._take_prepared(kill))
+        namespace = kill.namespace
+        if namespace is None or namespace.net_ns is None or self._is_own(namespace.net_ns):
+            return kill
+        return _with_addresses(kill, None)
 
     def _ask(self, namespace: int) -> tuple[str, ...] | None:
-        """Query in a thread, for only that one enters; None if there is no answer in time. Closes the descriptor."""
-        answers: list[tuple[str, ...] | None] = []
-
-        def task() -> None:
-            try:
-                answers.append(self._query(namespace))
-            finally:
-                os.close(namespace)
-
-        if not self._worker.run(task):
+        try:
+            found = self._query(namespace)
+        finally:
             os.close(namespace)
-        return answers[0] if answers else None
+        return None if found is None else distinctive(found)
 
-    def _in(self, seconds: float) -> int:
-        return self._clock.monotonic_ns() + int(seconds * 1e9)
+    def _is_own(self, net_ns: str) -> bool:
+        own = identity(self._proc / "self/ns/net")
+        return own is not None and net_ns == str(own.inode)
+
+    def _wanted(self, kill: OomKill) -> Identity | None:
+        """Return which namespace to look for; None: none, or it cannot be found."""
+        own = identity(self._proc / "self/ns/net")
+        if not self._search or own is None or kill.namespace is None or kill.namespace.net_ns is None:
+            return None
+        wanted = Identity(own.device, int(kill.namespace.net_ns))
+        return None if wanted == own else wanted
+
+    def _known(self, kill: OomKill) -> _Answer | None:
+        """Return an answer to an earlier kill that holds for this one, too; it is kept longer than older ones."""
+        key = kill.namespace.net_ns if kill.namespace and kill.namespace.net_ns else ""
+        with self._lock:
+            answer = self._answers.get(key)
+            if answer is None or not answer.is_valid_for(kill, self._clock.monotonic_ns()):
+                return None
+            self._answers.move_to_end(key)
+        return answer
+
+    def _take_prepared(self, kill: OomKill) -> int | None:
+        with self._lock:
+            return self._prepared.pop(kill.id, None)
 
 
-def add_netns_addresses(*, search: bool = True, proc: Path = Path("/proc"), run: Path = Path("/run")) -> Enricher:
-    """Return an enricher that adds the addresses of the victim's network namespace; see NetnsAddresses."""
-    return NetnsAddresses(search=search, proc=proc, run=run).enrich
+def _with_addresses(kill: OomKill, addresses: tuple[str, ...] | None) -> OomKill:
+    if addresses is None or kill.namespace is None:
+        return replace(kill, missing=(*kill.missing, "namespace.addresses"))
+    return replace(kill, namespace=replace(kill.namespace, addresses=addresses))
+
+
+def _close(fd: int | None) -> None:
+    if fd is not None:
+        os.close(fd)
 
 
 def distinctive(texts: Iterable[str]) -> tuple[str, ...]:

@@ -3,15 +3,22 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.timebox import TimeBoxedWorker
+from ooMtrace.kernel.clock import Clock
 from ooMtrace.kernel.cmdline import ARGUMENTS, Cmdline, parse_cmdline
 from ooMtrace.record import OomKill
 
 TIMEOUT_S = 0.05
+SLOW_S = 0.005
+PAUSE = 9
+"""After a read that took longer than SLOW_S, nothing is read for this many times as long: one who holds the locks of
+his victims' memory would delay the lines of others with each of them."""
+
 TITLE, ARGS = "process.title", "process.command_args"
 
 
@@ -30,10 +37,13 @@ class ProcCmdline:
     Args:
         proc: Root of the processes.
         timeout_s: How long a line waits for the answer, in seconds.
+        clock: What that is measured with.
     """
 
-    def __init__(self, proc: Path = Path("/proc"), timeout_s: float = TIMEOUT_S) -> None:
+    def __init__(self, proc: Path = Path("/proc"), timeout_s: float = TIMEOUT_S, clock: Clock = time) -> None:
         self._proc = proc
+        self._clock = clock
+        self._paused_until = 0
         self._worker = TimeBoxedWorker("cmdline", timeout_s)
 
     def enrich(self, kill: OomKill) -> OomKill:
@@ -42,7 +52,13 @@ class ProcCmdline:
         if process.pid is None or not _is_wanted(kill):
             return kill
         answer, folder = _Answer(), self._proc / str(process.pid)
+        began = self._clock.monotonic_ns()
+        if began < self._paused_until:
+            return kill
         self._worker.run(lambda: _read(folder, process.tid, answer))
+        ended = self._clock.monotonic_ns()
+        if ended - began > SLOW_S * 1e9:
+            self._paused_until = ended + PAUSE * (ended - began)
         # Empty once the memory is gone. The pid may have been reused: another process has another name.
         if not answer.cmdline or answer.comm != process.comm:
             return kill

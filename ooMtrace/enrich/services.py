@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ooMtrace.enrich import Enricher
 from ooMtrace.kernel.regular_file import read_regular_file
+from ooMtrace.enrich.timebox import TimeBoxedWorker
 from ooMtrace.record import Connection, Endpoint, OomKill
 
 PORTS = {
@@ -93,6 +94,9 @@ FILE_LIMIT = 1 << 20
 
 ENTRY = re.compile(r"^([A-Za-z0-9][\w.+-]{0,63})[ \t]+([0-9]{1,5})/(tcp|udp)\b", re.ASCII | re.MULTILINE)
 
+TIMEOUT_S = 0.1
+"""How long a line waits for the file, once."""
+
 Lookup = Callable[[str, int], "str | None"]
 
 
@@ -102,12 +106,17 @@ def add_services(names: Mapping[int, str] = {}, services: Path = Path("/etc/serv
     Args:
         names: Port -> name, given by the operator; these take precedence.
         services: Names of the ports that are in neither `names` nor PORTS. Read when the first such port comes, and
-            not again.
+            not again. Until that has ended, these ports have no names: the file may be on a file system that hangs.
     """
 
     @cache
+    def answers() -> list[dict[tuple[str, int], str]]:
+        found: list[dict[tuple[str, int], str]] = []
+        TimeBoxedWorker("services", TIMEOUT_S).run(lambda: found.append(_registered(services)))
+        return found
+
     def registered() -> dict[tuple[str, int], str]:
-        return _registered(services)
+        return next(iter(answers()), {})
 
     def lookup(transport: str, port: int) -> str | None:
         if port in names or port >= EPHEMERAL:

@@ -1,63 +1,106 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The data's way in one place: source -> enrich, with the reconciler beside it."""
+"""The data's way in one place: source -> queue -> enrich, with the reconciler beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import time
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from ooMtrace.enrich import Enricher
+from ooMtrace.enrich import Enricher, Enrichers
+from ooMtrace.kernel.clock import Clock
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
 from ooMtrace.record import OomKill, Record, missing_facts
-from ooMtrace.sources.base import Source
+from ooMtrace.runtime.background import Background
+from ooMtrace.runtime.fair_queue import FairQueue, owner_of
+from ooMtrace.runtime.slow_facts import SlowFacts
+from ooMtrace.sources.base import DeliveryLog, Source
+
+QUEUE_BYTES = 32 << 20
+"""Kills that wait for their turn, as `size_of` estimates them: some thousands."""
+
+KILLS_PER_TURN = 16
+"""Lines between two looks at signals, at the output and at the clock."""
+
+DRAIN_NS = 5_000_000_000
+"""At the end, kills that happen meanwhile are taken from the source for so long."""
 
 
 class Tracer:
     """Complete records of kills as they happen, until `close`.
 
+    What the source has is taken from it before each line: kills wait here, where there is room for many and where
+    nobody waits for somebody else's, and not in the kernel's buffers.
+
     Args:
         source: Open; closed with this.
         reconciler: Counts what the source delivers.
-        enrichers: Applied in this order to what the source delivers.
-        backfill_enrichers: The same for what the reconciler reads from the kernel log.
+        enrichers: Applied to what the source delivers.
+        backfill_enrichers: Applied in this order to what the reconciler reads from the kernel log.
+        background: Runs the slow enrichers.
+        clock: What times are measured with.
+        queue_bytes: How much may wait; of the longest backlog the newest is dropped.
     """
 
     def __init__(
         self,
         source: Source,
         reconciler: Reconciler,
-        enrichers: Iterable[Enricher] = (),
+        enrichers: Enrichers = Enrichers(),  # noqa: B008 (it cannot be changed)
         backfill_enrichers: Iterable[Enricher] = (),
+        *,
+        background: Background | None = None,
+        clock: Clock = time,
+        queue_bytes: int = QUEUE_BYTES,
     ) -> None:
         self._source = source
         self._reconciler = reconciler
-        self._enrichers = tuple(enrichers)
+        self._enrichers = enrichers
         self._backfill_enrichers = tuple(backfill_enrichers)
+        self._queue: FairQueue[OomKill] = FairQueue(queue_bytes)
+        self._slow = SlowFacts(enrichers.slow, background or Background("slow-facts"), clock)
+        self._clock = clock
+        self._dropped = 0
 
     def fds(self) -> list[int]:
-        """Return the file descriptors that become readable when something dies."""
-        return self._source.fds()
+        """Return the file descriptors that become readable when something dies or a line may be complete."""
+        return [*self._source.fds(), *self._slow.fds()]
 
     def next_due(self) -> int | None:
         """Return when `records` has something at the latest (CLOCK_MONOTONIC ns); None: not before the next event."""
-        return self._source.next_due()
+        if self._queue:
+            return 0
+        return min((due for due in (self._source.next_due(), self._slow.next_due()) if due is not None), default=None)
 
     def reconcile_due(self) -> int | None:
         """Return when to call `reconcile` (CLOCK_MONOTONIC ns); None while nothing dies."""
         return self._reconciler.next_due()
 
     def records(self) -> Iterator[Record]:
-        """Yield what has arrived, without waiting."""
-        yield from _enriched(self._source.kills(self._reconciler), self._enrichers)
+        """Yield some of what has arrived, without waiting; `next_due` is 0 if there is more."""
+        self._receive(self._source.kills)
+        yield from map(_finish, self._slow.ready(self._queue))
+        for _ in range(KILLS_PER_TURN):
+            if not self._queue:
+                break
+            yield from self._next()
+            self._receive(self._source.kills)
+        yield from map(_finish, self._slow.ready(self._queue))
 
     def drain(self) -> Iterator[Record]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
-        yield from _enriched(self._source.drain(self._reconciler), self._enrichers)
+        self._receive(self._source.drain)
+        deadline = self._clock.monotonic_ns() + DRAIN_NS
+        while self._queue:
+            yield from self._next()
+            if self._clock.monotonic_ns() < deadline:
+                self._receive(self._source.drain)
+        yield from map(_finish, self._slow.drain())
 
     def catch_up(self) -> Iterator[Record]:
         """Yield the kills since the checkpoint of an earlier run."""
-        yield from _enriched(self._reconciler.catch_up(), self._backfill_enrichers)
+        yield from self._backfilled(self._reconciler.catch_up())
 
     def reconcile(self, *, final: bool = False) -> Iterator[Record]:
         """Yield what has arrived, then compare with the kernel's counter: what is backfilled, and what is lost.
@@ -66,31 +109,59 @@ class Tracer:
         """
         reading = self._reconciler.read_counters()  # first: what is counted by then is taken from the source
         yield from self.drain() if final else self.records()
-        yield from _enriched(self._reconciler.reconcile(reading, final=final), self._backfill_enrichers)
+        yield from self._backfilled(self._reconciler.reconcile(reading, final=final))
 
     def mark_dropped(self, record: Record) -> None:
-        """Note that the output had no room for a record: its kill is pending again."""
+        """Note that there was no room for a record: its kill is pending again."""
         self._reconciler.mark_dropped(record)
 
     def lost_records(self) -> int:
-        """Return how many records were lost between the kernel and us since the start."""
-        return self._source.lost_records()
+        """Return how many records were lost between the kernel and their line since the start."""
+        return self._source.lost_records() + self._dropped
 
     def checkpoint(self) -> Checkpoint | None:
         """Return up to where every kill has been delivered; None if that cannot be said now."""
-        return self._reconciler.checkpoint() if self._source.next_due() is None else None
+        waits = self._source.next_due() is not None or self._queue or self._slow
+        return None if waits else self._reconciler.checkpoint()
 
     def close(self) -> None:
         """Detach."""
         self._source.close()
+        self._slow.close()
+
+    def _receive(self, kills: Callable[[DeliveryLog], Iterator[OomKill]]) -> None:
+        """Take what the source has, and read what will be gone once the victims have exited."""
+        for delivered in kills(self._reconciler):
+            kill = _enriched(delivered, self._enrichers.urgent)
+            self._slow.prepare(kill)
+            for dropped in self._queue.push(kill, owner_of(kill), size_of(kill)):
+                self._slow.skip(dropped)
+                self._dropped += 1
+                self.mark_dropped(dropped)
+
+    def _next(self) -> Iterator[OomKill]:
+        """Enrich the kill whose turn it is; yield what is complete with that."""
+        if (kill := self._queue.pop()) is not None:
+            yield from map(_finish, self._slow.offer(_enriched(kill, self._enrichers.later)))
+
+    def _backfilled(self, records: Iterable[Record]) -> Iterator[Record]:
+        for record in records:
+            yield _finish(_enriched(record, self._backfill_enrichers)) if isinstance(record, OomKill) else record
+            self._receive(self._source.kills)
 
 
-def _enriched(records: Iterable[Record], enrichers: tuple[Enricher, ...]) -> Iterator[Record]:
-    for record in records:
-        yield _complete(record, enrichers) if isinstance(record, OomKill) else record
+def size_of(kill: OomKill) -> int:
+    """Return about how many bytes of memory a kill takes."""
+    process = kill.process
+    texts = (*(process.command_args or ()), *(process.environment or {}).values(), process.title or "")
+    return 8192 + sum(64 + len(text) for text in texts) + 1024 * len(process.connections or ())
 
 
-def _complete(kill: OomKill, enrichers: tuple[Enricher, ...]) -> OomKill:
+def _enriched(kill: OomKill, enrichers: tuple[Enricher, ...]) -> OomKill:
     for enrich in enrichers:
         kill = enrich(kill)
+    return kill
+
+
+def _finish(kill: OomKill) -> OomKill:
     return replace(kill, missing=(*missing_facts(kill), *kill.missing))

@@ -52,6 +52,8 @@ class ProbeSource:
     def kills(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         """Yield what is ready, without waiting."""
         records = self._probe.read()
+        if not records and self._assembler.next_due() is None:
+            return  # asked before each line: a snapshot of the host reads several files
         if records:  # what was written to one CPU's buffer before may have been passed over
             records += self._probe.read()
         snapshot = self._take_snapshot()  # after the last read: `observed` is never before `time`

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import pytest
 from support.networks import Network, ip
+from support.slow import at_once
 
 from ooMtrace import record
-from ooMtrace.enrich.netns_addresses import add_netns_addresses
+from ooMtrace.enrich.netns_addresses import NetnsAddresses
 
 ADDRESSES = ("198.51.100.2", "198.51.100.3", "2001:db8::2")
 
@@ -51,7 +52,7 @@ def net_ns_of(pid: int) -> int:
 
 def enriched(number: int, pid: int) -> record.OomKill:
     """Enrich a kill of this process in this network namespace."""
-    return add_netns_addresses()(
+    return at_once(NetnsAddresses())(
         record.OomKill(
             id="1",
             time="2023-11-14T22:13:19.000001Z",

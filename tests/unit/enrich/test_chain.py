@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from support.probe_events import kill
+from support.slow import at_once
 
 from ooMtrace import record
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
@@ -23,7 +24,8 @@ STATUS = "Name:\tworker\nTgid:\t100\nPPid:\t1\nNStgid:\t100\t7\nThreads:\t1\n"
 
 
 def enriched(victim: OomKill, settings: Settings, tree: Path = Path("/nowhere"), *, host_pids: bool = True) -> OomKill:
-    for enrich in enrichers(settings, host_pids=host_pids, proc=tree / "proc", run=tree / "run"):
+    chain = enrichers(settings, host_pids=host_pids, proc=tree / "proc", run=tree / "run")
+    for enrich in (*chain.urgent, *chain.later, *map(at_once, chain.slow)):
         victim = enrich(victim)
     return victim
 

@@ -7,17 +7,20 @@ import builtins
 import os
 import subprocess
 import sys
-import threading
-import time
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from support.probe_events import kill
+from support.slow import at_once
 
 from ooMtrace import record
+from ooMtrace.enrich import Enricher, Later
 from ooMtrace.enrich.netns_addresses import Limits, NetnsAddresses, Query, query_addresses
+from ooMtrace.enrich.netns_search import SearchLimits
+from ooMtrace.kernel.snapshot import rfc3339
 
 ADDRESSES = ("10.1.2.3", "fd00::3")
 BEFORE, KILLED, AFTER = "2023-11-14T22:00:00.000000Z", "2023-11-14T22:13:19.000001Z", "2023-11-14T22:13:20.000000Z"
@@ -34,7 +37,8 @@ class SetClock:
         return int(self.seconds * 1e9)
 
     def time_ns(self) -> int:
-        raise AssertionError("limits are on the monotonic clock")
+        """The kill of `killed_in` was observed just before the first look at anything."""
+        return 1_700_000_000_000_000_000 + int((self.seconds - 1000.0) * 1e9)
 
     def sleep(self, _seconds: float) -> None:
         raise AssertionError("nothing sleeps")
@@ -50,11 +54,17 @@ class Host:
         self.clock = SetClock()
         self.queried: list[int] = []
         self.answer: tuple[str, ...] | None = ADDRESSES
-        self.enrich = self.addresses().enrich
+        self.enrich = self.enricher()
+
+    def enricher(self, query: Query | None = None, **changes: Any) -> Enricher:
+        return at_once(self.addresses(query, **changes), self._wait_until)
 
     def addresses(self, query: Query | None = None, **changes: Any) -> NetnsAddresses:
         whole: dict[str, Any] = {"proc": self.proc, "run": self.run, "clock": self.clock, "query": query or self.query}
         return NetnsAddresses(**whole | changes)
+
+    def _wait_until(self, at_ns: int) -> None:
+        self.clock.seconds = (at_ns + 1000) / 1e9  # not a moment before it, for seconds are rounded
 
     def process(self, pid: int, like: Path | None = None) -> Path:
         return self._make(self.proc / str(pid) / "ns/net", like)
@@ -219,7 +229,7 @@ def test_the_number_of_files_examined_is_limited(host):
     for pid in range(200, 220):
         host.process(pid)
     near, far = host.process(199), host.process(300)
-    enrich = host.addresses(limits=Limits(places=10)).enrich
+    enrich = host.enricher(search_limits=SearchLimits(places=10))
 
     assert enrich(killed_in(near, pid=190)).namespace.addresses == ADDRESSES
     assert_missing(enrich(killed_in(far, pid=190)))
@@ -231,7 +241,7 @@ def test_the_search_stops_at_its_deadline(host, monkeypatch):
     stat = os.stat
 
     def slow(file, **more):
-        host.clock.seconds += LIMITS.search_s
+        host.clock.seconds += 1.1 * SearchLimits().search_s
         return stat(file, **more)
 
     victim = killed_in(namespace)
@@ -305,45 +315,12 @@ def test_the_number_of_answers_kept_is_limited_and_the_oldest_goes_first(host):
     assert host.queried == [namespaces[0].stat().st_ino]
 
 
-def test_a_query_that_hangs_delays_no_line_and_no_second_one_is_started(host):
-    released, queried = threading.Event(), []
-
-    def hang(namespace):
-        queried.append(namespace)
-        released.wait(60)
-        return ADDRESSES
-
-    enrich = host.addresses(hang, limits=Limits(query_s=0.05)).enrich
-    began = time.monotonic()
-
-    for pid in range(100, 110):
-        assert_missing(enrich(killed_in(host.process(pid), pid)))
-
-    assert time.monotonic() - began < 1
-    assert len(queried) == 1
-    (thread,) = [thread for thread in threading.enumerate() if thread.name == "addresses"]
-    released.set()
-    thread.join(10)
-    assert enrich(killed_in(host.process(110), 110)).namespace.addresses == ADDRESSES
-
-
 def test_no_file_stays_open(host):
     before = open_files()
     for pid in range(100, 110):
         host.answer = None if pid % 2 else ADDRESSES
         host.enrich(killed_in(host.process(pid), pid))
 
-    assert open_files() == before
-
-
-def test_the_addresses_are_missing_if_no_thread_can_be_started(host, monkeypatch):
-    def refuse(_):
-        raise RuntimeError("cannot start new thread")
-
-    namespace, before = host.process(100), open_files()
-    monkeypatch.setattr(threading.Thread, "start", refuse)
-
-    assert_missing(host.enrich(killed_in(namespace)))
     assert open_files() == before
 
 
@@ -380,7 +357,7 @@ def queried(monkeypatch: pytest.MonkeyPatch, host: Host, get_addr) -> record.Oom
 
     monkeypatch.setattr(pyroute2.IPRoute, "get_addr", get_addr, raising=False)
     stay = partial(query_addresses, enter=lambda _namespace: None)
-    return host.addresses(stay).enrich(killed_in(host.process(100)))
+    return host.enricher(stay)(killed_in(host.process(100)))
 
 
 def test_on_a_point_to_point_link_the_local_end_is_reported(host, monkeypatch):
@@ -423,27 +400,25 @@ def test_addresses_are_missing_without_a_message_if_pyroute2_is_not_installed(ho
     import_ = builtins.__import__
     monkeypatch.setattr(builtins, "__import__", without)
 
-    assert_missing(host.addresses(query_addresses).enrich(killed_in(host.process(100))))
+    assert_missing(host.enricher(query_addresses)(killed_in(host.process(100))))
     assert capfd.readouterr() == ("", "")
 
 
 def test_addresses_are_missing_without_a_message_if_the_namespace_cannot_be_entered(host, capfd):
     plain_file = host.process(100)
 
-    assert_missing(host.addresses(query_addresses).enrich(killed_in(plain_file)))
+    assert_missing(host.enricher(query_addresses)(killed_in(plain_file)))
     assert capfd.readouterr() == ("", "")
 
 
 def test_pyroute2_is_not_imported_before_it_is_needed():
-    check = (
-        "import sys, ooMtrace.enrich.netns_addresses as n; n.add_netns_addresses(); print('pyroute2' in sys.modules)"
-    )
+    check = "import sys, ooMtrace.enrich.netns_addresses as n; n.NetnsAddresses(); print('pyroute2' in sys.modules)"
 
     assert subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True).stdout == "False\n"
 
 
 def test_without_search_no_process_is_examined_and_the_addresses_are_missing(host):
-    assert_missing(host.addresses(search=False).enrich(killed_in(host.process(100))))
+    assert_missing(host.enricher(search=False)(killed_in(host.process(100))))
     assert host.queried == []
 
 
@@ -467,3 +442,126 @@ def test_an_answer_that_was_reused_is_kept_longer_than_older_ones(host):
     host.enrich(killed_in(namespaces[0]))
 
     assert host.queried == []
+
+
+def counted_listings(host: Host, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Return the searches through all processes, as they happen."""
+    searches: list[Path] = []
+    listdir = os.listdir
+
+    def note(folder):
+        if folder == host.proc:
+            searches.append(folder)
+        return listdir(folder)
+
+    monkeypatch.setattr(os, "listdir", note)
+    return searches
+
+
+def observed(namespace: int, seconds: float) -> record.OomKill:
+    """A kill so many seconds after the clock's start, in a namespace that nobody else is in."""
+    time = rfc3339(1_700_000_000_000_000_000 + int(seconds * 1e9))
+    return replace(killed_in(namespace, pid=None), id=f"{namespace}", observed=time)
+
+
+def test_a_thousand_victims_in_namespaces_of_their_own_share_a_few_searches(host, monkeypatch):
+    searches = counted_listings(host, monkeypatch)
+    enrich, began = host.enrich, host.clock.seconds
+
+    for number in range(1000):
+        host.clock.seconds += 0.001
+        assert_missing(enrich(observed(10_000_000 + number, host.clock.seconds - began)))
+
+    took = host.clock.seconds - began
+    assert 1 <= len(searches) <= took / SearchLimits().pause_s + 1
+
+
+def test_a_search_is_followed_by_a_pause_many_times_as_long(host, monkeypatch):
+    addresses = host.addresses()
+    process = host.process(300)
+    stat = os.stat
+
+    def slow(file, **more):
+        if file == process:
+            host.clock.seconds += SearchLimits().search_s
+        return stat(file, **more)
+
+    monkeypatch.setattr(os, "stat", slow)
+    addresses.look_up(observed(10_000_000, 0))
+    later = addresses.look_up(observed(10_000_001, 10))
+
+    assert isinstance(later, Later)
+    pause = SearchLimits().pause * SearchLimits().search_s
+    assert later.at_ns == pytest.approx((host.clock.seconds + pause) * 1e9)
+
+
+def test_a_namespace_with_a_process_that_was_seen_before_takes_no_search(host, monkeypatch):
+    namespaces = [host.process(pid) for pid in range(200, 210)]
+    searches = counted_listings(host, monkeypatch)
+
+    for number, namespace in enumerate(namespaces):
+        victim = replace(killed_in(namespace, pid=None), id=str(number))
+        assert host.enrich(victim).namespace.addresses == ADDRESSES
+
+    assert len(searches) == 1
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_processes_of_the_victims_cgroup_are_examined_before_all_others(host, monkeypatch, version):
+    namespace = host.process(300)
+    mount = host.spare / "cgroup"
+    (mount / "a/b").mkdir(parents=True)
+    (mount / "a/b/cgroup.procs").write_text("299\n300\n")
+    kind = "cgroup x" if version == 1 else "cgroup2 x"
+    (host.proc / "self/mounts").write_text(f"cgroup {mount} {kind.split()[0]} rw,memory 0 0\n")
+    searches = counted_listings(host, monkeypatch)
+    victim = replace(killed_in(namespace), cgroup=record.Cgroup(path="/a/b", version=version))
+
+    assert host.enrich(victim).namespace.addresses == ADDRESSES
+    assert searches == []
+
+
+def test_the_parents_namespace_is_examined_before_all_others(host, monkeypatch):
+    namespace = host.process(300)
+    searches = counted_listings(host, monkeypatch)
+    victim = killed_in(namespace)
+    victim = replace(victim, process=replace(victim.process, parent=record.Parent(pid=300)))
+
+    assert host.enrich(victim).namespace.addresses == ADDRESSES
+    assert searches == []
+
+
+def test_a_victim_that_exits_before_its_turn_still_leads_to_its_namespace(host):
+    namespace, before = host.process(100), open_files()
+    addresses, victim = host.addresses(), killed_in(namespace)
+    addresses.prepare(victim)
+    namespace.unlink()
+
+    assert addresses.add_known(victim) is None
+    assert addresses.look_up(victim).namespace.addresses == ADDRESSES
+    assert open_files() == before
+
+
+@pytest.mark.parametrize("release", ["skip", "add_known"])
+def test_a_prepared_namespace_is_closed_when_it_is_not_needed(host, release):
+    namespace, before = host.process(100), open_files()
+    addresses, victim = host.addresses(), killed_in(namespace)
+    addresses.prepare(victim)
+    assert open_files() != before
+    if release == "add_known":
+        addresses.look_up(replace(victim, id="other"))
+
+    assert getattr(addresses, release)(victim) is not None
+    assert open_files() == before
+
+
+def test_the_number_of_prepared_namespaces_is_limited_and_the_oldest_goes_first(host):
+    namespace, before = host.process(100), len(open_files())
+    addresses = host.addresses(limits=Limits(prepared=3))
+    for number in range(10):
+        addresses.prepare(replace(killed_in(namespace), id=str(number)))
+    assert len(open_files()) == before + 3
+    for number in range(10):
+        addresses.skip(replace(killed_in(namespace), id=str(number)))
+
+    assert len(open_files()) == before

@@ -14,7 +14,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.proc_cmdline import ARGS, TIMEOUT_S, add_proc_cmdline
+from ooMtrace.enrich.proc_cmdline import ARGS, PAUSE, SLOW_S, TIMEOUT_S, ProcCmdline, add_proc_cmdline
 from ooMtrace.output.encode import encode
 
 NOTHING = kill(process=record.Process(pid=100, tid=105, comm="worker"))
@@ -180,6 +180,21 @@ def test_a_read_that_hangs_does_not_prevent_the_process_from_exiting(silent):
     assert [thread.daemon for thread in silent.readers()] == [True]
 
 
+class ShiftedClock:
+    """The real clock, and a time that the test lets pass."""
+
+    shift_ns = 0
+
+    def monotonic_ns(self) -> int:
+        return time.monotonic_ns() + self.shift_ns
+
+    def time_ns(self) -> int:
+        return time.time_ns()
+
+    def sleep(self, seconds: float) -> None:
+        raise AssertionError(f"nothing sleeps {seconds} s")
+
+
 OTHER = kill(process=record.Process(pid=200, tid=200, comm="worker"))
 
 
@@ -199,12 +214,42 @@ def test_while_one_read_hangs_no_other_is_started_and_nothing_waits(silent):
 
 def test_after_a_read_has_returned_late_its_answer_is_discarded_and_reading_works_again(silent):
     left(silent.proc, b"other\0", pid=200, tid=200)
-    enrich = add_proc_cmdline(silent.proc)
+    clock = ShiftedClock()
+    enrich = ProcCmdline(silent.proc, clock=clock).enrich
     first = enrich(AT_EXEC)
     silent.answer()
+    clock.shift_ns += 100 * PAUSE * int(TIMEOUT_S * 1e9)
 
     assert enrich(OTHER).process.command_args == ("other",)
     assert first is AT_EXEC
+
+
+class SlowProcess:
+    """A clock on which every read takes this long: it is asked before and after each."""
+
+    def __init__(self, seconds: float) -> None:
+        self.step_ns, self.now_ns = int(seconds * 1e9), 0
+
+    def monotonic_ns(self) -> int:
+        self.now_ns += self.step_ns
+        return self.now_ns
+
+    def time_ns(self) -> int:
+        raise AssertionError("the pause is on the monotonic clock")
+
+    def sleep(self, _seconds: float) -> None:
+        raise AssertionError("nothing sleeps")
+
+
+@pytest.mark.parametrize(("seconds", "most"), [(SLOW_S * 1.1, 1000 // PAUSE + 1), (SLOW_S * 0.9, 1000)])
+def test_reads_that_are_slow_take_a_tenth_of_the_time(tmp_path, seconds, most):
+    clock = SlowProcess(seconds)
+    enrich = ProcCmdline(left(tmp_path, b"worker\0"), clock=clock).enrich
+
+    found = [enrich(NOTHING).process.command_args for _ in range(1000)]
+
+    assert 0 < found.count(("worker",)) <= most
+    assert (found.count(("worker",)) == 1000) is (most == 1000)
 
 
 def test_a_victim_is_unchanged_if_no_thread_can_be_started(tmp_path, monkeypatch):

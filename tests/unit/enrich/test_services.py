@@ -3,13 +3,17 @@
 
 from __future__ import annotations
 
+import os
+import threading
+import time
 from pathlib import Path
 
 import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
-from ooMtrace.enrich.services import FILE_LIMIT, add_services
+from ooMtrace.enrich import services as services_module
+from ooMtrace.enrich.services import FILE_LIMIT, TIMEOUT_S, add_services
 from ooMtrace.record import Connection, Endpoint
 
 SERVICES = b"""\
@@ -114,6 +118,31 @@ def test_a_missing_or_damaged_services_file_costs_only_its_names(tmp_path, conte
 
 def test_a_directory_in_place_of_the_file_costs_only_its_names(tmp_path):
     assert name_of(client(70), tmp_path) is None
+
+
+def test_a_fifo_in_place_of_the_file_costs_only_its_names(tmp_path):
+    os.mkfifo(tmp_path / "services")
+
+    assert name_of(client(70), tmp_path / "services") is None
+    assert [thread.name for thread in threading.enumerate() if thread.name == "services"] == []
+
+
+def test_a_file_that_hangs_costs_its_names_and_delays_one_line_only(tmp_path, monkeypatch):
+    released, reads = threading.Event(), []
+
+    def hang(_path):
+        reads.append(1)
+        released.wait(60)
+        return {}
+
+    monkeypatch.setattr(services_module, "_registered", hang)
+    enrich = add_services({}, tmp_path / "services")
+    began = time.monotonic()
+    found = [enrich(holding(client(70))).process.connections[0].service for _ in range(50)]
+
+    assert time.monotonic() - began < 10 * TIMEOUT_S
+    assert (found, reads) == ([None] * 50, [1])
+    released.set()
 
 
 def test_only_the_beginning_of_a_huge_file_is_read(tmp_path):

@@ -12,6 +12,7 @@ from support.clock import FakeClock
 from support.probe_events import HOST, kill, lost
 
 from ooMtrace import record
+from ooMtrace.enrich import Enrichers
 from ooMtrace.reconcile.reconciler import CounterReading, Reconciler
 from ooMtrace.record import OomKill, Record
 from ooMtrace.runtime.pipeline import Tracer
@@ -46,6 +47,7 @@ class FakeSource:
     def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill]:
         self.asked.append("drain")
         self.ready += self.waiting
+        self.waiting = []
         return self.kills(delivery_log)
 
     def kill_count(self) -> int:
@@ -80,7 +82,8 @@ def kernel(tmp_path: Path) -> Path:
 def tracer(source: FakeSource, kernel: Path) -> Tracer:
     reconciler = Reconciler(source.kill_count, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
     source.asked.clear()
-    return Tracer(source, reconciler, [named("1"), named("2")], [named("3")])
+    enrichers = Enrichers(later=(named("1"), named("2")))
+    return Tracer(source, reconciler, enrichers, [named("3")])
 
 
 def test_what_is_delivered_is_enriched_in_order(source, tracer):
@@ -96,7 +99,7 @@ def test_facts_that_are_missing_are_named_after_enrichment_with_those_that_an_en
         return replace(one, missing=("job",), process=replace(one.process, working_directory="/"))
 
     source.ready = [kill(process=record.Process(pid=1, tid=1))]
-    (one,) = Tracer(source, reconciler, [enrich]).records()
+    (one,) = Tracer(source, reconciler, Enrichers(later=(enrich,))).records()
 
     assert isinstance(one, OomKill)
     assert "process.working_directory" not in one.missing
@@ -172,7 +175,7 @@ def test_backfilled_kills_have_their_own_enrichers(source, kernel):
             yield kill(message="c")
 
     reconciler = Backfilling(lambda: 0, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
-    tracer = Tracer(source, reconciler, [named("1")], [named("3")])
+    tracer = Tracer(source, reconciler, Enrichers(later=(named("1"),)), [named("3")])
 
     assert [one.message for one in tracer.reconcile()] == ["b3", lost().message]
     assert [one.message for one in tracer.catch_up()] == ["c3"]

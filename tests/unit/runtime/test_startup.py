@@ -11,6 +11,7 @@ import pytest
 from support.plan_features import features
 from support.probe_events import BOOT_ID, HOST
 
+from ooMtrace.enrich import Enrichers
 from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan
@@ -61,9 +62,9 @@ class Start:
         self.since.append(since)
         return object()
 
-    def _enrichers(self, settings: Settings, *, host_pids: bool) -> tuple[()]:
+    def _enrichers(self, settings: Settings, *, host_pids: bool) -> Enrichers:
         self.chains.append((settings, host_pids))
-        return ()
+        return Enrichers()
 
     def run(self, settings: Settings | None = None, **more: Any) -> None:
         with startup.attached(settings or Settings(), self.said.append, **more):
