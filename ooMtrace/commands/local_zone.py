@@ -11,6 +11,8 @@ from datetime import timezone, tzinfo
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
+from ooMtrace.kernel.regular_file import read_regular_file
+
 ZONES = "usr/share/zoneinfo"
 NO_TRANSITIONS = struct.pack(">4s1s15x6I", b"TZif", b"2", 0, 0, 0, 0, 1, 4) + struct.pack(">iBB4s", 0, 0, 0, b"UTC\0")
 
@@ -32,8 +34,7 @@ def local_zone(root: Path = Path("/"), environ: Mapping[str, str] = os.environ) 
 
 def _read(path: Path) -> tzinfo | None:
     try:
-        with path.open("rb") as file:
-            return ZoneInfo.from_file(file)
+        return ZoneInfo.from_file(io.BytesIO(read_regular_file(path)))
     except (OSError, ValueError, struct.error):
         return None
 

@@ -161,8 +161,8 @@ def scan_processes(proc: Path, near: int, limit: int, is_over: Callable[[], bool
         is_over: Whether to stop.
     """
     found: Inodes = {}
-    pids = sorted((int(name) for name in _names(proc) if name.isdecimal()), key=lambda pid: abs(pid - near))
-    for pid in pids[:limit]:
+    pids = (int(name) for name in _names(proc) if name.isascii() and name.isdecimal())
+    for pid in sorted(pids, key=lambda pid: abs(pid - near))[:limit]:
         inode = _inode(proc / str(pid) / "ns/net")
         if inode is not None and len(found.get(inode, ())) < MAX_PIDS:
             found[inode] = (*found.get(inode, ()), pid)

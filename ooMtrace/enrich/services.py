@@ -10,8 +10,8 @@ from functools import cache
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
-from ooMtrace.kernel.regular_file import read_regular_file
 from ooMtrace.enrich.timebox import TimeBoxedWorker
+from ooMtrace.kernel.regular_file import read_regular_file
 from ooMtrace.record import Connection, Endpoint, OomKill
 
 PORTS = {

@@ -24,7 +24,7 @@ def to_no_kill(report: Report, no_kill: NoKill, origin: Origin) -> record.OomNoK
     limit = badness.limit(report, scope, page)
     candidates = _candidates(report, no_kill, page, limit)
     oom = record.Oom(
-        incident=instant_id(report.start, host, _tid(report), line),
+        incident=instant_id(report.start, host, _tid(report), line, origin),
         reason=no_kill.reason,
         scope=scope,
         limit_bytes=limit,
@@ -40,7 +40,7 @@ def to_no_kill(report: Report, no_kill: NoKill, origin: Origin) -> record.OomNoK
         "time": is_derived(line, time),
     }
     found = record.OomNoKill(
-        id=instant_id(line, host, _tid(report), line),
+        id=instant_id(line, host, _tid(report), line, origin),
         time=time,
         observed=origin.observed,
         message=describe_no_kill(oom),

@@ -22,6 +22,7 @@ class Origin:
         booted: Nanoseconds from the epoch to the zero of the kernel's clock, if the log is of this boot.
         kill_count_before: The kernel's count of kills before the first one in the log, if it is known.
         page: Size of a page in bytes, if the log is known to be of this boot.
+        log: A digest of the log's beginning; empty: its lines are all that there is.
     """
 
     observed: str
@@ -29,6 +30,7 @@ class Origin:
     booted: int | None = None
     kill_count_before: int | None = None
     page: int | None = None
+    log: str = ""
 
 
 def printed_at(line: LogLine, origin: Origin) -> str | None:
@@ -57,14 +59,17 @@ def host_of(report: Report, line: LogLine, origin: Origin) -> record.Host:
     return record.Host(name=line.host, boot_id=line.boot_id, kernel=report.trigger.kernel)
 
 
-def instant_id(line: LogLine, host: record.Host, pid: int, end: LogLine) -> str:
+def instant_id(line: LogLine, host: record.Host, pid: int, end: LogLine, origin: Origin) -> str:
     """Identify a line by the best clock that the log has, or else by its number, and by the end of the OOM.
 
     Hosts, boots and files may share a time stamp and a pid, so all that the lines state is part of it, as a digest.
+    Where they do not state the boot, nor host and date, their place in the log is part of it, too.
     """
     owner = (host.boot_id or host.name or "log")[:8]
     at = f"w{line.wall:x}" if line.wall is not None else f"n{line.number:x}"
     at = at if line.ktime is None else f"{line.ktime:x}"
     facts = (host.name, host.boot_id, line.ktime, line.wall, line.text, end.text)
-    digest = blake2s(repr(facts).encode(errors="backslashreplace"), digest_size=4).hexdigest()
+    is_dated = host.boot_id is not None or (host.name is not None and line.wall is not None)
+    place = () if is_dated or not origin.log else (origin.log, end.number)
+    digest = blake2s(repr(facts + place).encode(errors="backslashreplace"), digest_size=4).hexdigest()
     return f"{owner}-{at}-{pid}-{digest}"

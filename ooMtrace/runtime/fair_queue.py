@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Generic, TypeVar
 
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill
 
 T = TypeVar("T")
 
@@ -37,8 +37,14 @@ class Owner:
     cgroup: Hashable
 
 
-def owner_of(kill: OomKill) -> Owner:
-    """Return whose process was killed."""
+def owner_of(event: OomKill | OomNoKill) -> Owner:
+    """Return whose process was killed; without a kill, whose allocation failed: the log does not state the user."""
+    if isinstance(event, OomNoKill):
+        return Owner(None, None)
+    return _owner_of_kill(event)
+
+
+def _owner_of_kill(kill: OomKill) -> Owner:
     uid = kill.process.user.id if kill.process.user else None
     if uid is not None and uid >= FIRST_SUBORDINATE_UID:
         uid = -1 - (uid - FIRST_SUBORDINATE_UID) // SUBORDINATE_UIDS

@@ -32,7 +32,7 @@ def isolate() -> None:
         sys.path[:] = _system_path(os.environ.get("PYTHONPATH", ""))
     kept = {name: value for name, value in os.environ.items() if name in KEPT or name.startswith("LC_")}
     os.environ.clear()
-    os.environ.update({**kept, "PATH": PATH})
+    os.environ.update({**kept, "PATH": PATH, "HOME": "/"})  # without HOME, sysconfig looks it up in /etc/passwd
     os.umask(os.umask(0) & OWNER)
     _check_time_zone()
 

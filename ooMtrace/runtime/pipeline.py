@@ -11,7 +11,7 @@ from ooMtrace.enrich import Enricher, Enrichers
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
-from ooMtrace.record import OomKill, Record, missing_facts
+from ooMtrace.record import OomKill, OomNoKill, Record, missing_facts
 from ooMtrace.runtime.background import Background
 from ooMtrace.runtime.fair_queue import FairQueue, owner_of
 from ooMtrace.runtime.slow_facts import SlowFacts
@@ -19,6 +19,9 @@ from ooMtrace.sources.base import DeliveryLog, Source
 
 QUEUE_BYTES = 32 << 20
 """Kills that wait for their turn, as `size_of` estimates them: some thousands."""
+
+RECORD_BYTES = 8192
+"""About what a record takes without the victim's texts and connections."""
 
 KILLS_PER_TURN = 16
 """Lines between two looks at signals, at the output and at the clock."""
@@ -58,7 +61,7 @@ class Tracer:
         self._reconciler = reconciler
         self._enrichers = enrichers
         self._backfill_enrichers = tuple(backfill_enrichers)
-        self._queue: FairQueue[OomKill] = FairQueue(queue_bytes)
+        self._queue: FairQueue[OomKill | OomNoKill] = FairQueue(queue_bytes)
         self._slow = SlowFacts(enrichers.slow, background or Background("slow-facts"), clock)
         self._clock = clock
         self._dropped = 0
@@ -129,20 +132,26 @@ class Tracer:
         self._source.close()
         self._slow.close()
 
-    def _receive(self, kills: Callable[[DeliveryLog], Iterator[OomKill]]) -> None:
+    def _receive(self, kills: Callable[[DeliveryLog], Iterator[OomKill | OomNoKill]]) -> None:
         """Take what the source has, and read what will be gone once the victims have exited."""
         for delivered in kills(self._reconciler):
-            kill = _enriched(delivered, self._enrichers.urgent)
-            self._slow.prepare(kill)
-            for dropped in self._queue.push(kill, owner_of(kill), size_of(kill)):
-                self._slow.skip(dropped)
+            event = delivered
+            if isinstance(event, OomKill):
+                event = _enriched(event, self._enrichers.urgent)
+                self._slow.prepare(event)
+            for dropped in self._queue.push(event, owner_of(event), size_of(event)):
+                if isinstance(dropped, OomKill):
+                    self._slow.skip(dropped)
                 self._dropped += 1
                 self.mark_dropped(dropped)
 
-    def _next(self) -> Iterator[OomKill]:
+    def _next(self) -> Iterator[Record]:
         """Enrich the kill whose turn it is; yield what is complete with that."""
-        if (kill := self._queue.pop()) is not None:
-            yield from map(_finish, self._slow.offer(_enriched(kill, self._enrichers.later)))
+        event = self._queue.pop()
+        if isinstance(event, OomKill):
+            yield from map(_finish, self._slow.offer(_enriched(event, self._enrichers.later)))
+        elif event is not None:
+            yield event
 
     def _backfilled(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:
@@ -150,11 +159,13 @@ class Tracer:
             self._receive(self._source.kills)
 
 
-def size_of(kill: OomKill) -> int:
-    """Return about how many bytes of memory a kill takes."""
-    process = kill.process
+def size_of(event: OomKill | OomNoKill) -> int:
+    """Return about how many bytes of memory a record takes."""
+    if isinstance(event, OomNoKill):
+        return RECORD_BYTES
+    process = event.process
     texts = (*(process.command_args or ()), *(process.environment or {}).values(), process.title or "")
-    return 8192 + sum(64 + len(text) for text in texts) + 1024 * len(process.connections or ())
+    return RECORD_BYTES + sum(64 + len(text) for text in texts) + 1024 * len(process.connections or ())
 
 
 def _enriched(kill: OomKill, enrichers: tuple[Enricher, ...]) -> OomKill:

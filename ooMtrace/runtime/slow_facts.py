@@ -11,7 +11,7 @@ from heapq import heappop, heappush
 
 from ooMtrace.enrich import Later, SlowEnricher
 from ooMtrace.kernel.clock import Clock
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill
 from ooMtrace.runtime.background import Background, Task
 from ooMtrace.runtime.fair_queue import FairQueue, Owner, owner_of
 
@@ -113,7 +113,7 @@ class SlowFacts:
         self._held[kill.id] = held
         yield from self._enqueue(held)
 
-    def ready(self, backlog: FairQueue[OomKill] | None = None) -> Iterator[OomKill]:
+    def ready(self, backlog: FairQueue[OomKill | OomNoKill] | None = None) -> Iterator[OomKill]:
         """Yield the lines that are complete or overdue, and start the next step.
 
         Args:
@@ -142,7 +142,7 @@ class SlowFacts:
         """Release the thread's file."""
         self._background.close()
 
-    def _start_step(self, now: int, backlog: FairQueue[OomKill] | None) -> Iterator[OomKill]:
+    def _start_step(self, now: int, backlog: FairQueue[OomKill | OomNoKill] | None) -> Iterator[OomKill]:
         if any(now - step.began < STEP_NS for step in self._steps) or (backlog and now < self._resting_until):
             return
 

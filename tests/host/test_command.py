@@ -80,6 +80,21 @@ def test_ctrl_c_drains_and_exits_0(tmp_path, cgroup, victim):
     assert "process.executable" in line["missing"]
 
 
+TIMED_OUT = 124
+"""Exit code of timeout(1) if the command ended in time."""
+
+
+@pytest.mark.parametrize("delay_s", [0.2, 0.5, 0.8, 1.1, 1.6])
+def test_ctrl_c_ends_a_start_at_any_moment(delay_s):
+    # A shell starts background jobs with SIGINT ignored, and the tests may be one.
+    command = ["timeout", "--signal=INT", "--kill-after=60", str(delay_s), "env", "--default-signal=INT", COMMAND]
+
+    done = subprocess.run([*command, "--output", "/dev/null"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == TIMED_OUT
+    assert "Traceback" not in done.stderr
+
+
 def test_the_ready_file_exists_while_the_probes_are_attached(tmp_path):
     with RunningTracer(tmp_path) as tracer:
         assert (tmp_path / "ready").read_text() == f"{tracer.process.pid}\n"

@@ -6,8 +6,8 @@ import signal
 from collections.abc import Sequence
 from pathlib import Path
 
-from _checks import at
 from _scenario import Scenario, scenario
+from _tolerances import at
 
 ALONE, MEMBERS = 5_001, (301, 201)
 

@@ -54,6 +54,7 @@ struct model_opened {
 	struct model_vfsmount *mnt;
 };
 
+#include "cgroups.h"
 #include "decision.h"
 #include "ranking.h"
 #include "sockets.h"
@@ -87,7 +88,7 @@ TEST(every_size_of_a_victim_is_its_own_and_its_adjustment_may_be_negative)
 	CHECK_EQUAL(victim.total_vm, 600);
 	CHECK_EQUAL(victim.hiwater_rss, 700);
 	CHECK_EQUAL(victim.oom_score_adj, -998);
-	CHECK_EQUAL(victim.threads, 3);
+	CHECK_EQUAL(count_threads(&task), 3);
 }
 
 TEST(each_namespace_is_of_its_own_kind)
@@ -141,23 +142,86 @@ TEST(points_have_64_bits_and_a_decision_has_only_its_own_message)
 	CHECK(!memcmp(decision.message, zeros, MESSAGE_LEN));
 }
 
-static struct model_kernfs root_kn = {.name = ""}, leaf_kn = {&root_kn, "leaf", 2};
-static struct model_cgroup leaf = {&leaf_kn};
-static struct model_css memory = {&leaf};
-static struct model_css_set set = {&memory, &leaf};
+#define DEPTH 40 /* three chunks of levels */
 
-TEST(paths_begin_anew_with_each_victim)
+static struct model_kernfs root_kn = {.name = "", .id = 1}, leaf_kn = {&root_kn, "leaf", 2}, deep_kn[DEPTH];
+static struct model_cgroup root = {&root_kn}, leaf = {&leaf_kn}, deep[DEPTH];
+static struct model_css root_memory = {&root}, leaf_memory = {&leaf, &root_memory}, deep_memory[DEPTH];
+static struct model_css_set root_set = {&root_memory, &root}, leaf_set = {&leaf_memory, &leaf};
+static struct model_css_set deep_set = {&deep_memory[DEPTH - 1], &deep[DEPTH - 1]};
+static struct model_task in_root = {.cgroups = &root_set}, in_leaf = {.cgroups = &leaf_set};
+static struct model_task in_deep = {.cgroups = &deep_set}, without_cgroups;
+static struct victim_event event;
+
+static s64 size_of_entries(s64 levels, s64 trigger_ids)
 {
-	static struct victim_event event;
-	static struct model_task in_leaf;
+	return levels * sizeof(struct memcg_level) + trigger_ids * sizeof(s64);
+}
+
+static void fill_deep(void)
+{
 	int i;
 
-	in_leaf.cgroups = &set;
+	for (i = 0; i < DEPTH; i++) {
+		deep_kn[i] = (struct model_kernfs){i ? &deep_kn[i - 1] : &root_kn, "deep", 100 + i};
+		deep[i].kn = &deep_kn[i];
+		deep_memory[i] = (struct model_css){&deep[i], i ? &deep_memory[i - 1] : &root_memory};
+	}
+	fill_cgroups(&event, &in_deep, &in_deep);
+	CHECK_EQUAL(event.contents.levels, DEPTH + 1);
+	CHECK_EQUAL(event.contents.trigger_ids, DEPTH + 1);
+	CHECK_EQUAL(event.contents.used, 3 * 5 * DEPTH + size_of_entries(DEPTH + 1, DEPTH + 1));
+}
+
+TEST(paths_levels_and_ids_of_each_victim_replace_those_of_the_one_before)
+{
+	int i;
+
 	for (i = 0; i < 3; i++) {
 		fill_cgroups(&event, &in_leaf, &in_leaf);
-		CHECK_EQUAL(event.paths.used, 15);
+		CHECK_EQUAL(event.contents.levels, 2);
+		CHECK_EQUAL(event.contents.trigger_ids, 2);
+		CHECK_EQUAL(event.contents.used, 15 + size_of_entries(2, 2));
+		CHECK(!memcmp(event.strings, "leaf\0leaf\0leaf", 15));
 	}
-	CHECK(!memcmp(event.strings, "leaf\0leaf\0leaf", 15));
+}
+
+TEST(a_victim_in_the_root_has_no_cgroup_of_a_deeper_one_before)
+{
+	fill_deep();
+	fill_cgroups(&event, &in_root, &in_leaf);
+	CHECK_EQUAL(event.contents.memcg_path, 0);
+	CHECK_EQUAL(event.contents.unified_path, 0);
+	CHECK_EQUAL(event.contents.trigger_path, 5);
+	CHECK_EQUAL(event.contents.levels, 1);
+	CHECK_EQUAL(event.contents.trigger_ids, 2);
+	CHECK_EQUAL(event.contents.used, 5 + size_of_entries(1, 2));
+	CHECK_EQUAL(level(&event, 0).id, 1);
+	CHECK_EQUAL(trigger_id(&event, 0), 2);
+	CHECK_EQUAL(trigger_id(&event, 1), 1);
+}
+
+TEST(a_victim_whose_cgroups_cannot_be_read_has_none_of_the_one_before)
+{
+	fill_deep();
+	fill_cgroups(&event, &without_cgroups, &without_cgroups);
+	CHECK_EQUAL(event.memcg_version, UNKNOWN);
+	CHECK_EQUAL(event.unified_id, UNKNOWN);
+	CHECK_EQUAL(event.contents.levels, 0);
+	CHECK_EQUAL(event.contents.trigger_ids, 0);
+	CHECK_EQUAL(event.contents.used, 0);
+}
+
+TEST(a_path_that_cannot_be_read_leaves_no_bytes_and_the_next_one_follows)
+{
+	fill_deep();
+	deep_kn[1].name = 0;
+	fill_cgroups(&event, &in_deep, &in_leaf);
+	CHECK_EQUAL(event.contents.memcg_path, UNKNOWN);
+	CHECK_EQUAL(event.contents.unified_path, UNKNOWN);
+	CHECK_EQUAL(event.contents.trigger_path, 5);
+	CHECK_EQUAL(after_paths(&event) - event.strings, 5);
+	CHECK(!strcmp(event.strings, "leaf"));
 }
 
 TEST(a_counter_that_this_kernel_does_not_have_is_unknown)

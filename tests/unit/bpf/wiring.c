@@ -20,14 +20,15 @@ static inline void do_tail_call(void *ctx, int index)
 
 #define MARK_VICTIM_TASK 1
 #include "oomtrace.bpf.c"
+#include "cgroups.h"
 
 #define VICTIM_SITE (OOM_KILL_ONE + 0x10)
 #define SHARER_SITE (OOM_KILL_ONE + 0x20)
 
 static struct model_kernfs root_kn = {.name = "", .id = 1};
 static struct model_kernfs web_kn = {&root_kn, "web", 2}, job_kn = {&root_kn, "nightly", 3};
-static struct model_cgroup web_cgroup = {&web_kn}, job_cgroup = {&job_kn};
-static struct model_css web = {&web_cgroup}, job = {&job_cgroup};
+static struct model_cgroup root_cgroup = {&root_kn}, web_cgroup = {&web_kn}, job_cgroup = {&job_kn};
+static struct model_css root = {&root_cgroup}, web = {&web_cgroup, &root}, job = {&job_cgroup, &root};
 static struct model_css_set web_set = {&web, &web_cgroup}, job_set = {&job, &job_cgroup};
 static struct model_mm first_mm, second_mm;
 static struct model_signal first_signal, second_signal, trigger_signal;
@@ -44,13 +45,36 @@ static void run_in(struct model_task *task)
 	fake_pid_tgid = (u64)task->tgid << 32 | task->pid;
 }
 
+typedef int (*program_type)(struct bpf_raw_tracepoint_args *);
+
+#define MAX_TAIL_CALLS 33 /* MAX_TAIL_CALL_CNT of the kernel; more are not called */
+
+static const program_type programs[] = {walk_fds, emit_context, append_victim_paths, emit_victim_event};
+static int called[MAX_TAIL_CALLS], called_count;
+
+/* Calls a program and those that follow it by tail calls, which are kept in `called`. */
+static void run(program_type program, struct bpf_raw_tracepoint_args *ctx)
+{
+	called_count = 0;
+	for (;;) {
+		tail_call = -1;
+		if (!setjmp(left))
+			program(ctx);
+		if (tail_call < 0)
+			return;
+		CHECK(called_count < MAX_TAIL_CALLS);
+		called[called_count++] = tail_call;
+		program = programs[tail_call];
+	}
+}
+
 static void send(struct model_task *task, u64 call_site)
 {
 	struct bpf_raw_tracepoint_args ctx = {{SIGKILL, SEND_SIG_PRIV, (u64)task}};
 
 	fake_stack[1] = call_site;
 	fake_stack[2] = OOM_KILL_PROCESS + 1;
-	on_signal_generate(&ctx);
+	run(on_signal_generate, &ctx);
 }
 
 static void kill_process(struct model_task *task)
@@ -59,7 +83,7 @@ static void kill_process(struct model_task *task)
 
 	run_in(&trigger);
 	send(task, VICTIM_SITE);
-	on_mark_victim(&ctx);
+	run(on_mark_victim, &ctx);
 }
 
 static void *last(void)
@@ -69,7 +93,7 @@ static void *last(void)
 }
 
 /* Calls a program; returns the tail call with which it ended, or -1. */
-static int ended_with(int (*program)(struct bpf_raw_tracepoint_args *), u64 signal)
+static int ended_with(program_type program, u64 signal)
 {
 	struct bpf_raw_tracepoint_args ctx = {{signal}};
 
@@ -79,20 +103,94 @@ static int ended_with(int (*program)(struct bpf_raw_tracepoint_args *), u64 sign
 	return tail_call;
 }
 
+static u32 sent_size(s64 paths, s64 levels, s64 trigger_ids)
+{
+	return offsetof(struct victim_event, strings) + paths + levels * sizeof(struct memcg_level) +
+	       trigger_ids * sizeof(s64);
+}
+
 TEST(cgroups_and_paths_are_those_of_victim_and_trigger_and_are_sent_whole)
 {
 	struct victim_event *e;
 
 	kill_process(&first);
+	CHECK_EQUAL(sent_count, 1);
 	e = last();
-	CHECK_EQUAL(e->memcg[0].id, 2);
-	CHECK_EQUAL(e->trigger_memcg_ids[0], 3);
+	CHECK_EQUAL(e->contents.levels, 2);
+	CHECK_EQUAL(level(e, 0).id, 2);
+	CHECK_EQUAL(level(e, 1).id, 1);
+	CHECK_EQUAL(e->contents.trigger_ids, 2);
+	CHECK_EQUAL(trigger_id(e, 0), 3);
+	CHECK_EQUAL(trigger_id(e, 1), 1);
+	CHECK_EQUAL(e->unified_id, 2);
 	CHECK_EQUAL(e->trigger.pid, 30);
 	CHECK_EQUAL(e->trigger.tid, 31);
 	CHECK(!strcmp(e->trigger.comm, "trigger"));
-	CHECK_EQUAL(e->paths.used, 4 + 4 + 8);
+	CHECK_EQUAL(after_paths(e) - e->strings, 4 + 4 + 8);
 	CHECK(!memcmp(e->strings, "web\0web\0nightly", 16));
-	CHECK_EQUAL(sent[0].size, offsetof(struct victim_event, strings) + 16);
+	CHECK_EQUAL(sent[0].size, sent_size(16, 2, 2));
+}
+
+TEST(the_paths_are_appended_once_and_before_the_levels)
+{
+	kill_process(&first);
+	CHECK_EQUAL(called_count, 2);
+	CHECK_EQUAL(called[0], APPEND_VICTIM_PATHS);
+	CHECK_EQUAL(called[1], EMIT_VICTIM_EVENT);
+}
+
+static struct model_kernfs deep_kn[MAX_CGROUPS];
+static struct model_cgroup deep_cgroups[MAX_CGROUPS];
+static struct model_css deep[MAX_CGROUPS];
+static struct model_css_set deep_set = {&deep[MAX_CGROUPS - 1]}, root_set = {&root, &root_cgroup};
+
+static void build_deep(void)
+{
+	int i;
+
+	for (i = 0; i < MAX_CGROUPS; i++) {
+		deep_kn[i] = (struct model_kernfs){i ? &deep_kn[i - 1] : &root_kn, "n", 1000 + i};
+		deep_cgroups[i].kn = &deep_kn[i];
+		deep[i] = (struct model_css){&deep_cgroups[i], i ? &deep[i - 1] : &root};
+	}
+}
+
+TEST(the_deepest_cgroups_of_both_are_described_within_the_kernels_limit_of_tail_calls)
+{
+	struct victim_event *e;
+
+	build_deep();
+	first.cgroups = trigger.cgroups = &deep_set;
+	kill_process(&first);
+	CHECK_EQUAL(sent_count, 1);
+	e = last();
+	CHECK_EQUAL(e->contents.levels, MAX_CGROUPS);
+	CHECK_EQUAL(level(e, MAX_CGROUPS - 1).id, 1000);
+	CHECK_EQUAL(e->contents.trigger_ids, MAX_CGROUPS);
+	CHECK_EQUAL(trigger_id(e, MAX_CGROUPS - 1), 1000);
+	CHECK_EQUAL(sent[0].size, sent_size(2 * 2 * MAX_CGROUPS, MAX_CGROUPS, MAX_CGROUPS));
+	CHECK(called_count > MAX_CGROUPS / LEVELS_PER_CHUNK);
+}
+
+TEST(nothing_of_the_victim_before_is_sent_with_the_next)
+{
+	struct victim_event *e;
+
+	build_deep();
+	first.cgroups = trigger.cgroups = &deep_set;
+	kill_process(&first);
+	second.cgroups = trigger.cgroups = &root_set;
+	kill_process(&second);
+	CHECK_EQUAL(sent_count, 2);
+	e = last();
+	CHECK_EQUAL(e->contents.memcg_path, 0);
+	CHECK_EQUAL(e->contents.unified_path, 0);
+	CHECK_EQUAL(e->contents.trigger_path, 0);
+	CHECK_EQUAL(e->contents.levels, 1);
+	CHECK_EQUAL(level(e, 0).id, 1);
+	CHECK_EQUAL(e->contents.trigger_ids, 1);
+	CHECK_EQUAL(trigger_id(e, 0), 1);
+	CHECK_EQUAL(sent[1].size, sent_size(0, 1, 1));
 }
 
 TEST(a_kill_with_a_decision_has_no_stack_of_the_kill_before)
@@ -123,6 +221,8 @@ TEST(sharers_are_those_of_the_last_victim)
 	send(&sharer, SHARER_SITE);
 	CHECK_EQUAL(sent_count, 3);
 	CHECK_EQUAL(((struct victim_event *)last())->kind, KIND_SHARER);
+	CHECK_EQUAL(((struct victim_event *)last())->contents.levels, 2);
+	CHECK_EQUAL(called_count, 2);
 }
 
 TEST(a_scan_begins_without_a_task)

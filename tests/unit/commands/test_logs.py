@@ -145,6 +145,17 @@ def test_the_kills_of_the_kernels_own_log_have_the_kernels_numbers(tmp_path, mon
     ]
 
 
+def test_the_period_of_the_kernels_own_log_is_stated_in_clock_times_without_a_kill(tmp_path, monkeypatch):
+    file = tmp_path / "kmsg"
+    file.write_text("6,1,1000000,-;usb 1-1: new device\n")
+    monkeypatch.setattr(logs, "KMSG", str(file))
+    run = Run(tmp_path)
+
+    assert (run.code, run.said, run.lines) == (0, [], [])
+    assert re.search(r"period covered: \d{4}-\S+Z to \d{4}-\S+Z", run.summary)
+    assert "no clock times" not in run.summary
+
+
 def test_a_kernel_log_that_may_not_be_read_says_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(logs, "KMSG", str(tmp_path / "no/such"))
     run = Run(tmp_path)

@@ -163,9 +163,19 @@ def test_the_zone_is_that_of_the_root_given(tmp_path):
     (tmp_path / "etc/localtime").write_bytes(Path("/usr/share/zoneinfo/Asia/Tokyo").read_bytes())
 
     assert datetime(2026, 7, 1, tzinfo=local_zone(tmp_path, {})).utcoffset() == timedelta(hours=9)
+    assert datetime(2026, 7, 1, tzinfo=local_zone(tmp_path, {"TZ": ""})).utcoffset() == timedelta(0)
     assert local_zone(tmp_path, {"TZ": "no such zone"}) is timezone.utc
     (tmp_path / "etc/localtime").write_bytes(b"damaged")
     assert local_zone(tmp_path, {}) is timezone.utc
+
+
+def test_a_zone_whose_summer_time_has_no_rules_has_those_that_glibc_assumes(tmp_path):
+    zone = local_zone(tmp_path, {"TZ": "EST5EDT"})
+
+    assert [datetime(2026, month, 1, tzinfo=zone).utcoffset() for month in (1, 7)] == [
+        timedelta(hours=-5),
+        timedelta(hours=-4),
+    ]
 
 
 def many_hosts(path: Path) -> None:

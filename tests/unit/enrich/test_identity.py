@@ -100,8 +100,10 @@ def test_on_version_1_without_accounting_container_and_pod_are_those_of_the_vers
 
 def test_the_memory_cgroup_takes_precedence_over_the_version_2_path():
     line = identified(f"/docker/{ID}", version=1, v2=f"/docker/{'b2' * 32}")
-
     assert line["container"] == DOCKER
+
+    line = identified("/system.slice/web.service", version=1, v2="/system.slice/other.service")
+    assert line["systemd"]["unit"] == "web.service"
 
 
 def test_without_the_victims_cgroup_it_is_where_the_limit_was_hit():

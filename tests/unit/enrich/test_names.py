@@ -105,7 +105,8 @@ def test_cri_o_annotates_the_containers_of_pods(tmp_path):
 
 def test_the_link_of_a_log_names_the_pod(tmp_path):
     write(tmp_path / LOGS / f"web-0_prod_worker-{ID}.log", "")
-    write(tmp_path / LOGS / f"db-0_prod_worker-{OTHER}.log", "")
+    for number in range(20):
+        write(tmp_path / LOGS / f"db-{number}_prod_worker-{OTHER}.log", "")
 
     assert read_names(ID, tmp_path) == IN_POD
 

@@ -173,6 +173,8 @@ HARMLESS_ARGUMENTS = [
     *(("app", *options.split(" ")) for options in HARMLESS_OPTIONS),
     ("mysql", "-h", "db", "-P", "3306", "-p", "shop"),
     ("sh", "-c", "cd /srv && PWD=/srv exec app"),
+    ("sh", "-c", "mysql shop; app -pattern"),
+    ("sh", "-c", "until mysql shop\ndo app -pattern\ndone"),
     ("",),
     (),
 ]
@@ -210,6 +212,7 @@ def test_other_harmless_facts_are_unchanged():
         (("a", f"http://host/?token={S}&page=2"), ("a", f"http://host/?token={MASK}&page=2")),
         (("curl", "-u", f"admin:{S}", "x"), ("curl", "-u", f"admin:{MASK}", "x")),
         (("mysql", f"-p{S}", "shop"), ("mysql", f"-p{MASK}", "shop")),
+        (("mysql.exe", f"-p{S}", "shop"), ("mysql.exe", f"-p{MASK}", "shop")),
         (("a", f'{{"password":"{S}","b":1}}'), ("a", f'{{"password":"{MASK}","b":1}}')),
         (("sh", "-c", f"PGPASSWORD={S} psql -h db"), ("sh", "-c", f"PGPASSWORD={MASK} psql -h db")),
         (("a", "--token", S, "--token", S, "b"), ("a", "--token", MASK, "--token", MASK, "b")),

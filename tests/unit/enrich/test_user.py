@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-
 import os
 import pwd
 from dataclasses import replace
@@ -86,13 +85,13 @@ def test_an_unknown_user_gets_no_name(tmp_path, user):
     assert add_user_name(tmp_path / "passwd")(unknown) is unknown
 
 
-
 def test_without_another_path_the_names_are_those_of_the_host():
     enrich = add_user_name()
     for entry in pwd.getpwall():
         user = enrich(of_user(entry.pw_uid)).process.user
 
         assert user == record.User(id=entry.pw_uid, name=pwd.getpwuid(entry.pw_uid).pw_name)
+
 
 @pytest.mark.parametrize(
     ("entry", "name"),
@@ -120,4 +119,3 @@ def test_a_fifo_or_an_endless_file_costs_only_the_name(tmp_path):
 
     for path in (tmp_path / "fifo", tmp_path / "sparse", Path("/dev/zero")):
         assert add_user_name(path)(of_user(1000)).process.user.name is None
-

@@ -202,6 +202,22 @@ def test_with_panic_on_oom_the_candidates_have_points_if_the_page_is_known():
     ]
 
 
+def test_what_is_swapped_out_counts_for_the_order_of_processes():
+    swapped = TABLE[2].replace("        0         -1000", "      900         -1000")
+    line = no_kill(HEADER, USAGE, *STATS, *TABLE[:2], swapped, TABLE[3], NOBODY)
+
+    assert [each["pid"] for each in line["oom"]["candidates"]] == [321, 322]
+
+
+def test_without_a_killable_process_none_has_points():
+    rows = (*TABLE[:2], TABLE[2].replace("-1000", "    0"))
+    line = no_kill(HEADER, USAGE, *STATS, *rows, NOBODY, origin=Origin(OBSERVED, page=4096))
+
+    [candidate] = line["oom"]["candidates"]
+    assert (candidate["oom_score_adj"], candidate["memory"]) == (0, (12500 + 11) * 4096)
+    assert "points" not in candidate
+
+
 def test_the_real_report_of_a_panic():
     [found] = records([(CORPUS / "sgx-6.x-nobody-killable.log").read_bytes()], ORIGIN, LATEST)
 

@@ -15,7 +15,7 @@ from ooMtrace.kmsg.task_table import parse_columns
 from ooMtrace.kmsg.unconfirmed import MAX_UNCONFIRMED, UnconfirmedKills
 
 T0 = 10_000_000_000
-LINE = LogLine("oom-kill:", ktime=T0, boot_id="a")
+LINE = LogLine("oom-kill:", ktime=T0, boot_id="a", host="web")
 MEMCG = "Memory cgroup out of memory"
 COLUMNS = "[  pid  ]   uid  tgid total_vm      rss pgtables_bytes swapents oom_score_adj name"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ooMtrace.runtime.background import MAX_STUCK, Background
+from ooMtrace.runtime.background import MAX_STUCK, Background, Task
 
 
 @pytest.fixture
@@ -93,6 +93,19 @@ def test_a_thread_that_cannot_be_started_is_no_error(background, monkeypatch):
         assert background.start(lambda: None) is None
 
     assert background.start(lambda: None) is not None
+
+
+def test_a_task_that_fails_has_ended_and_wakes_up_the_event_loop():
+    ended: list[bool] = []
+
+    def fail() -> None:
+        raise LookupError("failed")
+
+    task = Task(fail, lambda: ended.append(task.done))
+    with pytest.raises(LookupError, match="failed"):
+        task.run()
+
+    assert ended == [True]
 
 
 def test_closing_it_closes_the_file_unless_a_stuck_thread_may_write_to_it(background, released):

@@ -181,6 +181,28 @@ def test_backfilled_kills_have_their_own_enrichers(source, kernel):
     assert [one.message for one in tracer.catch_up()] == ["c3"]
 
 
+def test_what_arrives_while_kills_are_backfilled_is_taken_from_the_source(source, kernel):
+    class Backfilling(Reconciler):
+        def catch_up(self) -> Iterator[Record]:
+            yield kill(message="a")
+            yield kill(message="b")
+
+    reconciler = Backfilling(lambda: 0, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
+    tracer = Tracer(source, reconciler)
+
+    assert [len(source.asked) for _ in tracer.catch_up()] == [0, 1]
+    assert source.asked == ["kills", "kills"]
+
+
+def test_an_oom_without_a_kill_has_its_turn_and_is_not_enriched(source, tracer, monkeypatch):
+    oom = record.Oom(incident="x", reason="panic")
+    without_kill = record.OomNoKill(id="1", observed="2026-11-24T04:00:00.000000Z", message="m", host=HOST, oom=oom)
+    delivered = iter([without_kill])
+    monkeypatch.setattr(source, "kills", lambda _: delivered)
+
+    assert list(tracer.records()) == [without_kill]
+
+
 def test_losses_are_the_sources_and_are_not_used_up_by_asking(source, tracer):
     source.lost = 3
 

@@ -13,7 +13,7 @@ from support.probe_events import kill
 
 from ooMtrace import record
 from ooMtrace.enrich import Later
-from ooMtrace.record import OomKill
+from ooMtrace.record import OomKill, OomNoKill
 from ooMtrace.runtime.background import MAX_STUCK, Background, Task
 from ooMtrace.runtime.fair_queue import FairQueue, Owner, owner_of
 from ooMtrace.runtime.slow_facts import HOLD_NS, MAX_HELD, REST, STEP_NS, SlowFacts
@@ -98,7 +98,7 @@ class Bench:
             assert line.id not in self.lines
             self.lines[line.id] = line.message, self.clock.monotonic / 1e9
 
-    def run(self, seconds: float, backlog: FairQueue[OomKill] | None = None) -> None:
+    def run(self, seconds: float, backlog: FairQueue[OomKill | OomNoKill] | None = None) -> None:
         """Let time pass in milliseconds, as the event loop does."""
         for _ in range(int(seconds * 1000)):
             self.note(self.facts.ready(backlog))
@@ -177,8 +177,24 @@ def test_a_step_that_ends_after_the_budget_changes_nothing(bench):
     assert bench.slow.looked_up == [id_]
 
 
-def backlog_of(uid: int) -> FairQueue[OomKill]:
-    queue: FairQueue[OomKill] = FairQueue(99)
+def test_a_line_whose_look_up_has_failed_is_not_held(bench):
+    def fail(_):
+        raise LookupError("failed")
+
+    bench.slow.look_up = fail
+    id_ = bench.offer(ATTACKER)
+    bench.note(bench.facts.ready())
+    bench.clock.advance(0.001)
+    with pytest.raises(LookupError, match="failed"):
+        bench.background.end_steps()
+    bench.note(bench.facts.ready())
+
+    assert bench.lines[id_][0] == "missing"
+    assert bench.background.started == 1
+
+
+def backlog_of(uid: int) -> FairQueue[OomKill | OomNoKill]:
+    queue: FairQueue[OomKill | OomNoKill] = FairQueue(99)
     waiting = one("waiting", uid)
     assert not list(queue.push(waiting, owner_of(waiting)))
     return queue
@@ -243,6 +259,13 @@ def test_the_number_of_lines_held_is_limited_and_the_longest_backlog_gives_way(b
     assert len(bench.facts) == MAX_HELD
     assert bystander not in bench.lines
     assert {message for message, _ in bench.lines.values()} == {"missing"}
+
+
+def test_a_line_with_the_id_of_one_that_is_held_is_not_held(bench):
+    assert list(bench.facts.offer(one("1", ATTACKER))) == []
+
+    assert [line.message for line in bench.facts.offer(one("1", ATTACKER))] == ["missing"]
+    assert len(bench.facts) == 1
 
 
 def test_an_exit_follows_its_kill(bench):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import select
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -217,7 +218,10 @@ def test_what_does_not_fit_into_memory_is_dropped_counted_and_announced(bench):
 def test_large_kills_count_for_more(bench):
     small, large = bench.source.arrive(1), bench.source.arrive(1, command_args=("a",) * 2000)
 
+    connected = bench.source.arrive(1, connections=(record.Connection(fd=3, transport="tcp"),) * 200)
+
     assert size_of(large) > 10 * size_of(small)
+    assert size_of(connected) > 10 * size_of(small)
 
 
 def test_a_line_that_waits_for_slow_facts_delays_no_other(bench):
@@ -232,6 +236,20 @@ def test_a_line_that_waits_for_slow_facts_delays_no_other(bench):
     assert isinstance(line, OomKill)
     assert (line.message, line.process.user) == ("found", record.User(id=BYSTANDER))
     assert tracer.checkpoint() is not None
+
+
+def test_the_end_of_a_look_up_makes_a_file_of_the_tracer_readable(bench):
+    bench.background = Background("tracer-test")
+    tracer = bench.tracer(Enrichers(slow=(SlowName(),)))
+    bench.source.arrive(BYSTANDER)
+    assert list(tracer.records()) == []
+    poll = select.poll()
+    for fd in tracer.fds():
+        poll.register(fd, select.POLLIN)
+
+    assert poll.poll(60_000) != []
+    assert uids(list(tracer.records())) == [BYSTANDER]
+    tracer.close()
 
 
 def test_a_line_whose_slow_facts_do_not_come_is_due_at_the_end_of_its_time(bench):

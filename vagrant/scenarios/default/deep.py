@@ -3,8 +3,8 @@
 
 import signal
 
-from _checks import at
 from _scenario import scenario
+from _tolerances import at
 
 DEPTH = 40
 

@@ -4,9 +4,9 @@
 import subprocess
 import sys
 
-from _checks import at
 from _kmsg import no_kills
 from _scenario import scenario
+from _tolerances import at
 
 CODE = """
 import os
