@@ -2,7 +2,7 @@
 """What the path of a cgroup says about a process in it: container, pod, unit, scheduler, application. Pure.
 
 The path is read from the root inwards, for what a component means depends on those before it. systemd manages slices
-and units only down to the first unit; below that, names are chosen by whoever manages the cgroups there. A container
+and units only down to the first unit; below that, names are chosen by the program that manages the cgroups. A container
 and a user's own systemd (user@UID.service) start a tree of the same kind again. docs/identity.md has the shapes, and
 what can be forged.
 """

@@ -26,7 +26,7 @@ MAX_LANES_TRIED = 16
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who an item belongs to, in two ways: one who can vary the one has to be told apart by the other.
+    """Who an item belongs to, in two ways: a user who can vary one of them is recognized by the other.
 
     Attributes:
         account: The user; a range of subordinate user ids counts as one.

@@ -87,9 +87,9 @@ TIMED_OUT = 124
 @pytest.mark.parametrize("delay_s", [0.2, 0.5, 0.8, 1.1, 1.6])
 def test_ctrl_c_ends_a_start_at_any_moment(delay_s):
     # A shell starts background jobs with SIGINT ignored, and the tests may be one.
-    command = ["timeout", "--signal=INT", "--kill-after=60", str(delay_s), "env", "--default-signal=INT", COMMAND]
+    command = ["timeout", "--signal=INT", "--kill-after=60", str(delay_s), "env", "--default-signal=INT"]
 
-    done = subprocess.run([*command, "--output", "/dev/null"], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, COMMAND, "--output", "/dev/null"], capture_output=True, text=True, check=False)
 
     assert done.returncode == TIMED_OUT
     assert "Traceback" not in done.stderr

@@ -21,6 +21,9 @@ from ooMtrace.kernel.cgroup_mounts import read_cgroup_mounts
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
 LIMIT = 24 << 20
+LOGGED = ("docker, cgroupfs", "pod, systemd", "kind")
+"""Those that are compared with the kernel log: waiting for a whole report takes seconds."""
+
 OVERWRITTEN_BY = 20
 """A report has about 80 lines, and the buffer of the kernel's log may have room for 25 of them."""
 
@@ -138,9 +141,10 @@ def test_a_kill_names_what_the_cgroup_belongs_to(name, tracer, victim, validate,
     path, limited, facts, place = KILLS[name]
     with cgroups(path) as made:
         made[limited or path].limit(LIMIT)
-        reported = reported_kill(lambda: victim("hog", made[path]).go())
-    pid = reported.victim.pid
-    assert reported.victim.end() == -signal.SIGKILL
+        reported = reported_kill(lambda: victim("hog", made[path]).go()) if name in LOGGED else None
+        dead = reported.victim if reported else victim("hog", made[path]).go()
+        assert dead.end() == -signal.SIGKILL
+    pid = dead.pid
 
     (line,) = tracer.lines_of([pid])
 
@@ -149,6 +153,8 @@ def test_a_kill_names_what_the_cgroup_belongs_to(name, tracer, victim, validate,
     assert line["oom"]["memcg"]["path"] == (limited or path)
     assert identity(line) == facts
     assert line["message"] == f"victim (pid {pid}) in {place}"
+    if reported is None:
+        return
     if not reported.complete:
         pytest.skip("other processes are killed all the time, and the kernel does not print all reports")
     logged = next((each for each in log_lines(tmp_path) if each["process"].get("pid") == pid), None)

@@ -85,6 +85,7 @@ def test_root_runs_no_module_of_the_user_whose_environment_it_has(command, user,
 def test_the_user_of_these_tests_would_be_heard(user):
     """Without -I, the modules do run: the test above can fail."""
     env = {**os.environ, "HOME": str(user), "PYTHONPATH": str(user / "modules")}
+    env.pop("PYTHONNOUSERSITE", None)  # set by the Makefile
 
     subprocess.run(["/usr/bin/python3", "-c", "import orjson"], check=True, env=env)
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -149,20 +150,27 @@ def _is_attached(pid: int) -> bool:
     return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("name", HOSTS)
-def test_each_command_works_or_says_why_not(tmp_path, name, command):
+def test_each_command_works_or_says_why_not(tmp_path, name):
+    def folder(command: str) -> Path:
+        (tmp_path / command).mkdir()
+        return tmp_path / command
+
+    with ThreadPoolExecutor() as pool:
+        runs = {command: pool.submit(run, HOSTS[name].wrapper, folder(command), command) for command in COMMANDS}
+    for command, done in runs.items():
+        check(name, command, done.result())
+
+
+def check(name: str, command: str, done: Done) -> None:
     host = HOSTS[name]
-
-    done = run(host.wrapper, tmp_path, command)
-
     lines = done.stderr.splitlines()
     assert all(line.startswith("oomtrace: ") or OF_THE_LOADER.fullmatch(line) for line in lines), done.stderr
     assert len(set(lines)) == len(lines)
     if command in host.works:
-        assert done.code == 0, done.stderr
+        assert done.code == 0, (command, done.stderr)
     else:
-        assert done.code in FAILURES or (OF_THE_LOADER.match(done.stderr) and done.code == NOT_LOADED), done
+        assert done.code in FAILURES or (OF_THE_LOADER.match(done.stderr) and done.code == NOT_LOADED), (command, done)
         assert lines or "stderr" in name or name == "without any"
     if command in ("trace", "demo") and (reached := STARTED.search(done.stderr)):
         assert (reached[1] == "log") == host.log_only
