@@ -9,7 +9,7 @@
 
 /*
  * Reads straight into the event and ignores failures: checks at each level would cost the verifier a quarter of a
- * second. A level without an id does not exist.
+ * second. `contents.levels` is the number of levels that exist.
  */
 #define fill(dst, base, off)                                                                      \
 	do {                                                                                      \

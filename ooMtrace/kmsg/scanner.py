@@ -28,13 +28,6 @@ BEHIND_SOMETHING = re.compile(
 """A whole kill behind something unknown: no user's text, which the kernel quotes."""
 
 
-def kills(
-    blocks: Iterable[bytes], origin: Origin, latest: datetime, coverage: Coverage | None = None
-) -> Iterator[OomKill]:
-    """Yield only the kills of `records`."""
-    return (found for found in records(blocks, origin, latest, coverage) if isinstance(found, OomKill))
-
-
 def records(
     blocks: Iterable[bytes], origin: Origin, latest: datetime, coverage: Coverage | None = None
 ) -> Iterator[OomKill | OomNoKill]:

@@ -19,6 +19,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from support.log_kills import kills
+
 from ooMtrace import record
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.enrich.identity import add_identity
@@ -38,7 +40,6 @@ from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.detect import AnyFormat
 from ooMtrace.kmsg.formats import Dated, dmesg
 from ooMtrace.kmsg.formats import kmsg as kmsg_record
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.scanner import records as log_records
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import LINE_LIMIT, encode

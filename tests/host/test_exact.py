@@ -43,7 +43,7 @@ def thread_limit() -> int:
 
 
 class Crew:
-    """A process of many threads in a cgroup of its own, whose limit it exceeds when it is told to go on."""
+    """A process of many threads in a cgroup of its own, whose limit it exceeds on request."""
 
     def __init__(self, victim: Victim, limited: ScratchCgroup) -> None:
         self.victim, self._limited = victim.go(), limited

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace import cli
 from ooMtrace.commands.decompress import ZSTD_MODULES
 from ooMtrace.commands.local_zone import local_zone
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 
 OOMTRACE = Path(sys.executable).with_name("oomtrace")

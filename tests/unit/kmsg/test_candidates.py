@@ -6,7 +6,8 @@ from __future__ import annotations
 from datetime import datetime, timezone
 from typing import Any
 
-from ooMtrace.kmsg.scanner import kills
+from support.log_kills import kills
+
 from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.output.encode import plain
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import jsonschema
 import pytest
+from support.log_kills import kills
 
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import plain
 from ooMtrace.record import Host

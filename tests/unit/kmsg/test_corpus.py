@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from support.log_kills import kills
 
-from ooMtrace.kmsg.scanner import kills, records
+from ooMtrace.kmsg.scanner import records
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode, plain
 from ooMtrace.record import OomKill

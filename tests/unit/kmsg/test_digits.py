@@ -6,9 +6,9 @@ from __future__ import annotations
 from datetime import datetime, timezone
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace.kmsg.coverage import Coverage
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 
 LATEST = datetime(2026, 11, 24, 4, tzinfo=timezone.utc)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace.kmsg.detect import AnyFormat
 from ooMtrace.kmsg.formats import Dated, LogLine, dmesg, kmsg
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 
 ORIGIN = Origin("2026-11-24T04:00:00.000000Z")

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace.kmsg.memcg_stat import MAX_STATS, MemcgStat
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
 

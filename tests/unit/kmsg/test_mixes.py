@@ -13,10 +13,10 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from support.log_kills import kills
 
 from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.formats import dmesg
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import plain
 

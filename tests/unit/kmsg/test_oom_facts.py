@@ -7,11 +7,11 @@ from datetime import datetime, timezone
 from typing import Any
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace.kmsg import grammar, task_table
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.report_parser import MAX_OPEN_LINES, ReportParser
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import plain
 

@@ -7,10 +7,10 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace.commands.log_watch import LogWatch
 from ooMtrace.kmsg.coverage import Coverage
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.record import OomKill
 

@@ -10,6 +10,7 @@ from datetime import datetime, timezone
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.log_kills import kills
 
 from ooMtrace.kmsg.formats import LogLine
 from ooMtrace.kmsg.line_readers import EXTEND, IGNORE, Start, read_line
@@ -26,7 +27,6 @@ from ooMtrace.kmsg.open_report import (
 )
 from ooMtrace.kmsg.report import Killed, Report
 from ooMtrace.kmsg.report_parser import MAX_OPEN_REPORTS, ReportParser
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.kmsg.unconfirmed import MAX_UNCONFIRMED
 from ooMtrace.record import Cgroup, OomKill, Trigger

@@ -15,10 +15,10 @@ from unittest import mock
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.log_kills import kills
 
 from ooMtrace.kmsg import detect, grammar
 from ooMtrace.kmsg.journal import parse_json
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import encode
 from ooMtrace.record import OomKill

@@ -8,12 +8,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from support.log_kills import kills
 from support.probe_events import HOST
 
 from ooMtrace.kmsg import boot_log
 from ooMtrace.kmsg.boot_log import read_boot_log
 from ooMtrace.kmsg.formats import kmsg
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 from ooMtrace.record import OomKill
 

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
+from support.log_kills import kills
 
 from ooMtrace.kmsg.coverage import Coverage
-from ooMtrace.kmsg.scanner import kills
 from ooMtrace.kmsg.to_record import Origin
 
 ORIGIN = Origin("2026-11-24T04:00:00.000000Z")
