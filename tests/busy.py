@@ -32,13 +32,14 @@ def main() -> int:
     """Return the command's exit code."""
     over = threading.Event()
     killed = [0] * STORMS
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}  # it is for this file
     with tempfile.TemporaryDirectory(prefix="oomtrace-busy-") as folder:
         program = compile_victim(Path(folder))
         threads = [threading.Thread(target=rage, args=(program, number, killed, over)) for number in range(STORMS)]
         for thread in threads:
             thread.start()
         try:
-            done = subprocess.run(sys.argv[1:], check=False)
+            done = subprocess.run(sys.argv[1:], env=environment, check=False)
         finally:
             over.set()
             for thread in threads:
