@@ -24,22 +24,35 @@ struct sender {
 	int oom_killer; /* oom_kill_process() is on the stack; other kernel code sends such signals, too */
 };
 
+/*
+ * Returns all ones if the address is in the function, else 0. Computed without a branch: the verifier follows both
+ * sides of each, and with two for each of 16 frames it exceeds its limit where it does not prune (LLVM 19 for arm64).
+ */
+inline_always u64 mask_if_within(u64 address, u64 start, u64 size)
+{
+	u64 offset = address - start;
+	u64 mask = -((~offset & (offset - size)) >> 63); /* both below 2^63, or the function is none */
+
+	asm volatile("" : "+r"(mask)); /* or the compiler makes it a branch again */
+	return mask;
+}
+
 inline_always struct sender signal_sender(void *ctx)
 {
 	u64 stack[SENDER_FRAMES] = {};
-	struct sender sender = {};
+	u64 call_site = 0, oom_killer = 0;
 	int i;
 
 	if (!OOM_KILL_PROCESS)
-		return sender;
+		return (struct sender){};
 	bpf_get_stack(ctx, stack, sizeof(stack), 0);
 	for (i = 0; i < SENDER_FRAMES; i++) {
-		if (stack[i] - OOM_KILL_ONE < OOM_KILL_ONE_SIZE)
-			sender.call_site = stack[i];
-		if (stack[i] - OOM_KILL_PROCESS < OOM_KILL_PROCESS_SIZE)
-			sender.oom_killer = 1;
+		u64 mask = mask_if_within(stack[i], OOM_KILL_ONE, OOM_KILL_ONE_SIZE);
+
+		call_site = (call_site & ~mask) | (stack[i] & mask);
+		oom_killer |= mask_if_within(stack[i], OOM_KILL_PROCESS, OOM_KILL_PROCESS_SIZE);
 	}
-	return sender;
+	return (struct sender){.call_site = call_site, .oom_killer = oom_killer != 0};
 }
 
 /* To be called for each signal. Returns the kill's ordinal; 0 if it is no kill or not known to be one yet. */
