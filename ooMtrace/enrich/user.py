@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher
@@ -15,8 +16,8 @@ from ooMtrace.record import OomKill
 def add_user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
     """Return an enricher that adds the name of the user.
 
-    It reads the file for each kill, for users may be added, and does not call getpwuid(3): that may query a
-    directory service over the network, and block, on a host that is out of memory.
+    It reads the file again when it has changed, for users may be added, and does not call getpwuid(3): that may query
+    a directory service over the network, and block, on a host that is out of memory.
     """
 
     def enrich(kill: OomKill) -> OomKill:
@@ -32,8 +33,14 @@ def add_user_name(passwd: Path = Path("/etc/passwd")) -> Enricher:
 def _name(passwd: Path, user: int) -> str | None:
     """Return the name in the first entry of passwd(5) with this id: of two names for one id the first counts."""
     try:
-        content = read_regular_file(passwd)
+        status = passwd.stat()
+        return _read_name(passwd, user, (status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns))
     except OSError:  # none in a minimal container image
         return None
+
+
+@lru_cache(maxsize=256)  # a storm kills processes of the same few users
+def _read_name(passwd: Path, user: int, version: tuple[int, ...]) -> str | None:
+    content = read_regular_file(passwd)
     found = re.search(rb"^([^:\n]+):[^:\n]*:0{0,9}%d(?::|$)" % user, content, re.MULTILINE)
     return found[1].decode("utf-8", "backslashreplace") if found else None

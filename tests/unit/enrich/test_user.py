@@ -12,6 +12,7 @@ import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
+from ooMtrace.enrich import user
 from ooMtrace.enrich.user import add_user_name
 
 PASSWD = """\
@@ -54,6 +55,25 @@ def test_a_user_that_is_added_later_has_a_name(tmp_path):
     assert enrich(of_user(1000)).process.user.name == "app"
 
 
+def test_an_unchanged_file_is_read_once_for_many_kills_of_one_user(tmp_path, monkeypatch):
+    path = tmp_path / "passwd"
+    path.write_text(PASSWD)
+    reads: list[Path] = []
+
+    def read(file: Path) -> bytes:
+        reads.append(file)
+        return file.read_bytes()
+
+    monkeypatch.setattr(user, "read_regular_file", read)
+
+    for _ in range(100):
+        assert add_user_name(path)(of_user(1000)).process.user.name == "app"
+    assert reads == [path]
+
+    path.write_text(PASSWD.replace("app:", "ppa:"))  # as long as before
+    assert add_user_name(path)(of_user(1000)).process.user.name == "ppa"
+
+
 @pytest.mark.parametrize(
     ("content", "name"),
     [
@@ -77,10 +97,10 @@ def test_a_missing_or_damaged_passwd_costs_only_the_name(tmp_path, content, name
     assert named == replace(named, process=record.Process(pid=100, user=record.User(id=1000, name=name)))
 
 
-@pytest.mark.parametrize("user", [None, record.User()])
-def test_an_unknown_user_gets_no_name(tmp_path, user):
+@pytest.mark.parametrize("owner", [None, record.User()])
+def test_an_unknown_user_gets_no_name(tmp_path, owner):
     (tmp_path / "passwd").write_text(PASSWD)
-    unknown = kill(process=record.Process(pid=100, user=user))
+    unknown = kill(process=record.Process(pid=100, user=owner))
 
     assert add_user_name(tmp_path / "passwd")(unknown) is unknown
 
@@ -88,9 +108,9 @@ def test_an_unknown_user_gets_no_name(tmp_path, user):
 def test_without_another_path_the_names_are_those_of_the_host():
     enrich = add_user_name()
     for entry in pwd.getpwall():
-        user = enrich(of_user(entry.pw_uid)).process.user
+        found = enrich(of_user(entry.pw_uid)).process.user
 
-        assert user == record.User(id=entry.pw_uid, name=pwd.getpwuid(entry.pw_uid).pw_name)
+        assert found == record.User(id=entry.pw_uid, name=pwd.getpwuid(entry.pw_uid).pw_name)
 
 
 @pytest.mark.parametrize(
