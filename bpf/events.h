@@ -212,4 +212,16 @@ struct repeat_kill {
 	s64 ordinal; /* as in struct victim_event */
 };
 
+#define CGROUP_PATH_LEN 512
+
+enum change { CGROUP_MADE = 1, CGROUP_REMOVED = 2 };
+
+/* A cgroup was made or removed. Sent through the perf buffer `cgroup_changes`, never through the one for kills. */
+struct cgroup_change {
+	s64 change;		    /* enum change */
+	s64 ktime;		    /* ns, CLOCK_MONOTONIC */
+	s64 size;		    /* bytes of the path */
+	char path[CGROUP_PATH_LEN]; /* from the root of its hierarchy; only the used part is sent */
+};
+
 #endif

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 /*
  * The probes of the level `minimal`: a kernel without type information. The only source is the tracepoints' own fields,
- * at the offsets from their format files (MARK_VICTIM_*, SIGNAL_GENERATE_*; -1: no such field).
+ * at the offsets from their format files (MARK_VICTIM_*, SIGNAL_GENERATE_*, CGROUP_MKDIR_*; -1: no such field).
  */
+#include "cgroup_watch.h"
 #include "count.h"
 
 #define SIGKILL	  9
@@ -111,4 +112,30 @@ int on_mark_victim(void *ctx)
 	signalled_threads.delete(&trigger);
 	events.perf_submit(ctx, e, offsetof(struct victim_event, strings));
 	return 0;
+}
+
+BPF_PERF_OUTPUT(cgroup_changes);
+BPF_PERCPU_ARRAY(cgroup_scratch, struct cgroup_change, 1);
+
+/* Both tracepoints are of one event class (include/trace/events/cgroup.h): their fields have the same offsets. */
+inline_always int on_cgroup_change(void *ctx, enum change change)
+{
+	u32 zero = 0;
+	struct cgroup_change *e = cgroup_scratch.lookup(&zero);
+	s64 path = read_u32(ctx, CGROUP_MKDIR_PATH); /* __data_loc, as MARK_VICTIM_COMM */
+	u64 used = fill_cgroup_change(e, change, read_s32(ctx, CGROUP_MKDIR_ROOT), (char *)ctx + (path & 0xffff));
+
+	if (used && used <= CGROUP_PATH_LEN)
+		cgroup_changes.perf_submit(ctx, e, offsetof(struct cgroup_change, path) + used);
+	return 0;
+}
+
+int on_cgroup_mkdir(void *ctx)
+{
+	return on_cgroup_change(ctx, CGROUP_MADE);
+}
+
+int on_cgroup_rmdir(void *ctx)
+{
+	return on_cgroup_change(ctx, CGROUP_REMOVED);
 }

@@ -9,8 +9,10 @@
  * Everything that uses a map is in this file: BCC rewrites map calls in the main file only.
  */
 #include <linux/ptrace.h>
+#include "cgroup_watch.h"
 #include "count.h"
 #include "decision.h"
+#include "exec_args.h"
 #include "oom_round.h"
 #include "ranking.h"
 #include "sockets.h"
@@ -33,18 +35,6 @@ BPF_PERCPU_ARRAY(memcg_walks, struct memcg_walk, 1);
 enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT };
 BPF_PROG_ARRAY(tail_calls, 4);
 
-/*
- * Arguments as they were at exec, for victims whose memory cannot be read later. A child that has not called exec
- * itself still has the executable and the arg_start of the process that did.
- */
-struct exec_key {
-	s64 arg_start;
-	void *exe_file;
-};
-struct exec_args {
-	s64 size;
-	char args[EXEC_LEN];
-};
 BPF_TABLE("lru_hash", struct exec_key, struct exec_args, exec_cache, 4096);
 
 inline_always struct kill_counter *get_kill_counter(void)
@@ -65,13 +55,6 @@ inline_always struct oom_round *current_oom_round(void)
 	fresh.decision.ktime = UNKNOWN;
 	oom_rounds.update(&tid, &fresh);
 	return oom_rounds.lookup(&tid);
-}
-
-inline_always struct exec_key exec_key(void *mm)
-{
-	struct exec_key key = {read_s64(mm, OFF_MM_ARG_START), read_ptr(mm, OFF_MM_EXE_FILE)};
-
-	return key;
 }
 
 inline_always void fill_exec(struct victim_event *e, void *mm)
@@ -438,3 +421,28 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 #endif
+
+BPF_PERF_OUTPUT(cgroup_changes);
+BPF_PERCPU_ARRAY(cgroup_scratch, struct cgroup_change, 1);
+
+inline_always int on_cgroup_change(struct bpf_raw_tracepoint_args *ctx, enum change change)
+{
+	u32 zero = 0;
+	struct cgroup_change *e = cgroup_scratch.lookup(&zero);
+	void *root = read_ptr((void *)ctx->args[0], OFF_CGROUP_ROOT);
+	u64 used = fill_cgroup_change(e, change, read_s32(root, OFF_ROOT_HIERARCHY_ID), (void *)ctx->args[1]);
+
+	if (used && used <= CGROUP_PATH_LEN)
+		cgroup_changes.perf_submit(ctx, e, offsetof(struct cgroup_change, path) + used);
+	return 0;
+}
+
+int on_cgroup_mkdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_cgroup_change(ctx, CGROUP_MADE);
+}
+
+int on_cgroup_rmdir(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_cgroup_change(ctx, CGROUP_REMOVED);
+}

@@ -271,3 +271,18 @@ LinePart = VictimEvent | Ranking | Context | Exit
 
 ProbeEvent = LinePart | RepeatKill
 """Everything that the BPF side sends; each event has a `ktime`."""
+
+
+@dataclass(frozen=True, slots=True)
+class CgroupChange:
+    """A memory cgroup whose name has room for the id of a container was made or removed.
+
+    Attributes:
+        ktime: CLOCK_MONOTONIC nanoseconds.
+        path: From the root of the hierarchy of the memory controller, such as `/docker/<id>`.
+        removed: Whether it was removed.
+    """
+
+    ktime: int
+    path: str
+    removed: bool

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
+from ooMtrace.events import CgroupChange
 from ooMtrace.record import OomKill
 
 Enricher = Callable[[OomKill], OomKill]
@@ -35,6 +36,19 @@ class SlowEnricher(Protocol):
         """Return the kill without the facts, which are then in `missing`."""
 
 
+class ContainerWatcher(Protocol):
+    """Learns of containers before one of their processes is killed."""
+
+    def observe(self, change: CgroupChange) -> None:
+        """Take a change of cgroups, without waiting."""
+
+    def next_due(self) -> int | None:
+        """Return when `look_again` has something to do (CLOCK_MONOTONIC ns); None: not before the next change."""
+
+    def look_again(self) -> None:
+        """Do what is due, without waiting."""
+
+
 @dataclass(frozen=True, slots=True)
 class Enrichers:
     """What a kill passes through.
@@ -43,8 +57,10 @@ class Enrichers:
         urgent: Applied in this order as soon as the kill is delivered, for the victim is exiting. They are cheap.
         later: Applied in this order when it is the kill's turn.
         slow: Applied after those, in a thread, and only if there is time.
+        watcher: Given all changes of cgroups.
     """
 
     urgent: tuple[Enricher, ...] = ()
     later: tuple[Enricher, ...] = ()
     slow: tuple[SlowEnricher, ...] = ()
+    watcher: ContainerWatcher | None = None

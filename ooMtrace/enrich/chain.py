@@ -8,7 +8,7 @@ from pathlib import Path
 from ooMtrace.enrich import Enricher, Enrichers
 from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.jobs.match import add_job
-from ooMtrace.enrich.names import add_names
+from ooMtrace.enrich.names import ContainerNames
 from ooMtrace.enrich.netns_addresses import NetnsAddresses
 from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
@@ -38,6 +38,7 @@ def enrichers(
         run: Root of the names of network namespaces.
         root: Root of the files of container runtimes.
     """
+    names = ContainerNames(root)
     read_proc = (add_proc_status(proc), *((add_proc_cmdline(proc),) if settings.cmdline != "none" else ()))
     return Enrichers(
         urgent=read_proc if host_pids else (),
@@ -46,9 +47,10 @@ def enrichers(
             add_services(settings.services),
             redact(cmdline=settings.cmdline),
             with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
-            add_identity(add_names(root)),
+            add_identity(names),
         ),
         slow=(NetnsAddresses(search=host_pids, proc=proc, run=run),) if settings.network else (),
+        watcher=names,
     )
 
 

@@ -38,7 +38,8 @@ SYMBOLS = (
 )
 """Kernel symbols that the plan or the attribution of a kill depends on."""
 
-TRACEPOINTS = ("oom/mark_victim", "signal/signal_generate")
+TRACEPOINTS = ("oom/mark_victim", "signal/signal_generate", "cgroup/cgroup_mkdir")
+MEMORY_HIERARCHY = re.compile(rb"^([0-9]{1,9}):(?:[^:\n]+,)?memory(?:,[^:\n]+)?:", re.MULTILINE)
 FORMAT_FIELD = re.compile(r"field:(?P<decl>[^;]+);\s*offset:(?P<offset>[0-9]{1,9});\s*size:(?P<size>[0-9]{1,9});")
 
 
@@ -54,6 +55,7 @@ class Features:
         btf_error: Why there is no type information; "" if there is.
         offsets: Offsets found in BTF; None without BTF.
         mark_victim: Types of the raw tracepoint's arguments; None without BTF.
+        cgroup_mkdir: The same of that tracepoint.
         kprobes: Whether the kernel has kprobes.
         fentry_error: Why fentry on oom_kill_process is unavailable; "" if it is available.
         symbols: Start and end address of the kernel symbols in SYMBOLS that exist; (0, 0) where addresses are hidden.
@@ -68,6 +70,7 @@ class Features:
         oom_kill_counter: Whether /proc/vmstat counts OOM kills.
         cgroups: Mount points: `v1` of the memory controller's hierarchy, `v2` of the unified one.
         memory_cgroups: Version of the hierarchy that the memory controller is on: `v1`, `v2`, or "" if unknown.
+        memory_hierarchy: Id of that hierarchy, 0 of version 2 (proc_pid_cgroup(5)); None if unknown.
         proc: Whether /proc is mounted, and so whether the others could be observed.
     """
 
@@ -78,6 +81,7 @@ class Features:
     btf_error: str = ""
     offsets: Offsets | None = None
     mark_victim: tuple[str, ...] | None = None
+    cgroup_mkdir: tuple[str, ...] | None = None
     kprobes: bool = False
     fentry_error: str = ""
     symbols: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -92,6 +96,7 @@ class Features:
     oom_kill_counter: bool = False
     cgroups: Mapping[str, str] = field(default_factory=dict)
     memory_cgroups: str = ""
+    memory_hierarchy: int | None = None
     proc: bool = field(default=True, compare=False)
 
     def can_load_bpf(self) -> bool:
@@ -118,6 +123,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         btf_error=types.error,
         offsets=types.offsets,
         mark_victim=types.mark_victim,
+        cgroup_mkdir=types.cgroup_mkdir,
         kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
         fentry_error=bpf_syscall.fentry_error(types.oom_kill_process),
         symbols=_symbols(_read(proc / "kallsyms")),
@@ -131,6 +137,7 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         oom_kill_counter=b"\noom_kill " in _read(proc / "vmstat"),
         cgroups=_mount_points(mounts),
         memory_cgroups=f"v{memory.version}" if memory else "",
+        memory_hierarchy=_memory_hierarchy(_read(proc / "self/cgroup")),
     )
 
 
@@ -140,6 +147,7 @@ class _Types(NamedTuple):
     error: str = ""
     offsets: Offsets | None = None
     mark_victim: tuple[str, ...] | None = None
+    cgroup_mkdir: tuple[str, ...] | None = None
     oom_kill_process: int | None = None
 
 
@@ -150,7 +158,12 @@ def _types(path: Path) -> _Types:
     except BtfError as problem:
         return _Types(problem.fact)
     try:
-        return _Types("", find_offsets(btf), btf.tracepoint_arguments("mark_victim"), btf.function("oom_kill_process"))
+        return _Types(
+            offsets=find_offsets(btf),
+            mark_victim=btf.tracepoint_arguments("mark_victim"),
+            cgroup_mkdir=btf.tracepoint_arguments("cgroup_mkdir"),
+            oom_kill_process=btf.function("oom_kill_process"),
+        )
     except BtfError as problem:
         return _Types(f"{path}: {problem.fact}")
 
@@ -200,6 +213,14 @@ def _capabilities(proc: Path) -> int:
 def _lockdown(sys: Path) -> str:
     found = re.search(rb"\[(\w+)\]", _read(sys / "kernel/security/lockdown"))
     return found[1].decode() if found else ""
+
+
+def _memory_hierarchy(cgroup: bytes) -> int | None:
+    """Parse /proc/self/cgroup: the memory controller is on version 2 if no hierarchy of version 1 has it."""
+    found = MEMORY_HIERARCHY.search(cgroup)
+    if found:
+        return int(found[1])
+    return 0 if re.search(rb"^0::", cgroup, re.MULTILINE) else None
 
 
 def _last_cpu(cpus: bytes) -> int:

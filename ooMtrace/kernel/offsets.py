@@ -176,6 +176,7 @@ NAMES = (
     "memcg_memory_event",
     "btf_trace_mark_victim",
     "btf_trace_signal_generate",
+    "btf_trace_cgroup_mkdir",
     "oom_kill_process",
 )
 """All names that find_offsets() and observe() look up in BTF."""

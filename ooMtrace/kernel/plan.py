@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from ooMtrace.errors import CannotTraceError
@@ -25,6 +25,7 @@ FORMAT_MACROS = {
         "oom_score_adj",
     ),
     "signal/signal_generate": ("sig", "code", "comm", "pid"),
+    "cgroup/cgroup_mkdir": ("root", "path"),
 }
 """Tracepoint -> fields of its record that level `minimal` reads."""
 
@@ -55,6 +56,12 @@ MINIMAL_HOOKS = (
     Hook("tracepoint", "oom:mark_victim", "on_mark_victim"),
 )
 
+CGROUP_CHANGES = "cgroup_changes"
+"""The perf buffer for cgroups that are made and removed."""
+
+CGROUP_BUFFER_BYTES = 64 << 10
+"""For each CPU: some hundred changes. Names of a container whose change is lost are read at the kill."""
+
 LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
 
 TAIL_CALLS = ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
@@ -71,6 +78,7 @@ class Plan:
         hooks: What is attached, in this order.
         tail_calls: Programs that others call, in the order of `enum tail_call` in the program.
         obstacles: Why each higher level is out of reach.
+        auxiliary_buffers: BPF maps of further perf buffers, with the size of each CPU's buffer in bytes.
     """
 
     level: Level
@@ -79,6 +87,7 @@ class Plan:
     hooks: tuple[Hook, ...]
     obstacles: tuple[Obstacle, ...]
     tail_calls: tuple[str, ...] = ()
+    auxiliary_buffers: Mapping[str, int] = field(default_factory=dict)
 
 
 DEFAULT_SETTINGS = Settings()
@@ -120,10 +129,13 @@ def _plan(features: Features, settings: Settings, level: Level, found: tuple[Obs
     above = tuple(obstacle for obstacle in found if LEVELS.index(obstacle.level) > LEVELS.index(level))
     if level == "log":
         return Plan(level, "", {}, LOG_HOOKS, above)
+    watch = tuple(_cgroup_hooks(features, level))
+    buffers = {CGROUP_CHANGES: CGROUP_BUFFER_BYTES} if watch else {}
     if level == "minimal":
-        return Plan(level, "minimal.bpf.c", _minimal_macros(features), MINIMAL_HOOKS, above)
-    hooks = tuple(_hooks(features, level, settings))
-    return Plan(level, "oomtrace.bpf.c", _macros(features, level, settings), hooks, above, TAIL_CALLS)
+        hooks = (*MINIMAL_HOOKS, *watch)
+        return Plan(level, "minimal.bpf.c", _minimal_macros(features), hooks, above, auxiliary_buffers=buffers)
+    hooks = (*_hooks(features, level, settings), *watch)
+    return Plan(level, "oomtrace.bpf.c", _macros(features, level, settings), hooks, above, TAIL_CALLS, buffers)
 
 
 def _hooks(features: Features, level: Level, settings: Settings) -> Iterator[Hook]:
@@ -142,6 +154,21 @@ def _hooks(features: Features, level: Level, settings: Settings) -> Iterator[Hoo
         yield Hook("raw_tracepoint", "sched_process_exit", "on_sched_process_exit")
 
 
+def _cgroup_hooks(features: Features, level: Level) -> Iterator[Hook]:
+    """Yield the probes of cgroups that are made and removed, where the kernel offers what they read.
+
+    Raw tracepoints of older kernels have no path: before 4.19 (e4f8d81c738d).
+    """
+    if features.memory_hierarchy is None:
+        return
+    names = ("cgroup_mkdir", "cgroup_rmdir")
+    if level == "minimal":
+        if all(field in features.formats.get("cgroup/cgroup_mkdir", {}) for field in ("root", "path")):
+            yield from (Hook("tracepoint", f"cgroup:{name}", f"on_{name}") for name in names)
+    elif features.cgroup_mkdir == ("cgroup *", "char *"):
+        yield from (Hook("raw_tracepoint", name, f"on_{name}") for name in names)
+
+
 def _ranking_hooks(features: Features) -> tuple[Hook, ...]:
     """Return the probes of the ranking; a compiler may have split oom_badness(), and callers then enter the part."""
     badness = next((name for name in ("oom_badness.part.0", "oom_badness") if name in features.symbols), None)
@@ -158,6 +185,7 @@ def _macros(features: Features, level: Level, settings: Settings) -> dict[str, i
     macros = {**(features.offsets.macros if features.offsets else {}), **_killer_macros(features)}
     macros["PER_CPU_OFFSET"] = features.symbols.get("__per_cpu_offset", (0, 0))[0]
     macros["NR_CPUS"] = min(features.possible_cpus, 1024)
+    macros["MEMORY_HIERARCHY"] = _memory_hierarchy(features)
     # 72ba14deb40a (6.9, and in stable series) turned the argument from a thread's id into the task.
     if features.mark_victim and features.mark_victim[0] == "task_struct *":
         macros["MARK_VICTIM_TASK"] = 1
@@ -183,9 +211,14 @@ def _killer_macros(features: Features) -> dict[str, int]:
 
 def _minimal_macros(features: Features) -> dict[str, int]:
     macros = {"PAGE_SIZE": features.page_size, **_killer_macros(features)}
+    macros["MEMORY_HIERARCHY"] = _memory_hierarchy(features)
     for tracepoint, names in FORMAT_MACROS.items():
         fields = features.formats.get(tracepoint, {})
         prefix = tracepoint.split("/")[1].upper()
         for name in names:
             macros[f"{prefix}_{name.upper()}"] = fields[name][0] if name in fields else -1
     return macros
+
+
+def _memory_hierarchy(features: Features) -> int:
+    return -1 if features.memory_hierarchy is None else features.memory_hierarchy

@@ -13,6 +13,7 @@ from typing import TypeVar
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import (
     Candidate,
+    CgroupChange,
     Context,
     Decision,
     Descriptors,
@@ -34,7 +35,9 @@ LEVEL_SIZE = ctypes.sizeof(wire.MemcgLevel)
 ID = struct.Struct("=q")
 ID_SIZE = ID.size
 
-Structure = TypeVar("Structure", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.RepeatKill)
+Structure = TypeVar(
+    "Structure", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.RepeatKill, wire.CgroupChange
+)
 
 
 def decode(data: bytes) -> ProbeEvent:
@@ -59,6 +62,18 @@ def decode(data: bytes) -> ProbeEvent:
     if kind not in {kind.value for kind in Kind}:
         raise DecodeError(f"probe event of unknown kind {kind}")
     return _victim_event(*_split(wire.VictimEvent, data))
+
+
+def decode_cgroup_change(data: bytes) -> CgroupChange:
+    """Decode a perf record of the buffer `cgroup_changes`: a `struct cgroup_change` without the unused end of its path.
+
+    Raises:
+        DecodeError: The record is too short, or of an unknown kind.
+    """
+    raw, path = _split(wire.CgroupChange, data)
+    if raw.change not in (wire.CGROUP_MADE, wire.CGROUP_REMOVED) or not 0 < raw.size <= len(path):
+        raise DecodeError(f"cgroup change of unknown kind {raw.change} or size {raw.size}")
+    return CgroupChange(raw.ktime, text(path[: raw.size]), raw.change == wire.CGROUP_REMOVED)
 
 
 def _split(structure: type[Structure], data: bytes) -> tuple[Structure, bytes]:

@@ -10,7 +10,7 @@ from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.plan import Hook, Plan
 from ooMtrace.probe.bcc import captured_output, environment, import_bcc, read_output
 from ooMtrace.probe.compiler_memory import release_compiler_memory
-from ooMtrace.probe.perf_buffer import PerfBuffer
+from ooMtrace.probe.perf_buffer import EVENTS, PerfBuffers
 from ooMtrace.probe.stub_headers import bpf_dir, header_tree
 
 
@@ -33,7 +33,7 @@ class Probe:
         self._release = release
         self._bpf: Any = None
         bcc = import_bcc()
-        self._buffer = PerfBuffer()
+        self._buffers = PerfBuffers(plan.auxiliary_buffers)
         with captured_output() as log:
             try:
                 self._start(bcc)
@@ -44,32 +44,35 @@ class Probe:
 
     def close(self) -> None:
         """Detach everything; a second call does nothing."""
-        self._buffer.close()
+        self._buffers.close()
         if self._bpf is not None:
             self._bpf.cleanup()
             self._bpf = None
 
     def fds(self) -> list[int]:
         """Return the file descriptors to poll: `read` when one is readable. A new CPU changes them."""
-        return self._buffer.fds()
+        return self._buffers.fds()
 
-    def read(self) -> list[bytes]:
-        """Return the perf records that have arrived since the last call, without blocking; `decode` takes each."""
-        return self._buffer.read()
+    def read(self, buffer: str = EVENTS) -> list[bytes]:
+        """Return the perf records of a buffer that have arrived since the last call, without blocking.
+
+        `decode` takes those of the buffer for kills.
+        """
+        return self._buffers.read(buffer)
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached, whether delivered or lost."""
         return int(self._bpf["kill_counter"][0].kills)
 
-    def lost_records(self) -> int:
-        """Return how many perf records did not fit into the buffer since the probes were attached."""
-        return self._buffer.lost_records()
+    def lost_records(self, buffer: str = EVENTS) -> int:
+        """Return how many perf records did not fit into a buffer since the probes were attached."""
+        return self._buffers.lost_records(buffer)
 
     def _start(self, bcc: Any) -> None:  # noqa: ANN401 (BCC has no types)
         self._bpf = self._compile(bcc)
         self._load_tail_calls(bcc)
         # Before the first hook: every kill that is counted must find an open buffer.
-        self._buffer.open(self._bpf, bcc.lib)
+        self._buffers.open(self._bpf, bcc.lib)
         for hook in self._plan.hooks:
             self._attach(hook)
 

@@ -12,6 +12,9 @@ MAX_INET_SOCKETS, MAX_UNIX_SOCKETS, MAX_UNIX_WALKED = 32, 16, 64
 
 KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT, KIND_REPEAT_KILL = 1, 2, 3, 4, 5, 6, 7
 
+CGROUP_PATH_LEN = 512
+CGROUP_MADE, CGROUP_REMOVED = 1, 2
+
 S64 = ctypes.c_int64
 
 
@@ -192,3 +195,9 @@ class RepeatKill(ctypes.Structure):
     """`struct repeat_kill`: the kernel killed and counted a marked victim a second time."""
 
     _fields_ = (("kind", S64), ("ktime", S64), ("tid", S64), ("ordinal", S64))
+
+
+class CgroupChange(ctypes.Structure):
+    """`struct cgroup_change` without its path."""
+
+    _fields_ = (("change", S64), ("ktime", S64), ("size", S64))

@@ -6,6 +6,7 @@ Names follow OpenTelemetry's semantic conventions (container.id, k8s.pod.uid) wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -43,8 +44,14 @@ class Container:
     )
     name: str | None = optional("Name of the container")
     image: Image | None = optional("The image that the container was started from")
+    labels: Mapping[str, str] | None = optional(
+        "Labels of the container, of a fixed list: those of Docker Compose, Swarm and GitLab Runner, recommended labels"
+        " of Kubernetes, and the version of the image. docs/identity.md has the list"
+    )
     project: str | None = optional("Project of an LXD or Incus container that is not in the default project")
-    pod: str | None = optional("Id of the podman pod that the container belongs to")
+    pod: str | None = optional(
+        "Id of the podman pod that the container belongs to, or of the sandbox of its Kubernetes pod (`crictl pods`)"
+    )
     parents: tuple[OuterContainer, ...] | None = optional(
         "Containers around this one, the outermost first; at most eight"
     )

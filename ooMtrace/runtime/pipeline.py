@@ -74,7 +74,9 @@ class Tracer:
         """Return when `records` has something at the latest (CLOCK_MONOTONIC ns); None: not before the next event."""
         if self._queue:
             return 0
-        return min((due for due in (self._source.next_due(), self._slow.next_due()) if due is not None), default=None)
+        watcher = self._enrichers.watcher
+        dues = (self._source.next_due(), self._slow.next_due(), watcher.next_due() if watcher else None)
+        return min((due for due in dues if due is not None), default=None)
 
     def reconcile_due(self) -> int | None:
         """Return when to call `reconcile` (CLOCK_MONOTONIC ns); None while nothing dies."""
@@ -83,6 +85,7 @@ class Tracer:
     def records(self) -> Iterator[Record]:
         """Yield some of what has arrived, without waiting; `next_due` is 0 if there is more."""
         self._receive(self._source.kills)
+        self._watch_containers()
         yield from map(_finish, self._slow.ready(self._queue))
         for _ in range(KILLS_PER_TURN):
             if not self._queue:
@@ -94,6 +97,7 @@ class Tracer:
     def drain(self) -> Iterator[Record]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
         self._receive(self._source.drain)
+        self._watch_containers()
         deadline = self._clock.monotonic_ns() + DRAIN_NS
         while self._queue:
             yield from self._next()
@@ -144,6 +148,13 @@ class Tracer:
                     self._slow.skip(dropped)
                 self._dropped += 1
                 self.mark_dropped(dropped)
+
+    def _watch_containers(self) -> None:
+        """Report the cgroups that were made and removed, before the kills that have just been received are enriched."""
+        if watcher := self._enrichers.watcher:
+            for change in self._source.cgroup_changes():
+                watcher.observe(change)
+            watcher.look_again()
 
     def _next(self) -> Iterator[Record]:
         """Enrich the kill whose turn it is; yield what is complete with that."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
+from ooMtrace.events import CgroupChange
 from ooMtrace.record import OomKill, OomNoKill
 
 
@@ -36,6 +37,9 @@ class Source(Protocol):
 
     def drain(self, delivery_log: DeliveryLog) -> Iterator[OomKill | OomNoKill]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
+
+    def cgroup_changes(self) -> Iterator[CgroupChange]:
+        """Yield the cgroups of containers that were made and removed, without waiting; none if nothing reports them."""
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the source began, as far as can be seen here."""

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
+from ooMtrace.events import CgroupChange
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.kernel.snapshot import HostSnapshot, rfc3339, take_snapshot
 from ooMtrace.kmsg.device import KernelLog
@@ -78,6 +79,10 @@ class KmsgSource:
         self._complete += self._scanner.drain()
         self._record_deliveries(delivery_log)
         yield from self._emit(delivery_log)
+
+    def cgroup_changes(self) -> Iterator[CgroupChange]:
+        """Yield nothing: the kernel log does not report them."""
+        return iter(())
 
     def kill_count(self) -> int:
         """Return how many kills the log has reported since it was opened."""

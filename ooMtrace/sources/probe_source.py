@@ -4,13 +4,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.events import Kind, LinePart, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.events import CgroupChange, Kind, LinePart, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.kernel.plan import CGROUP_CHANGES
 from ooMtrace.kernel.snapshot import HostSnapshot, take_snapshot
-from ooMtrace.probe.decode import decode
+from ooMtrace.probe.decode import decode, decode_cgroup_change
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
 from ooMtrace.sources.base import DeliveryLog
@@ -68,6 +70,17 @@ class ProbeSource:
         """Yield all that has arrived and all that still waits."""
         yield from self.kills(delivery_log)
         yield from self._assembler.due(END_OF_TIME)
+
+    def cgroup_changes(self) -> Iterator[CgroupChange]:
+        """Yield the cgroups of containers that were made and removed, in that order, without waiting.
+
+        What is lost of them is not counted: those names are read at the kill.
+        """
+        changes = []
+        for record in self._probe.read(CGROUP_CHANGES):
+            with suppress(DecodeError):
+                changes.append(decode_cgroup_change(record))
+        yield from sorted(changes, key=lambda change: change.ktime)
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached."""

@@ -367,6 +367,7 @@ struct model_mount {
 static __attribute__((unused)) u64 oom_kill_process_address = 0x1000;
 #define OOM_KILL_PROCESS      oom_kill_process_address
 #define OOM_KILL_PROCESS_SIZE 0x100
+#define MEMORY_HIERARCHY      4
 #define OOM_KILL_ONE	      0x2000
 #define OOM_KILL_ONE_SIZE     0x100
 

@@ -17,6 +17,11 @@ struct signal {
 	char comm[16];
 	s32 pid;
 };
+struct cgroup_mkdir {
+	s32 root;
+	u32 path; /* __data_loc */
+	char strings[128];
+};
 
 static int mark_has_comm = 1; /* since 72ba14deb40a */
 
@@ -34,6 +39,8 @@ static int mark_has_comm = 1; /* since 72ba14deb40a */
 #define SIGNAL_GENERATE_CODE	  FIELD(signal, code)
 #define SIGNAL_GENERATE_COMM	  FIELD(signal, comm)
 #define SIGNAL_GENERATE_PID	  FIELD(signal, pid)
+#define CGROUP_MKDIR_ROOT	  FIELD(cgroup_mkdir, root)
+#define CGROUP_MKDIR_PATH	  FIELD(cgroup_mkdir, path)
 #define PAGE_SIZE		  16384
 #include "minimal.bpf.c"
 
@@ -127,4 +134,22 @@ TEST(a_kill_has_the_time_of_its_own_mark)
 	kill_thread();
 	CHECK_EQUAL(event(0)->ktime, 4000);
 	CHECK_EQUAL(event(1)->ktime, 5000);
+}
+
+#define ID "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+TEST(a_container_that_is_made_or_removed_is_sent_with_its_path)
+{
+	struct cgroup_mkdir made = {4, offsetof(struct cgroup_mkdir, strings) | 73 << 16, "/docker/" ID};
+	struct cgroup_change *e = (void *)sent[0].data, *removed = (void *)sent[1].data;
+
+	on_cgroup_mkdir(&made);
+	on_cgroup_rmdir(&made);
+	made.root = 5;
+	on_cgroup_mkdir(&made);
+	CHECK_EQUAL(sent_count, 2);
+	CHECK_EQUAL(e->change, CGROUP_MADE);
+	CHECK_EQUAL(removed->change, CGROUP_REMOVED);
+	CHECK(!strcmp(e->path, "/docker/" ID));
+	CHECK_EQUAL(e->size, 72);
 }

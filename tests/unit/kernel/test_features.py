@@ -79,7 +79,7 @@ def test_an_empty_tree_offers_nothing_and_does_not_raise(machine):
         capabilities=0,
         btf_error=f"{machine.sys}/kernel/btf/vmlinux: No such file or directory",
         fentry_error="not described in BTF",
-        formats={"oom/mark_victim": {}, "signal/signal_generate": {}},
+        formats={"oom/mark_victim": {}, "signal/signal_generate": {}, "cgroup/cgroup_mkdir": {}},
         possible_cpus=1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
         kmsg_error="No such file or directory",
@@ -129,6 +129,7 @@ def test_fields_of_a_tracepoint_have_offset_and_size(machine):
             "oom_score_adj": (64, 2),
         },
         "signal/signal_generate": {"sig": (8, 4), "comm": (20, 16)},
+        "cgroup/cgroup_mkdir": {},
     }
 
 
@@ -312,3 +313,18 @@ def test_a_directory_in_place_of_a_file_counts_as_missing(machine):
     (machine.proc / "kallsyms").mkdir()
 
     assert machine.observed().symbols == {}
+
+
+@pytest.mark.parametrize(
+    ("content", "hierarchy"),
+    [
+        (b"12:pids:/\n4:memory:/a:b\n0::/\n", 4),
+        (b"7:cpu,memory,blkio:/\n", 7),
+        (b"3:name=memory:/\n0::/memory:\n", 0),
+        (b"0::/\n", 0),
+        (b"3:pids:/\n", None),
+        (b"", None),
+    ],
+)
+def test_the_memory_hierarchy_is_that_of_the_controller_or_version_2(machine, content, hierarchy):
+    assert machine.put("proc/self/cgroup", content).observed().memory_hierarchy == hierarchy

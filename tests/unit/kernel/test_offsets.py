@@ -357,8 +357,8 @@ def test_a_kernel_without_memory_cgroups_has_no_offset_for_them():
 
 
 OURS = re.compile(
-    r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|WITH)_[A-Z0-9_]+\b"
-    r"|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE|OOM_KILL_(?:PROCESS|ONE)(?:_SIZE)?|ENVIRONMENT)\b"
+    r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|CGROUP_MKDIR|WITH)_[A-Z0-9_]+\b"
+    r"|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE|OOM_KILL_(?:PROCESS|ONE)(?:_SIZE)?|ENVIRONMENT|MEMORY_HIERARCHY)\b"
 )
 
 

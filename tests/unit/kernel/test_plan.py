@@ -116,6 +116,7 @@ def test_the_plan_for_a_kernel_with_all_features():
             "OFF_TASK_TGID": 1268,
             "PER_CPU_OFFSET": 18446744071600000000,
             "NR_CPUS": 4,
+            "MEMORY_HIERARCHY": -1,
             "MARK_VICTIM_TASK": 1,
             "OOM_KILL_PROCESS": 18446744071584707344,
             "OOM_KILL_PROCESS_SIZE": 400,
@@ -161,6 +162,7 @@ def test_the_number_of_cpus_is_bounded():
 def test_level_minimal_has_the_offsets_of_the_tracepoints():
     assert plan(features("no-btf")).macros == {
         "PAGE_SIZE": 4096,
+        "MEMORY_HIERARCHY": -1,
         "OOM_KILL_PROCESS": 18446744071584707344,
         "OOM_KILL_PROCESS_SIZE": 400,
         "OOM_KILL_ONE": 0,
@@ -178,6 +180,8 @@ def test_level_minimal_has_the_offsets_of_the_tracepoints():
         "SIGNAL_GENERATE_CODE": 16,
         "SIGNAL_GENERATE_COMM": 20,
         "SIGNAL_GENERATE_PID": 36,
+        "CGROUP_MKDIR_ROOT": -1,
+        "CGROUP_MKDIR_PATH": -1,
     }
 
 
@@ -194,7 +198,63 @@ def test_fields_that_an_older_tracepoint_lacks_are_absent():
         "MARK_VICTIM_UID",
         "MARK_VICTIM_PGTABLES",
         "MARK_VICTIM_OOM_SCORE_ADJ",
+        "MEMORY_HIERARCHY",
+        "CGROUP_MKDIR_ROOT",
+        "CGROUP_MKDIR_PATH",
     }
+
+
+CGROUPS: dict[str, Any] = {"cgroup_mkdir": ("cgroup *", "char *"), "memory_hierarchy": 4}
+FORMATS = {"cgroup/cgroup_mkdir": {"root": (8, 4), "path": (24, 4)}}
+
+
+@pytest.mark.parametrize("level", ["full", "reduced"])
+def test_raw_tracepoints_report_cgroups_through_a_buffer_of_their_own(level):
+    chosen = plan(replace(features("kprobes"), **CGROUPS), Settings(level=level))
+
+    assert chosen.level == level
+    assert chosen.hooks[-2:] == (
+        Hook("raw_tracepoint", "cgroup_mkdir", "on_cgroup_mkdir"),
+        Hook("raw_tracepoint", "cgroup_rmdir", "on_cgroup_rmdir"),
+    )
+    assert chosen.macros["MEMORY_HIERARCHY"] == 4
+    assert chosen.auxiliary_buffers == {"cgroup_changes": 65536}
+
+
+def test_tracepoints_report_cgroups_at_level_minimal():
+    host = replace(features("no-btf"), memory_hierarchy=0, formats={**features("no-btf").formats, **FORMATS})
+    chosen = plan(host)
+
+    assert chosen.level == "minimal"
+    assert [(hook.kind, hook.target) for hook in chosen.hooks[-2:]] == [
+        ("tracepoint", "cgroup:cgroup_mkdir"),
+        ("tracepoint", "cgroup:cgroup_rmdir"),
+    ]
+    names = ("MEMORY_HIERARCHY", "CGROUP_MKDIR_ROOT", "CGROUP_MKDIR_PATH")
+    assert [chosen.macros[name] for name in names] == [0, 8, 24]
+    assert chosen.auxiliary_buffers == {"cgroup_changes": 65536}
+
+
+@pytest.mark.parametrize(
+    ("level", "changes"),
+    [
+        ("full", {**CGROUPS, "memory_hierarchy": None}),
+        ("full", {**CGROUPS, "cgroup_mkdir": None}),
+        ("full", {**CGROUPS, "cgroup_mkdir": ("cgroup *",)}),
+        ("minimal", {**CGROUPS, "memory_hierarchy": None, "formats": FORMATS}),
+        ("minimal", {**CGROUPS, "formats": {"cgroup/cgroup_mkdir": {"root": (8, 4)}}}),
+        ("log", {**CGROUPS, "formats": FORMATS}),
+    ],
+)
+def test_without_what_they_read_no_program_for_cgroups_is_attached_and_the_level_is_the_same(level, changes):
+    host = features("kprobes")
+    if "formats" in changes:
+        changes = {**changes, "formats": {**host.formats, **changes["formats"]}}
+    chosen = plan(replace(host, **changes), Settings(level=level))
+
+    assert chosen.level == level
+    assert not [hook for hook in chosen.hooks if "cgroup" in hook.target]
+    assert chosen.auxiliary_buffers == {}
 
 
 @pytest.mark.parametrize("highest", ["log", "minimal", "reduced", "full"])

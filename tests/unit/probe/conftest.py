@@ -7,6 +7,7 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable
+from itertools import count
 from types import SimpleNamespace
 
 import pytest
@@ -19,7 +20,7 @@ class BccError(Exception):
 
 
 class FakeTable:
-    """A BPF map; `events` has perf buffers, whose readers are numbered 100 + CPU, then 200 + CPU, and so on."""
+    """A BPF map; its perf buffers have readers, which are numbered 100 + CPU, or the next free one of 200 + CPU etc."""
 
     def __init__(self, bcc: FakeBcc, name: str) -> None:
         self.bcc = bcc
@@ -32,8 +33,7 @@ class FakeTable:
 
     def _open_perf_buffer(self, cpu, callback, page_cnt, lost_cb, wakeup_events):  # BCC's own signature
         self.bcc.do("open_cpu", cpu, page_cnt, wakeup_events)
-        self.bcc.opened += 1
-        reader = 100 * (1 + (self.bcc.opened - 1) // len(CPUS)) + cpu
+        reader = next(number for number in count(100 + cpu, 100) if number not in self.bcc.readers)
         self.bcc.readers[reader] = (cpu, callback, lost_cb)
         self.bcc.bpf.perf_buffers[(id(self), cpu)] = reader
 
@@ -100,7 +100,6 @@ class FakeBcc:
         self.fail = ""
         self.output = b""
         self.kills = 0
-        self.opened = 0
         self.cflags: list[str] = []
         self.environment: dict[str, str | None] = {}
         self.table: type[FakeTable] = FakeTable
@@ -128,11 +127,15 @@ class FakeBcc:
 
     def event_read(self, reader: ctypes.c_void_p) -> None:
         cpu, callback, _ = self.readers[reader.value]
-        for record in [record for on, record in self.pending if on == cpu]:
-            self.pending.remove((cpu, record))
+        for sent in [sent for sent in self.pending if sent[0] in (cpu, reader.value)]:
+            self.pending.remove(sent)
+            record = sent[1]
             buffer = ctypes.create_string_buffer(record, len(record))
             callback(cpu, ctypes.addressof(buffer), len(record))
             ctypes.memset(buffer, 0xAA, len(record))  # the kernel reuses it
+
+    def send(self, reader: int, record: bytes) -> None:
+        self.pending.append((reader, record))
 
     def lose(self, reader: int, count: int) -> None:
         self.readers[reader][2](count)

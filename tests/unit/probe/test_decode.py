@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import (
     Candidate,
+    CgroupChange,
     Context,
     Decision,
     Descriptors,
@@ -31,7 +32,7 @@ from ooMtrace.events import (
     VictimEvent,
 )
 from ooMtrace.probe import wire
-from ooMtrace.probe.decode import decode, text
+from ooMtrace.probe.decode import decode, decode_cgroup_change, text
 
 FIXED = ctypes.sizeof(wire.VictimEvent)
 FIXED_RANKING = ctypes.sizeof(wire.Ranking)
@@ -634,3 +635,29 @@ def test_a_truncated_repeat_kill_is_rejected():
 def test_any_bytes_of_any_kind_are_decoded_or_rejected(kind, rest):
     with suppress(DecodeError):
         decode(kind.to_bytes(8, "little", signed=True) + rest)
+
+
+def cgroup_change(change: int, path: bytes, size: int | None = None) -> bytes:
+    return struct.pack("=3q", change, 7, len(path) if size is None else size) + path + bytes(5)
+
+
+@pytest.mark.parametrize(("change", "removed"), [(wire.CGROUP_MADE, False), (wire.CGROUP_REMOVED, True)])
+def test_a_change_of_cgroups_has_its_path_without_the_padding(change, removed):
+    decoded = decode_cgroup_change(cgroup_change(change, b"/docker/\xff\n"))
+
+    assert decoded == CgroupChange(7, "/docker/\\xff\n", removed)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        bytes(23),
+        cgroup_change(0, b"/a"),
+        cgroup_change(3, b"/a"),
+        *(cgroup_change(1, b"/a", n) for n in (-1, 0, 8)),
+    ],
+)
+def test_an_invalid_change_of_cgroups_is_a_decode_error(data):
+    with pytest.raises(DecodeError):
+        decode_cgroup_change(data)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -144,6 +145,19 @@ def test_records_descriptors_and_losses_come_from_the_perf_buffer(fake_bcc):
     assert probe.lost_records() == 2
     probe.close()
     assert probe.lost_records() == 2
+
+
+def test_auxiliary_buffers_are_opened_before_the_first_hook_and_read_apart(fake_bcc):
+    probe = Probe(replace(plan(KPROBE), auxiliary_buffers={"cgroups": 65536}), "6.1.0")
+    fake_bcc.send(100, b"kill")
+    fake_bcc.send(200, b"cgroup")
+    fake_bcc.lose(200, 2)
+
+    opened = ["open_perf_buffer", "open_cpu", "open_cpu"]
+    assert fake_bcc.names() == ["compile", *opened, *opened, "attach_kprobe"]
+    assert [probe.read(), probe.read("cgroups")] == [[b"kill"], [b"cgroup"]]
+    assert [probe.lost_records(), probe.lost_records("cgroups")] == [0, 2]
+    probe.close()
 
 
 def test_compiler_memory_is_released_once_the_programs_are_attached(fake_bcc, monkeypatch):

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from ooMtrace.probe import perf_buffer
-from ooMtrace.probe.perf_buffer import PerfBuffer, buffer_pages
+from ooMtrace.probe.perf_buffer import PerfBuffers, buffer_pages
 
 
 class FakeHotplug:
@@ -36,7 +36,7 @@ def hotplug(monkeypatch):
 
 @pytest.fixture
 def buffer(fake_bcc, hotplug):
-    opened = PerfBuffer()
+    opened = PerfBuffers()
     opened.open(fake_bcc.BPF(text=b"", cflags=[]), fake_bcc.lib)
     return opened
 
@@ -72,7 +72,7 @@ def test_a_new_cpu_gets_a_buffer(fake_bcc, hotplug, buffer):
     fake_bcc.pending = [(2, b"early")]
     assert buffer.read() == []
 
-    assert buffer.fds() == [1100, 1101, 1202, 7]
+    assert buffer.fds() == [1100, 1101, 1102, 7]
     assert buffer.read() == [b"early"]
     assert "free" not in fake_bcc.names()
 
@@ -99,7 +99,7 @@ def test_a_cpu_that_is_offline_again_is_ignored_and_its_old_buffer_freed(fake_bc
 
 def test_bcc_before_0_21_is_not_given_wakeup_events(fake_bcc, hotplug):
     fake_bcc.become_older_than_0_21()
-    buffer = PerfBuffer()
+    buffer = PerfBuffers()
     buffer.open(fake_bcc.BPF(text=b"", cflags=[]), fake_bcc.lib)
     hotplug.cpus = [0]
     buffer.read()
@@ -108,11 +108,58 @@ def test_bcc_before_0_21_is_not_given_wakeup_events(fake_bcc, hotplug):
     assert buffer.fds() == [1101, 1200, 7]
 
 
+def open_two(fake_bcc) -> PerfBuffers:
+    """Open the buffer for kills (readers 100 and 101) and one of 64 KiB for each CPU (200 and 201)."""
+    buffers = PerfBuffers({"cgroups": 65_535 + os.sysconf("SC_PAGE_SIZE")})
+    buffers.open(fake_bcc.BPF(text=b"", cflags=[]), fake_bcc.lib)
+    return buffers
+
+
+def test_each_map_has_its_own_buffers_and_all_are_polled(fake_bcc, hotplug):
+    buffers = open_two(fake_bcc)
+
+    pages = 65_536 // os.sysconf("SC_PAGE_SIZE")
+    assert buffers.fds() == [1100, 1101, 1200, 1201, 7]
+    assert [call for call in fake_bcc.calls if call[0] == "open_cpu"] == [
+        *(("open_cpu", cpu, buffer_pages(), 1) for cpu in (0, 1)),
+        *(("open_cpu", cpu, pages, 1) for cpu in (0, 1)),
+    ]
+
+
+def test_records_of_another_map_are_not_read_with_the_kills(fake_bcc, hotplug):
+    buffers = open_two(fake_bcc)
+    fake_bcc.send(100, b"kill")
+    fake_bcc.send(201, b"cgroup")
+
+    assert [buffers.read("cgroups"), buffers.read(), buffers.read()] == [[b"cgroup"], [b"kill"], []]
+
+
+def test_losses_of_another_map_are_not_lost_kills(fake_bcc, hotplug):
+    buffers = open_two(fake_bcc)
+    fake_bcc.lose(200, 9)
+    fake_bcc.lose(101, 1)
+
+    assert [buffers.lost_records(), buffers.lost_records("cgroups")] == [1, 9]
+
+
+def test_a_new_cpu_gets_a_buffer_of_each_map_whichever_is_read(fake_bcc, hotplug):
+    buffers = open_two(fake_bcc)
+    hotplug.cpus = [1]
+    buffers.read("cgroups")
+    fake_bcc.send(301, b"kill")
+    fake_bcc.send(401, b"cgroup")
+    fake_bcc.lose(401, 1)
+
+    assert buffers.fds() == [1100, 1200, 1301, 1401, 7]
+    assert [buffers.read(), buffers.read("cgroups")] == [[b"kill"], [b"cgroup"]]
+    assert buffers.lost_records() == 0
+
+
 def test_after_close_nothing_reads_the_buffers_that_bcc_frees(fake_bcc, hotplug, buffer):
     buffer.close()
 
     assert hotplug.closed
-    with pytest.raises(AttributeError):
+    with pytest.raises(TypeError):
         buffer.read()
     with pytest.raises(AttributeError):
         buffer.fds()

@@ -30,8 +30,9 @@ STRUCTURES = {
     "context": wire.Context,
     "exit": wire.Exit,
     "repeat_kill": wire.RepeatKill,
+    "cgroup_change": wire.CgroupChange,
 }
-WITH_STRINGS = ("victim_event", "ranking", "context")
+WITH_STRINGS = {"victim_event": "strings", "ranking": "strings", "context": "strings", "cgroup_change": "path"}
 CONSTANTS = (
     *(
         "UNKNOWN",
@@ -45,6 +46,7 @@ CONSTANTS = (
     ),
     *("MAX_FRAMES", "MAX_FILE_TYPES", "MAX_INET_SOCKETS", "MAX_UNIX_SOCKETS", "MAX_UNIX_WALKED"),
     *("KIND_DYING", "KIND_KILLED", "KIND_SHARER", "KIND_RANKING", "KIND_CONTEXT", "KIND_EXIT", "KIND_REPEAT_KILL"),
+    *("CGROUP_PATH_LEN", "CGROUP_MADE", "CGROUP_REMOVED"),
 )
 
 
@@ -52,7 +54,7 @@ def expressions() -> Iterator[tuple[str, str]]:
     """Yield (name, C expression) of every number to compare."""
     for name, mirror in STRUCTURES.items():
         if name in WITH_STRINGS:
-            yield f"{name}.strings at", f"offsetof(struct {name}, strings)"
+            yield f"{name}.strings at", f"offsetof(struct {name}, {WITH_STRINGS[name]})"
         else:
             yield f"sizeof {name}", f"sizeof(struct {name})"
         for field, *_ in mirror._fields_:

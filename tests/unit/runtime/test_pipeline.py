@@ -13,6 +13,7 @@ from support.probe_events import HOST, kill, lost
 
 from ooMtrace import record
 from ooMtrace.enrich import Enrichers
+from ooMtrace.events import CgroupChange
 from ooMtrace.reconcile.reconciler import CounterReading, Reconciler
 from ooMtrace.record import OomKill, Record
 from ooMtrace.runtime.pipeline import Tracer
@@ -29,6 +30,7 @@ class FakeSource:
         self.lost = 0
         self.due: int | None = None
         self.closed = False
+        self.changes: list[CgroupChange] = []
         self.asked: list[str] = []
 
     def fds(self) -> list[int]:
@@ -49,6 +51,11 @@ class FakeSource:
         self.ready += self.waiting
         self.waiting = []
         return self.kills(delivery_log)
+
+    def cgroup_changes(self) -> Iterator[CgroupChange]:
+        self.asked.append("cgroup_changes")
+        changes, self.changes = self.changes, []
+        yield from changes
 
     def kill_count(self) -> int:
         self.asked.append("kill_count")
@@ -232,3 +239,61 @@ def test_closing_it_closes_the_source(source, tracer):
     tracer.close()
 
     assert source.closed
+
+
+class FakeWatcher:
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+        self.due: int | None = None
+
+    def observe(self, change: CgroupChange) -> None:
+        self.seen.append(change.path)
+
+    def next_due(self) -> int | None:
+        return self.due
+
+    def look_again(self) -> None:
+        self.seen.append("again")
+
+
+@pytest.mark.parametrize("how", ["records", "drain"])
+def test_changes_of_cgroups_are_reported_after_the_kills_were_received_and_before_they_are_enriched(
+    source, kernel, how
+):
+    reconciler = Reconciler(source.kill_count, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
+    watcher = FakeWatcher()
+
+    def enrich(one: OomKill) -> OomKill:
+        watcher.seen.append(one.message)
+        return one
+
+    tracer = Tracer(source, reconciler, Enrichers(later=(enrich,), watcher=watcher))
+    source.changes = [CgroupChange(1, "/a", removed=False), CgroupChange(2, "/b", removed=True)]
+    source.ready = [kill(message="killed")]
+    source.asked.clear()
+
+    assert len(list(getattr(tracer, how)())) == 1
+    assert watcher.seen[:4] == ["/a", "/b", "again", "killed"]
+    assert source.asked[source.asked.index("cgroup_changes") - 1] == "kills"
+
+
+def test_the_tracer_is_due_when_its_watcher_or_its_source_is(source, kernel):
+    reconciler = Reconciler(source.kill_count, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
+    watcher = FakeWatcher()
+    tracer = Tracer(source, reconciler, Enrichers(watcher=watcher))
+    assert tracer.next_due() is None
+
+    watcher.due = 5
+    assert tracer.next_due() == 5
+    source.due = 3
+    assert tracer.next_due() == 3
+
+
+def test_a_name_that_is_looked_for_again_does_not_prevent_a_checkpoint(source, kernel):
+    reconciler = Reconciler(source.kill_count, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
+    watcher = FakeWatcher()
+    tracer = Tracer(source, reconciler, Enrichers(watcher=watcher))
+    without = tracer.checkpoint()
+    watcher.due = 5
+
+    assert (tracer.checkpoint() is None) == (without is None)

@@ -24,6 +24,9 @@ class FakeSource:
     def __init__(self) -> None:
         self.closed = 0
 
+    def cgroup_changes(self):
+        return iter(())
+
     def kill_count(self) -> int:
         return 7
 

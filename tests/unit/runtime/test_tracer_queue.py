@@ -58,6 +58,9 @@ class FakeSource:
 
     drain = kills
 
+    def cgroup_changes(self):
+        return iter(())
+
     def kill_count(self) -> int:
         return self.count
 

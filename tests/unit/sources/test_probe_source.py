@@ -13,7 +13,7 @@ from support.probe_events import HOST, NOW, SYMBOLS, context, victim_event
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.events import Kind, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.events import CgroupChange, Kind, ProbeEvent, RepeatKill, VictimEvent
 from ooMtrace.sources import probe_source
 from ooMtrace.sources.probe_source import ProbeSource
 
@@ -25,6 +25,7 @@ class FakeProbe:
 
     def __init__(self) -> None:
         self.batches: list[list[bytes]] = []
+        self.cgroups: list[bytes] = []
         self.reads = 0
         self.kills = 0
         self.lost = 0
@@ -33,7 +34,9 @@ class FakeProbe:
     def fds(self) -> list[int]:
         return [3, 4]
 
-    def read(self) -> list[bytes]:
+    def read(self, buffer: str = "events") -> list[bytes]:
+        if buffer == "cgroup_changes":
+            return self.cgroups
         self.reads += 1
         return self.batches.pop(0) if self.batches else []
 
@@ -226,3 +229,13 @@ def test_kills_are_delivered_as_they_are_read_not_when_all_are_done(bench):
 
     assert next(kills).process.pid == 100
     assert bench.log.noted == [(1, 100)]
+
+
+def test_changes_of_cgroups_are_in_the_order_of_time_and_what_cannot_be_decoded_is_no_lost_kill(bench):
+    def change(kind: int, ktime: int) -> bytes:
+        return struct.pack("=3q", kind, ktime, 2) + b"/a"
+
+    bench.probe.cgroups = [change(2, 9), b"?", change(1, 3)]
+
+    assert list(bench.source.cgroup_changes()) == [CgroupChange(3, "/a", False), CgroupChange(9, "/a", True)]
+    assert (bench.source.lost_records(), bench.said, bench.probe.reads) == (0, [], 0)
