@@ -19,6 +19,12 @@ CmdlineMode = Literal["full", "redacted", "none"]
 CMDLINE_MODES: tuple[CmdlineMode, ...] = get_args(CmdlineMode)
 
 
+NameSource = Literal["docker", "podman", "cri", "kubelet", "api"]
+"""APIs that may be asked for the names of containers."""
+
+NAME_SOURCES: tuple[NameSource, ...] = get_args(NameSource)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """What to trace and what a line may contain; each field has the name of its command line option.
@@ -32,6 +38,7 @@ class Settings:
         cmdline: What a line may contain of process titles and arguments.
         network: Whether the addresses of the victim's network namespace are looked up.
         services: Port number -> name of the service there, before all other names.
+        names_from: APIs that are asked for the names of containers, beside the runtimes' files.
         timeout_factor: Multiplies the time that a line waits for the events that belong to it.
     """
 
@@ -43,4 +50,5 @@ class Settings:
     cmdline: CmdlineMode = "redacted"
     network: bool = True
     services: Mapping[int, str] = field(default_factory=dict)
+    names_from: tuple[NameSource, ...] = ()
     timeout_factor: float = 1.0

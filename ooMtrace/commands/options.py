@@ -11,7 +11,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ooMtrace.commands.moments import parse_moment
-from ooMtrace.settings import CMDLINE_MODES, LEVELS, Settings
+from ooMtrace.settings import CMDLINE_MODES, LEVELS, NAME_SOURCES, Settings
 
 DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
 PORT = re.compile(r"[0-9]{1,20}")
@@ -38,6 +38,7 @@ def settings(arguments: Namespace) -> Settings:
     """Return the settings that the options of a command stand for; what is no option of it has its default."""
     given = {field.name: getattr(arguments, field.name, None) for field in fields(Settings)}
     given |= {"env": tuple(given["env"] or ()), "services": dict(given["services"] or ())}
+    given["names_from"] = tuple(dict.fromkeys(given["names_from"] or ()))
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -53,6 +54,13 @@ def _trace(parser: ArgumentParser) -> None:
     parser.add_argument("--all", action="store_true", help="also report processes that were already dying (oom_dying)")
     parser.add_argument("--lifecycle", action="store_true", help="also report when a victim has exited (oom_exit)")
     _content(parser)
+    parser.add_argument(
+        "--names-from",
+        action="append",
+        choices=NAME_SOURCES,
+        metavar="API",
+        help=f"ask this API, too, for the names of containers: {', '.join(NAME_SOURCES)}; may be repeated",
+    )
     _level(parser)
     parser.add_argument(
         "--ready-file", type=Path, metavar="FILE", help="create FILE once the probes are attached; remove it at exit"

@@ -3,19 +3,27 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher, Enrichers
+from ooMtrace.enrich.api_names import ApiNames, add_api_names, listers
 from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.jobs.match import add_job
+from ooMtrace.enrich.kubernetes import add_kubernetes
 from ooMtrace.enrich.names import ContainerNames
 from ooMtrace.enrich.netns_addresses import NetnsAddresses
 from ooMtrace.enrich.proc_cmdline import add_proc_cmdline
 from ooMtrace.enrich.proc_status import add_proc_status
 from ooMtrace.enrich.redact import redact, with_redacted_cmdline
 from ooMtrace.enrich.services import add_services
+from ooMtrace.enrich.unit_facts import UnitReader, add_unit_facts
 from ooMtrace.enrich.user import add_user_name
+from ooMtrace.kernel.cgroup_mounts import read_cgroup_mounts
 from ooMtrace.settings import Settings
+
+NODE_NAME = "NODE_NAME"
+"""Variable of oomtrace's own environment, which a DaemonSet sets from spec.nodeName."""
 
 
 def enrichers(
@@ -39,6 +47,7 @@ def enrichers(
         root: Root of the files of container runtimes.
     """
     names = ContainerNames(root)
+    all_names = add_api_names(names, ApiNames(listers(settings.names_from, root))) if settings.names_from else names
     read_proc = (add_proc_status(proc), *((add_proc_cmdline(proc),) if settings.cmdline != "none" else ()))
     return Enrichers(
         urgent=read_proc if host_pids else (),
@@ -47,7 +56,9 @@ def enrichers(
             add_services(settings.services),
             redact(cmdline=settings.cmdline),
             with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
-            add_identity(names),
+            add_identity(all_names),
+            add_kubernetes(os.environ.get(NODE_NAME)),
+            add_unit_facts(UnitReader(root, read_cgroup_mounts(proc).v2)),
         ),
         slow=(NetnsAddresses(search=host_pids, proc=proc, run=run),) if settings.network else (),
         watcher=names,
@@ -56,4 +67,4 @@ def enrichers(
 
 def backfill_enrichers() -> tuple[Enricher, ...]:
     """Return the enrichers for a kill that was read from the kernel log: its process has exited long ago."""
-    return (add_user_name(), add_identity())
+    return (add_user_name(), add_identity(), add_kubernetes(os.environ.get(NODE_NAME)))

@@ -21,6 +21,7 @@ EXPENDABLE: tuple[tuple[str, int | None], ...] = (
     ("oom.group", None),
     ("oom.memcg.path", None),
     ("cgroup.path", None),
+    ("container.labels", None),
     ("namespace.addresses", None),
     ("job", None),
 )

@@ -16,6 +16,8 @@ QosClass = Literal["guaranteed", "burstable", "besteffort"]
 SchedulerSystem = Literal["slurm", "htcondor", "nomad", "ecs"]
 ApplicationKind = Literal["snap", "flatpak", "talos"]
 UnitManager = Literal["system", "user", "container"]
+WorkloadKind = Literal["Deployment", "CronJob", "StatefulSet"]
+OomPolicy = Literal["continue", "stop", "kill"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,13 +85,49 @@ class KubernetesContainer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesNode:
+    """The node that the pod runs on."""
+
+    name: str = always("Name of the node: the environment variable NODE_NAME of oomtrace, which its DaemonSet sets")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesWorkload:
+    """What created the pod, as far as the pod's name shows it."""
+
+    kind: WorkloadKind | None = optional(
+        "Kind of workload: `Deployment`, `CronJob` or `StatefulSet`; absent if pods of several kinds have such names"
+        " (DaemonSet, Job, ReplicaSet)"
+    )
+    name: str = always("Name of the workload: the pod's name without what the controller has appended")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KubernetesOomScoreAdj:
+    """The oom_score_adj that the kubelet gives to the containers of the pod's QoS class."""
+
+    min: int = always("Lowest value that the QoS class implies")
+    max: int = always("Highest value that the QoS class implies")
+    matches: bool | None = optional(
+        "Whether the victim's oom_score_adj is one of these, or that of a node-critical pod (-997, formerly -998). If"
+        " not, the process or its image has changed it"
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Kubernetes:
     """The Kubernetes pod that the victim ran in."""
 
     namespace: KubernetesNamespace | None = optional("The namespace of the pod")
     pod: Pod = always("The pod")
     container: KubernetesContainer | None = optional("The container as the pod's specification has it")
+    node: KubernetesNode | None = optional("The node that the pod runs on")
+    workload: KubernetesWorkload | None = optional(
+        "What created the pod: derived from the pod's name by the rules of Kubernetes' own controllers, and so named in"
+        " `derived`. Absent if the name follows none of them; wrong if a pod was named by hand in the same way"
+    )
     qos: QosClass | None = expected("Quality of service class of the pod: `guaranteed`, `burstable` or `besteffort`")
+    oom_score_adj: KubernetesOomScoreAdj | None = optional("The oom_score_adj that the QoS class implies")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +142,19 @@ class Systemd:
     )
     user: int | None = optional("User id of the user slice (`user-UID.slice`) on the host")
     session: str | None = optional("Login session on the host, as listed by `loginctl`")
+    invocation_id: str | None = optional(
+        "Invocation of the unit, as `journalctl _SYSTEMD_INVOCATION_ID=` expects it; only of a unit of the host's"
+        " systemd. `derived` names it if it is the victim's variable INVOCATION_ID, which may be inherited or changed"
+    )
+    oom_policy: OomPolicy | None = optional(
+        "OOMPolicy= of the unit, from its files and systemd's defaults: what systemd does after a kill in the unit."
+        " `continue`: nothing. `stop`: it stops the unit. `kill`: the kernel kills the unit as a whole. Only of a unit"
+        " of the host's systemd; absent if the files do not settle it"
+    )
+    stops_unit: bool | None = optional(
+        "Whether systemd ends the rest of the unit because of this kill: with `oom_policy` `stop` or `kill`, and the"
+        " memory controller on cgroup version 2, for systemd does not notice the kill otherwise"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from ooMtrace.record.fields import always, expected, optional
 
 Verdict = Literal["killed", "group_member", "shared_mm"]
 Scope = Literal["memcg", "global", "cpuset", "mempolicy", "sysrq"]
+GroupOwner = Literal["kubernetes", "systemd"]
 LimitOwner = Literal["container", "pod", "qos", "kubepods", "job", "unit", "slice", "cgroup", "node"]
 SCOPES: dict[str, Scope] = {
     "CONSTRAINT_NONE": "global",
@@ -98,6 +99,11 @@ class Group:
 
     path: str | None = expected("Path of the cgroup whose memory.oom.group is set")
     size: int | None = expected("Number of processes that the kernel killed in this incident")
+    set_by: GroupOwner | None = optional(
+        "Who sets memory.oom.group there. `kubernetes`: the kubelet, since 1.28 for all containers on cgroup version 2"
+        " unless its singleProcessOOMKill is true. `systemd`: the unit has OOMPolicy=kill. Named in `derived`, because"
+        " it follows from what the cgroup is; absent if it is neither"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -49,7 +49,7 @@ def runtime_file(path: Path, content: dict[str, Any]) -> Iterator[None]:
     finally:
         shutil.rmtree(path.parent, ignore_errors=True)
         for parent in made[1:]:
-            if not any(parent.iterdir()):
+            with suppress(OSError):  # a runtime that was started meanwhile uses it, or has removed it
                 parent.rmdir()
 
 

@@ -160,6 +160,29 @@ def test_the_message_leads_with_job_pod_and_container():
     assert line["oom"]["limit_owner"] == example["oom"]["limit_owner"]
 
 
+@pytest.mark.parametrize(
+    ("path", "memcg", "place", "limit"),
+    [
+        (f"{POD}/cri-containerd-{ID}.scope", POD, "pod 11111111/container a1a1a1a1a1a1", "pod limit"),
+        ("/system.slice/web.service", "/system.slice/web.service", "web.service", "unit limit"),
+        ("/system.slice/web.service", "/system.slice", "web.service", "slice limit (system.slice)"),
+        (
+            "/user.slice/user-1000.slice/session-3.scope",
+            "/user.slice/user-1000.slice/session-3.scope",
+            "session 3 of user 1000",
+            "unit limit",
+        ),
+    ],
+)
+@pytest.mark.parametrize(
+    ("verdict", "how"), [("killed", ""), ("group_member", " as a member of its cgroup's memory.oom.group")]
+)
+def test_the_message_states_place_limit_and_verdict(path, memcg, place, limit, verdict, how):
+    oom = record.Oom(incident="1", scope="memcg", verdict=verdict, memcg=record.Memcg(path=memcg, limit=200 << 20))
+
+    assert identified(path, oom=oom)["message"] == f"ruby (pid 7) in {place} was killed{how}: {limit} of 200.0 MiB"
+
+
 def test_a_victim_of_no_known_place_has_the_message_that_it_had_before():
     line = identified("/jobs/nightly", memcg="/jobs")
 
