@@ -33,7 +33,7 @@ COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --g
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-busy test-vm mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock \
+.PHONY: help demo story test test-unit test-host test-runtimes test-busy test-vm mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock \
 	format venv install uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
 
@@ -54,6 +54,9 @@ test-unit: $(VENV)/dev ## run the tests that need neither root nor a kernel
 
 test-host: tracefs $(VENV)/dev ## (root) run the tests that make real kills on this kernel
 	$(VENV)/bin/pytest tests/host
+
+test-runtimes: test-packages tracefs $(VENV)/dev ## (root) make 20 kills of each kind in dockerd, containerd (CRI) and podman
+	OOMTRACE_REQUIRE_KERNEL=1 OOMTRACE_RUNTIME_KILLS=20 $(VENV)/bin/pytest tests/host/test_runtimes.py
 
 test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while two storms of unrelated kills go on beside them
 	OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=tests $(VENV)/bin/python tests/busy.py $(VENV)/bin/pytest tests/host

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +79,7 @@ class RunningTracer:
         output: The file for the lines, if not one in the folder.
         stdout: A descriptor for the lines, instead of a file; the test passes what it reads there to `check`.
         repairs: Whether the test expects that the tracer misses kills, and backfills them or reports them as lost.
+        wrapper: A command that executes it, such as nsenter(1).
 
     Attributes:
         exit_code: The exit code that it must have at the end.
@@ -91,6 +92,7 @@ class RunningTracer:
         output: Path | None = None,
         stdout: int | None = None,
         repairs: bool = False,
+        wrapper: Sequence[str] = (),
     ) -> None:
         self.output = output or folder / "lines"
         self.exit_code = 0
@@ -98,7 +100,7 @@ class RunningTracer:
         self._earlier = b""
         self._ready, self._messages, self._stdout = folder / "ready", folder / "messages", stdout
         to_file = ("--output", self.output) if stdout is None else ()
-        self._command: list[str | Path] = [COMMAND, *to_file, "--ready-file", self._ready, *options]
+        self._command: list[str | Path] = [*wrapper, COMMAND, *to_file, "--ready-file", self._ready, *options]
 
     def __enter__(self) -> Self:
         if self._stdout is None and self.output.exists():
@@ -166,4 +168,14 @@ class RunningTracer:
             if {victim_of(line) for line in mine} == set(pids):
                 return mine
             assert time.monotonic() < deadline, f"no line for all of {pids}; {self.messages()}"
+            time.sleep(0.02)
+
+    def lines_where(self, key: Callable[[Line], str], wanted: Collection[str]) -> dict[str, Line]:
+        """Wait until there is a line for each of these keys, and return the lines by key."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            mine = {name: line for line in self.lines() if (name := key(line)) in wanted}
+            if set(mine) == set(wanted):
+                return mine
+            assert time.monotonic() < deadline, f"no line for {set(wanted) - set(mine)}; {self.messages()}"
             time.sleep(0.02)
