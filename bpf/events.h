@@ -41,6 +41,7 @@ enum kind {
 	KIND_CONTEXT = 5,     /* a struct context */
 	KIND_EXIT = 6,	      /* a struct exit */
 	KIND_REPEAT_KILL = 7, /* a struct repeat_kill */
+	KIND_SIGKILL = 8,     /* a struct sigkill */
 };
 
 /* The identity of a process or thread. */
@@ -222,6 +223,27 @@ struct cgroup_change {
 	s64 ktime;		    /* ns, CLOCK_MONOTONIC */
 	s64 size;		    /* bytes of the path */
 	char path[CGROUP_PATH_LEN]; /* from the root of its hierarchy; only the used part is sent */
+};
+
+/* SIGKILL from user space, read in the sender's context. Sent through the perf buffer `sigkills`, never with kills. */
+struct sigkill {
+	s64 kind; /* KIND_SIGKILL */
+	s64 ktime;
+	s64 cgroup_kill; /* 1: by a write to cgroup.kill; UNKNOWN: not known to be */
+	s64 memcg_version;
+	s64 memcg_id;
+	s64 unified_id;
+	s64 sender_uid;
+	struct task sender;
+	struct victim victim;
+	s64 memcg_path; /* bytes in `strings`, in this order, as in struct contents */
+	s64 unified_path;
+	s64 sender_memcg_path;
+	s64 sender_unified_path;
+	s64 used;
+	s64 exec_size; /* as in struct victim_event */
+	char exec_args[EXEC_LEN];
+	char strings[PATHS_LEN + NAME_LEN]; /* only the used part is sent */
 };
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "cgroup_watch.h"
 #include "count.h"
+#include "sigkill.h"
 
 #define SIGKILL	  9
 #define SI_KERNEL 0x80
@@ -30,12 +31,53 @@ inline_always struct kill_counter *get_kill_counter(void)
 	return kill_counter.lookup(&zero); /* BCC rewrites map calls in this file only */
 }
 
+#ifdef WITH_SIGKILL
+BPF_PERF_OUTPUT(sigkills);
+BPF_PERCPU_ARRAY(sigkill_scratch, struct sigkill, 1);
+
+inline_always int emit_sigkill(void *ctx)
+{
+	u64 current = bpf_get_current_pid_tgid();
+	u32 zero = 0;
+	struct sigkill *e = sigkill_scratch.lookup(&zero);
+	s64 *word = (s64 *)e;
+	int i;
+
+	if (!e)
+		return 0;
+	for (i = 0; i < offsetof(struct sigkill, exec_args) / 8; i++)
+		word[i] = UNKNOWN;
+	e->kind = KIND_SIGKILL;
+	e->ktime = bpf_ktime_get_ns();
+	e->cgroup_kill = is_cgroup_kill(ctx);
+	e->sender_uid = (u32)bpf_get_current_uid_gid();
+	e->sender.pid = current >> 32;
+	e->sender.tid = (u32)current;
+	bpf_get_current_comm(e->sender.comm, COMM_LEN);
+	e->victim.task.tid = read_s32(ctx, SIGNAL_GENERATE_PID);
+	__builtin_memset(e->victim.task.comm, 0, COMM_LEN);
+	if (SIGNAL_GENERATE_COMM >= 0)
+		bpf_probe_read_kernel(e->victim.task.comm, COMM_LEN, (char *)ctx + SIGNAL_GENERATE_COMM);
+	__builtin_memset(e->victim.parent.comm, 0, COMM_LEN);
+	__builtin_memset(e->victim.nodename, 0, NODENAME_LEN);
+	sigkills.perf_submit(ctx, e, offsetof(struct sigkill, strings));
+	return 0;
+}
+#endif
+
 int on_signal_generate(void *ctx)
 {
 	u32 trigger = bpf_get_current_pid_tgid();
 	struct signalled_thread target = {};
 
-	if (read_s32(ctx, SIGNAL_GENERATE_SIG) != SIGKILL || read_s32(ctx, SIGNAL_GENERATE_CODE) != SI_KERNEL)
+	if (read_s32(ctx, SIGNAL_GENERATE_SIG) != SIGKILL)
+		return 0;
+#ifdef WITH_SIGKILL
+	if (FROM_USER(read_s32(ctx, SIGNAL_GENERATE_CODE)) &&
+	    read_s32(ctx, SIGNAL_GENERATE_RESULT) == TRACE_SIGNAL_DELIVERED && is_wanted_sender())
+		return emit_sigkill(ctx);
+#endif
+	if (read_s32(ctx, SIGNAL_GENERATE_CODE) != SI_KERNEL)
 		return 0;
 	target.tid = read_s32(ctx, SIGNAL_GENERATE_PID);
 	if (SIGNAL_GENERATE_COMM >= 0) /* a plain array, not a __data_loc */

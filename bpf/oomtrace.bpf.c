@@ -15,6 +15,7 @@
 #include "exec_args.h"
 #include "oom_round.h"
 #include "ranking.h"
+#include "sigkill_task.h"
 #include "sockets.h"
 #include "task.h"
 
@@ -32,8 +33,8 @@ BPF_PERCPU_ARRAY(context_scratch, struct context, 1);
 BPF_PERCPU_ARRAY(fd_walks, struct fd_walk, 1);
 BPF_PERCPU_ARRAY(memcg_walks, struct memcg_walk, 1);
 
-enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT };
-BPF_PROG_ARRAY(tail_calls, 4);
+enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT, EMIT_SIGKILL };
+BPF_PROG_ARRAY(tail_calls, 5);
 
 BPF_TABLE("lru_hash", struct exec_key, struct exec_args, exec_cache, 4096);
 
@@ -57,16 +58,15 @@ inline_always struct oom_round *current_oom_round(void)
 	return oom_rounds.lookup(&tid);
 }
 
-inline_always void fill_exec(struct victim_event *e, void *mm)
+inline_always s64 fill_exec(char *args, void *mm)
 {
 	struct exec_key key = exec_key(mm);
 	struct exec_args *exec = exec_cache.lookup(&key);
 
-	e->exec_size = UNKNOWN;
 	if (!exec)
-		return;
-	e->exec_size = exec->size;
-	__builtin_memcpy(e->exec_args, exec->args, EXEC_LEN);
+		return UNKNOWN;
+	__builtin_memcpy(args, exec->args, EXEC_LEN);
+	return exec->size;
 }
 
 /* Does not return if it succeeds: tail calls do the rest, so that the verifier follows that once for both callers. */
@@ -86,7 +86,7 @@ inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, 
 	fill_victim(&e->victim, task, mm);
 	/* By now other threads may have exited: the signal has been sent. */
 	e->victim.threads = round && kind != KIND_DYING ? round->threads : count_threads(task);
-	fill_exec(e, mm);
+	e->exec_size = fill_exec(e->exec_args, mm);
 	fill_task(&e->trigger, current);
 	begin_cgroups(e, w, task, current);
 	e->decision.ktime = UNKNOWN;
@@ -268,7 +268,13 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	struct oom_round *round;
 	s64 pid;
 
-	if ((int)ctx->args[0] != SIGKILL || ctx->args[1] != SEND_SIG_PRIV)
+	if ((int)ctx->args[0] != SIGKILL)
+		return 0;
+#ifdef WITH_SIGKILL
+	if (ctx->args[1] != SEND_SIG_PRIV && is_wanted_sender() && is_user_sigkill(ctx))
+		tail_calls.call(ctx, EMIT_SIGKILL);
+#endif
+	if (ctx->args[1] != SEND_SIG_PRIV)
 		return 0;
 	round = current_oom_round();
 	if (!round)
@@ -296,6 +302,28 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 		emit_victim(ctx, KIND_SHARER, task, round->marked_mm, round);
 	return 0;
 }
+
+#ifdef WITH_SIGKILL
+BPF_PERF_OUTPUT(sigkills);
+BPF_PERCPU_ARRAY(sigkill_scratch, struct sigkill, 1);
+
+int emit_sigkill(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct sigkill *e = sigkill_scratch.lookup(&zero);
+	u64 used;
+
+	if (!e)
+		return 0;
+	fill_sigkill(e, ctx);
+	e->exec_size = fill_exec(e->exec_args, process_mm((void *)ctx->args[2]));
+	used = e->used;
+	asm volatile("" : "+r"(used));
+	if (used <= sizeof(e->strings))
+		sigkills.perf_submit(ctx, e, offsetof(struct sigkill, strings) + used);
+	return 0;
+}
+#endif
 
 int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 {

@@ -266,23 +266,34 @@ class RepeatKill:
     ordinal: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sigkill:
+    """A process was sent SIGKILL from user space; it was not dying before.
+
+    Attributes:
+        ktime: CLOCK_MONOTONIC nanoseconds.
+        cgroup_kill: Whether it is known that a write to cgroup.kill sent it.
+        sender, sender_uid: The thread that sent it, and its real user id in the initial user namespace.
+        memcg_id, memcg_path, unified_id, unified_path, exec_args: As in a VictimEvent.
+    """
+
+    ktime: int
+    cgroup_kill: bool
+    sender: Task
+    sender_uid: int | None
+    victim: Victim
+    memcg_version: int | None = None
+    memcg_id: int | None = None
+    memcg_path: tuple[str, ...] | None = None
+    unified_id: int | None = None
+    unified_path: tuple[str, ...] | None = None
+    sender_memcg_path: tuple[str, ...] | None = None
+    sender_unified_path: tuple[str, ...] | None = None
+    exec_args: tuple[bytes, int] | None = None
+
+
 LinePart = VictimEvent | Ranking | Context | Exit
 """Events that contribute to a line."""
 
 ProbeEvent = LinePart | RepeatKill
 """Everything that the BPF side sends; each event has a `ktime`."""
-
-
-@dataclass(frozen=True, slots=True)
-class CgroupChange:
-    """A memory cgroup whose name has room for the id of a container was made or removed.
-
-    Attributes:
-        ktime: CLOCK_MONOTONIC nanoseconds.
-        path: From the root of the hierarchy of the memory controller, such as `/docker/<id>`.
-        removed: Whether it was removed.
-    """
-
-    ktime: int
-    path: str
-    removed: bool

@@ -18,6 +18,17 @@ CmdlineMode = Literal["full", "redacted", "none"]
 
 CMDLINE_MODES: tuple[CmdlineMode, ...] = get_args(CmdlineMode)
 
+SigkillMode = Literal["memory-killers", "all", "none"]
+"""Whose SIGKILLs are reported: those of userspace memory killers, those of any process, or none."""
+
+SIGKILL_MODES: tuple[SigkillMode, ...] = get_args(SigkillMode)
+
+MEMORY_KILLERS = ("systemd-oomd", "earlyoom", "nohang", "oomd", "lmkd", "bustd")
+"""Names (comm) of the memory killers that are known without being listed."""
+
+MAX_MEMORY_KILLERS = 16
+"""How many names may be added to them."""
+
 
 NameSource = Literal["docker", "podman", "cri", "kubelet", "api"]
 """APIs that may be asked for the names of containers."""
@@ -40,6 +51,8 @@ class Settings:
         services: Port number -> name of the service there, before all other names.
         names_from: APIs that are asked for the names of containers, beside the runtimes' files.
         timeout_factor: Multiplies the time that a line waits for the events that belong to it.
+        sigkill: Whose SIGKILLs are reported; None: the memory killers', without a message where that is impossible.
+        memory_killers: Names of further memory killers; the kernel cuts names to 15 bytes.
     """
 
     level: Level = "full"
@@ -52,3 +65,5 @@ class Settings:
     services: Mapping[int, str] = field(default_factory=dict)
     names_from: tuple[NameSource, ...] = ()
     timeout_factor: float = 1.0
+    sigkill: SigkillMode | None = None
+    memory_killers: tuple[str, ...] = ()

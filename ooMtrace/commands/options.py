@@ -6,12 +6,13 @@ from __future__ import annotations
 import os
 import re
 from argparse import ArgumentParser, ArgumentTypeError, Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ooMtrace.commands.moments import parse_moment
-from ooMtrace.settings import CMDLINE_MODES, LEVELS, NAME_SOURCES, Settings
+from ooMtrace.errors import UsageError
+from ooMtrace.settings import CMDLINE_MODES, LEVELS, MAX_MEMORY_KILLERS, NAME_SOURCES, SIGKILL_MODES, Settings
 
 DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
 PORT = re.compile(r"[0-9]{1,20}")
@@ -39,6 +40,7 @@ def settings(arguments: Namespace) -> Settings:
     given = {field.name: getattr(arguments, field.name, None) for field in fields(Settings)}
     given |= {"env": tuple(given["env"] or ()), "services": dict(given["services"] or ())}
     given["names_from"] = tuple(dict.fromkeys(given["names_from"] or ()))
+    given["memory_killers"] = _memory_killers(given["memory_killers"] or (), given["sigkill"])
     return Settings(**{name: value for name, value in given.items() if value is not None})
 
 
@@ -53,6 +55,7 @@ def _trace(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--all", action="store_true", help="also report processes that were already dying (oom_dying)")
     parser.add_argument("--lifecycle", action="store_true", help="also report when a victim has exited (oom_exit)")
+    _sigkill(parser)
     _content(parser)
     parser.add_argument(
         "--names-from",
@@ -69,6 +72,7 @@ def _trace(parser: ArgumentParser) -> None:
 
 
 def _demo(parser: ArgumentParser) -> None:
+    parser.set_defaults(sigkill="none")
     _output(parser)
     _content(parser)
     _level(parser)
@@ -120,6 +124,34 @@ COMMANDS = {
 def _output(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="append lines to FILE instead of stdout")
     parser.add_argument("--pretty", action="store_true", help="indent each line, for people")
+
+
+def _memory_killers(names: Iterable[str], sigkill: str | None) -> tuple[str, ...]:
+    unique = tuple(dict.fromkeys(names))
+    if len(unique) > MAX_MEMORY_KILLERS:
+        fact = f"--memory-killer is given for {len(unique)} names, at most {MAX_MEMORY_KILLERS} are possible"
+        raise UsageError(fact, "use --sigkill all to report the SIGKILLs of all processes")
+    if unique and sigkill in ("all", "none"):
+        raise UsageError(f"--memory-killer has no effect with --sigkill {sigkill}", "leave out one of the two")
+    return unique
+
+
+def _sigkill(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--sigkill",
+        choices=SIGKILL_MODES,
+        metavar="MODE",
+        help="also report SIGKILLs from user space (sigkill): `memory-killers`, such as systemd-oomd and earlyoom (the"
+        " default); `all`; `none`",
+    )
+    parser.add_argument(
+        "--memory-killer",
+        dest="memory_killers",
+        action="append",
+        type=_comm,
+        metavar="NAME",
+        help="another process name (comm) of a memory killer; may be repeated",
+    )
 
 
 def _content(parser: ArgumentParser) -> None:
@@ -176,6 +208,12 @@ def _systemd_state_directory() -> Path | None:
     """Return the first directory that systemd has made for the unit (StateDirectory= in systemd.exec(5))."""
     directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
     return Path(directory) if directory else None
+
+
+def _comm(text: str) -> str:
+    if not text or text.startswith("/"):
+        raise ArgumentTypeError(f"{text!r} is not the name of a process, such as earlyoom")
+    return text
 
 
 def _timeout_factor(text: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from ooMtrace.events import CgroupChange
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.record import OomKill
 
 Enricher = Callable[[OomKill], OomKill]

@@ -16,7 +16,7 @@ from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.container_names import Names
 from ooMtrace.enrich.cri_api import CRI_SOCKETS, is_installed, list_from_cri
 from ooMtrace.enrich.kubernetes_api import list_from_api, list_from_kubelet
-from ooMtrace.enrich.names import _is_of_host
+from ooMtrace.enrich.names import is_of_host
 from ooMtrace.enrich.runtime_api import (
     DOCKER_SOCKETS,
     MAX_CONTAINERS,
@@ -124,7 +124,7 @@ def add_api_names(names: Enricher, apis: ApiNames) -> Enricher:
     def enrich(kill: OomKill) -> OomKill:
         kill = names(kill)
         container = kill.container
-        if container is None or not _is_of_host(container, kill.systemd):
+        if container is None or not is_of_host(container, kill.systemd):
             return kill
         found = apis.find(container.id)
         if found is None:

@@ -39,7 +39,7 @@ def list_from_api(
     port = environment.get("KUBERNETES_SERVICE_PORT", "443")
     # Version 0: from the API server's cache, which costs etcd nothing.
     target = f"/api/v1/pods?fieldSelector=spec.nodeName%3D{node}&resourceVersion=0"
-    if not port.isdecimal():
+    if not (port.isascii() and port.isdecimal()):
         raise ApiError("KUBERNETES_SERVICE_PORT is no number")
     return _list(host, int(port), target, root, timeout_s)
 

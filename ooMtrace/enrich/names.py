@@ -13,7 +13,7 @@ from ooMtrace.enrich.cgroup_identity import parse_cgroup_path
 from ooMtrace.enrich.container_names import Names, RuntimeFiles
 from ooMtrace.enrich.name_cache import NameCache
 from ooMtrace.enrich.name_reader import MAX_QUEUED, NameReader
-from ooMtrace.events import CgroupChange
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.record import Container, Image, Kubernetes, KubernetesContainer, KubernetesNamespace, OomKill, Systemd
 
@@ -51,7 +51,7 @@ class ContainerNames:
     def __call__(self, kill: OomKill) -> OomKill:
         """Return the kill with the names of its container."""
         container = kill.container
-        if container is None or not _is_of_host(container, kill.systemd):
+        if container is None or not is_of_host(container, kill.systemd):
             return kill
         names = self._reader.find(container.id)
         return kill if names is None else _with_names(kill, container, names)
@@ -60,7 +60,7 @@ class ContainerNames:
         """Read the names of a container that has appeared, in the background; note that one was removed."""
         identity = parse_cgroup_path(change.path)
         container = identity.container
-        if container is None or not _is_of_host(container, identity.systemd):
+        if container is None or not is_of_host(container, identity.systemd):
             return
         if container.id not in change.path.rpartition("/")[2]:  # a cgroup that the container has made
             return
@@ -89,7 +89,7 @@ class ContainerNames:
                 heappop(self._retries)
 
 
-def _is_of_host(container: Container, systemd: Systemd | None) -> bool:
+def is_of_host(container: Container, systemd: Systemd | None) -> bool:
     """Say whether nobody but root on the host can have made up the id: no container around it, no user, no service."""
     if container.parents or container.runtime == "lxc":
         return False

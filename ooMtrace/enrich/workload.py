@@ -32,6 +32,7 @@ SCHEDULED = re.compile(rf"(?P<name>{NAME})-(?P<minute>[0-9]{{8}})")
 
 ORDINAL = re.compile(rf"(?P<name>{NAME})-(?:0|[1-9][0-9]{{0,2}})")
 ENDS_WITH_NUMBER = re.compile(r".*-[0-9]+")
+LETTERS_OR_DIGITS = re.compile("[a-z]+|[0-9]+")
 
 DIGITS = str.maketrans("456789bcdf", "0123456789")
 """SafeEncodeString() in apimachinery: the decimal digits of a hash, in its alphabet."""
@@ -65,7 +66,7 @@ def _generated(base: str, suffix: str) -> KubernetesWorkload | None:
     if (found := SCHEDULED.fullmatch(base)) and int(found["minute"]) in MINUTES:
         return KubernetesWorkload(kind="CronJob", name=found["name"])
     # A number may be the index of an Indexed Job; letters alone a word such as https, digits alone a number.
-    if ENDS_WITH_NUMBER.fullmatch(base) or suffix.isalpha() or suffix.isdigit():
+    if ENDS_WITH_NUMBER.fullmatch(base) or LETTERS_OR_DIGITS.fullmatch(suffix):
         return None
     return KubernetesWorkload(name=base)
 
@@ -73,4 +74,4 @@ def _generated(base: str, suffix: str) -> KubernetesWorkload | None:
 def _is_hash(text: str) -> bool:
     """Say whether it is a 32-bit number in the alphabet of hashes, and no number that somebody has chosen."""
     number = text.translate(DIGITS)
-    return not text.isdigit() and number[0] != "0" and int(number) < 1 << 32
+    return re.fullmatch("[0-9]+", text) is None and number[0] != "0" and int(number) < 1 << 32

@@ -34,6 +34,7 @@ SYMBOLS = (
     "oom_badness",
     "oom_badness.part.0",
     "out_of_memory",
+    "cgroup_kill_write",
     "__per_cpu_offset",
 )
 """Kernel symbols that the plan or the attribution of a kill depends on."""

@@ -10,6 +10,7 @@ from typing import Literal
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.obstacles import Obstacle, obstacles
+from ooMtrace.kernel.sigkill_macros import sigkill_buffers, sigkill_macros
 from ooMtrace.settings import LEVELS, Level, Settings
 
 FORMAT_MACROS = {
@@ -24,7 +25,7 @@ FORMAT_MACROS = {
         "pgtables",
         "oom_score_adj",
     ),
-    "signal/signal_generate": ("sig", "code", "comm", "pid"),
+    "signal/signal_generate": ("sig", "code", "comm", "pid", "result"),
     "cgroup/cgroup_mkdir": ("root", "path"),
 }
 """Tracepoint -> fields of its record that level `minimal` reads."""
@@ -65,6 +66,7 @@ CGROUP_BUFFER_BYTES = 64 << 10
 LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
 
 TAIL_CALLS = ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
+SIGKILL_TAIL_CALLS = (*TAIL_CALLS, "emit_sigkill")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +132,17 @@ def _plan(features: Features, settings: Settings, level: Level, found: tuple[Obs
     if level == "log":
         return Plan(level, "", {}, LOG_HOOKS, above)
     watch = tuple(_cgroup_hooks(features, level))
-    buffers = {CGROUP_CHANGES: CGROUP_BUFFER_BYTES} if watch else {}
+    sigkill = sigkill_macros(features, settings)
+    buffers = {
+        **({CGROUP_CHANGES: CGROUP_BUFFER_BYTES} if watch else {}),
+        **sigkill_buffers(features, settings),
+    }
     if level == "minimal":
-        hooks = (*MINIMAL_HOOKS, *watch)
-        return Plan(level, "minimal.bpf.c", _minimal_macros(features), hooks, above, auxiliary_buffers=buffers)
-    hooks = (*_hooks(features, level, settings), *watch)
-    return Plan(level, "oomtrace.bpf.c", _macros(features, level, settings), hooks, above, TAIL_CALLS, buffers)
+        macros, hooks = {**_minimal_macros(features), **sigkill}, (*MINIMAL_HOOKS, *watch)
+        return Plan(level, "minimal.bpf.c", macros, hooks, above, auxiliary_buffers=buffers)
+    macros, hooks = {**_macros(features, level, settings), **sigkill}, (*_hooks(features, level, settings), *watch)
+    tail_calls = SIGKILL_TAIL_CALLS if sigkill else TAIL_CALLS
+    return Plan(level, "oomtrace.bpf.c", macros, hooks, above, tail_calls, buffers)
 
 
 def _hooks(features: Features, level: Level, settings: Settings) -> Iterator[Hook]:

@@ -13,7 +13,6 @@ from typing import TypeVar
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import (
     Candidate,
-    CgroupChange,
     Context,
     Decision,
     Descriptors,
@@ -24,11 +23,13 @@ from ooMtrace.events import (
     Ranking,
     RepeatKill,
     Rss,
+    Sigkill,
     Socket,
     Task,
     Victim,
     VictimEvent,
 )
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.probe import wire
 
 LEVEL_SIZE = ctypes.sizeof(wire.MemcgLevel)
@@ -36,7 +37,14 @@ ID = struct.Struct("=q")
 ID_SIZE = ID.size
 
 Structure = TypeVar(
-    "Structure", wire.VictimEvent, wire.Ranking, wire.Context, wire.Exit, wire.RepeatKill, wire.CgroupChange
+    "Structure",
+    wire.VictimEvent,
+    wire.Ranking,
+    wire.Context,
+    wire.Exit,
+    wire.RepeatKill,
+    wire.CgroupChange,
+    wire.Sigkill,
 )
 
 
@@ -76,6 +84,34 @@ def decode_cgroup_change(data: bytes) -> CgroupChange:
     return CgroupChange(raw.ktime, text(path[: raw.size]), raw.change == wire.CGROUP_REMOVED)
 
 
+def decode_sigkill(data: bytes) -> Sigkill:
+    """Decode one perf record of the buffer for SIGKILLs from user space.
+
+    Raises:
+        DecodeError: As `decode`.
+    """
+    if int.from_bytes(data[:8], sys.byteorder, signed=True) != wire.KIND_SIGKILL:
+        raise DecodeError("perf record that is not about a SIGKILL")
+    raw, strings = _split(wire.Sigkill, data)
+    lengths = (raw.memcg_path, raw.unified_path, raw.sender_memcg_path, raw.sender_unified_path)
+    memcg_path, unified_path, sender_memcg_path, sender_unified_path = _paths(lengths, strings)
+    return Sigkill(
+        ktime=raw.ktime,
+        cgroup_kill=_known(raw.cgroup_kill) == 1,
+        sender=_task(raw.sender),
+        sender_uid=_known(raw.sender_uid),
+        victim=_victim(raw.victim),
+        memcg_version=_known(raw.memcg_version),
+        memcg_id=_known(raw.memcg_id),
+        memcg_path=memcg_path if _known(raw.memcg_id) is not None else None,
+        unified_id=_known(raw.unified_id),
+        unified_path=unified_path if _known(raw.unified_id) is not None else None,
+        sender_memcg_path=sender_memcg_path,
+        sender_unified_path=sender_unified_path,
+        exec_args=_exec_args(raw),
+    )
+
+
 def _split(structure: type[Structure], data: bytes) -> tuple[Structure, bytes]:
     """Return the structure that the record begins with, and the strings after it."""
     size = ctypes.sizeof(structure)
@@ -111,13 +147,11 @@ def _victim_event(raw: wire.VictimEvent, strings: bytes) -> VictimEvent:
     )
 
 
-def _exec_args(raw: wire.VictimEvent) -> tuple[bytes, int] | None:
+def _exec_args(raw: wire.VictimEvent | wire.Sigkill) -> tuple[bytes, int] | None:
     if _known(raw.exec_size) is None:
         return None
     # Reading the field would end at the first NUL, as ctypes does with character arrays.
-    arguments = ctypes.string_at(
-        ctypes.addressof(raw) + wire.VictimEvent.exec_args.offset, wire.VictimEvent.exec_args.size
-    )
+    arguments = ctypes.string_at(ctypes.addressof(raw) + type(raw).exec_args.offset, wire.EXEC_LEN)
     return arguments[: raw.exec_size], raw.exec_size
 
 

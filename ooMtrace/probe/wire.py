@@ -11,6 +11,7 @@ MAX_CGROUPS, MAX_CANDIDATES, MAX_FRAMES, MAX_FILE_TYPES = 128, 10, 12, 16
 MAX_INET_SOCKETS, MAX_UNIX_SOCKETS, MAX_UNIX_WALKED = 32, 16, 64
 
 KIND_DYING, KIND_KILLED, KIND_SHARER, KIND_RANKING, KIND_CONTEXT, KIND_EXIT, KIND_REPEAT_KILL = 1, 2, 3, 4, 5, 6, 7
+KIND_SIGKILL = 8
 
 CGROUP_PATH_LEN = 512
 CGROUP_MADE, CGROUP_REMOVED = 1, 2
@@ -201,3 +202,26 @@ class CgroupChange(ctypes.Structure):
     """`struct cgroup_change` without its path."""
 
     _fields_ = (("change", S64), ("ktime", S64), ("size", S64))
+
+
+class Sigkill(ctypes.Structure):
+    """`struct sigkill` without its strings."""
+
+    _fields_ = (
+        ("kind", S64),
+        ("ktime", S64),
+        ("cgroup_kill", S64),
+        ("memcg_version", S64),
+        ("memcg_id", S64),
+        ("unified_id", S64),
+        ("sender_uid", S64),
+        ("sender", Task),
+        ("victim", Victim),
+        ("memcg_path", S64),
+        ("unified_path", S64),
+        ("sender_memcg_path", S64),
+        ("sender_unified_path", S64),
+        ("used", S64),
+        ("exec_size", S64),
+        ("exec_args", ctypes.c_char * EXEC_LEN),
+    )

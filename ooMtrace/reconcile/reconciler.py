@@ -107,7 +107,7 @@ class Reconciler:
         """Note that the output has dropped a record: its kills are pending again."""
         if isinstance(record, OomLost):
             self._ledger.mark_dropped(None, record.lost.count)
-        elif record.event == "oom_kill" and record.oom.number is not None:
+        elif isinstance(record, OomKill) and record.event == "oom_kill" and record.oom.number is not None:
             self._ledger.mark_dropped(record.oom.number)
         self._schedule()
 

@@ -27,7 +27,6 @@ from ooMtrace.record.kill import (
     OomKill,
     OomLost,
     OomNoKill,
-    Record,
     UnifiedCgroup,
     is_known,
     kill_id,
@@ -49,6 +48,10 @@ from ooMtrace.record.oom import (
     Verdict,
 )
 from ooMtrace.record.process import Connection, Creation, Endpoint, Executable, Memory, OpenFiles, Parent, Process, User
+from ooMtrace.record.sigkill import Sender, SenderContainer, Sigkill, SigkillFacts
+
+Record = OomKill | OomLost | OomNoKill | Sigkill
+"""What a line is made from."""
 
 __all__ = [
     "SCHEMA",
@@ -93,6 +96,10 @@ __all__ = [
     "Record",
     "Scheduler",
     "Scope",
+    "Sender",
+    "SenderContainer",
+    "Sigkill",
+    "SigkillFacts",
     "Systemd",
     "Trigger",
     "UnifiedCgroup",

@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from ooMtrace.record import SCHEMA, OomKill, OomLost, OomNoKill
+from ooMtrace.record import SCHEMA, OomKill, OomLost, OomNoKill, Sigkill
 from ooMtrace.record.fields import name_of
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -20,10 +20,11 @@ def json_schema() -> dict[str, Any]:
 
     Facts may be added within one version, so unknown properties are allowed.
     """
-    kinds = [_object(kind) for kind in (OomKill, OomLost, OomNoKill)]
+    kinds = [_object(kind) for kind in (OomKill, OomLost, OomNoKill, Sigkill)]
     events = [event for kind in kinds for event in kind["properties"]["event"]["enum"]]
-    # OomNoKill comes last because it has only facts that OomKill has, too.
+    # OomNoKill has only facts that OomKill has, too; what Sigkill shares with it is described there.
     properties = {name: schema for kind in reversed(kinds[:2]) for name, schema in kind["properties"].items()}
+    properties["sigkill"] = kinds[3]["properties"]["sigkill"]
     return {
         "$schema": DIALECT,
         "$id": f"urn:{SCHEMA.replace('/', ':')}",

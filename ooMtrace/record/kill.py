@@ -104,7 +104,8 @@ class OomKill:
             " `oom_dying` (only with --all): it marked a process that was already dying."
             " `oom_exit` (only with --lifecycle): a victim has exited; repeats the facts of its `oom_kill` line, with"
             " those that arrived later. `oom_lost`: the kernel counted kills that have no line. `oom_no_kill` (only at"
-            " fidelity `log`): memory ran out and the OOM killer killed nothing"
+            " fidelity `log`): memory ran out and the OOM killer killed nothing. `sigkill`: a process was sent"
+            " SIGKILL from user space, by a memory killer such as systemd-oomd, or with --sigkill all by any process"
         },
     )
     id: str = always("Identifier of the event: the same event has the same id in every run and from every source")
@@ -117,7 +118,8 @@ class OomKill:
     severity: str = field(
         default="ERROR",
         metadata={
-            "doc": "OpenTelemetry severity text: `ERROR` for `oom_kill` and `oom_no_kill`, `WARN` for `oom_lost`,"
+            "doc": "OpenTelemetry severity text: `ERROR` for `oom_kill` and `oom_no_kill`, `WARN` for `oom_lost` and"
+            " `sigkill`,"
             " otherwise `INFO`"
         },
     )
@@ -216,10 +218,6 @@ class OomNoKill:
     )
     host: Host = can_be_empty("The machine on which the event happened; absent if a kernel log does not show it")
     oom: Oom = always("What ran out of memory, and why the kernel killed nothing")
-
-
-Record = OomKill | OomLost | OomNoKill
-"""What a line is made from."""
 
 
 def kill_id(host: Host, number: int, tid: int | None) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ooMtrace.record import Job, Oom, Process
 
 if TYPE_CHECKING:
-    from ooMtrace.record import OomKill, Scheduler, Systemd
+    from ooMtrace.record import OomKill, Scheduler, Sender, Systemd
 
 MAX_PATH = 200
 """Characters of a cgroup path."""
@@ -32,9 +32,7 @@ ALREADY_DYING = "was already dying when memory ran out; the OOM killer did not k
 
 def describe(kill: OomKill) -> str:
     """Return what happened, to whom and where, from everything that the record states."""
-    is_same = kill.job is not None and kill.scheduler is not None and kill.job.system == kill.scheduler.system
-    who, where = describe_process(kill.process, None if is_same else kill.job), _location(kill)
-    victim = f"{who} in {where}" if where else who
+    where, victim = _location(kill), _describe_victim(kill)
     if kill.event == "oom_dying":
         return f"{victim} {ALREADY_DYING}"
     if kill.event == "oom_exit" and kill.exit is not None:
@@ -42,6 +40,18 @@ def describe(kill: OomKill) -> str:
     if where:
         return f"{victim} was killed{_how(kill.oom)}: {_limit(kill) or _reason(kill.oom)}"
     return f"{victim} was killed by the kernel's OOM killer{_how(kill.oom)}: {_reason(kill.oom)}"
+
+
+def describe_sigkill(kill: OomKill, sender: Sender, *, via_cgroup_kill: bool) -> str:
+    """Return who was killed with SIGKILL, where, and who sent it; `kill` has the victim's facts."""
+    by = f"{sender.comm or 'a process'} (pid {sender.pid})"
+    return f"{_describe_victim(kill)} was killed by {by}: SIGKILL{' through cgroup.kill' if via_cgroup_kill else ''}"
+
+
+def _describe_victim(kill: OomKill) -> str:
+    is_same = kill.job is not None and kill.scheduler is not None and kill.job.system == kill.scheduler.system
+    who, where = describe_process(kill.process, None if is_same else kill.job), _location(kill)
+    return f"{who} in {where}" if where else who
 
 
 def describe_process(process: Process, job: Job | None = None) -> str:
@@ -88,8 +98,12 @@ def _limit(kill: OomKill) -> str | None:
     owner, memcg = kill.oom.limit_owner, kill.oom.memcg
     if owner is None or owner in ("cgroup", "node") or memcg is None:
         return None
-    name = _short((memcg.path or "").rstrip("/").rpartition("/")[2])
+    full_name = (memcg.path or "").rstrip("/").rpartition("/")[2]
+    name = _short(full_name)
+    # a user's unit is below another one, user@UID.service
+    other_unit = kill.systemd is not None and kill.systemd.unit not in (None, full_name)
     of = {
+        "unit": f"unit limit ({name})" if other_unit else "unit limit",
         "qos": f"QoS class limit ({name})",
         "kubepods": "limit of all pods",
         "slice": f"slice limit ({name})",

@@ -11,7 +11,7 @@ from ooMtrace.kernel.clock import Clock
 from ooMtrace.output.encode import encode
 from ooMtrace.output.outbox import Outbox
 from ooMtrace.reconcile.checkpoint import CheckpointStore
-from ooMtrace.record import OomKill, Record
+from ooMtrace.record import OomKill, Record, Sigkill
 from ooMtrace.runtime.pipeline import Tracer
 
 DRAIN_S = 5
@@ -85,6 +85,8 @@ class LineWriter:
         numbered = replace(record, seq=self._seq + 1)
         if isinstance(numbered, OomKill):
             numbered = replace(numbered, dropped_before=losses - self._announced_losses or None)
+        elif isinstance(numbered, Sigkill) and self._tracer.sigkills is not None:
+            numbered = self._tracer.sigkills.with_losses(numbered)
         if not self._outbox.put(encode(numbered, pretty=self._pretty)):
             self.dropped += 1
             self._tracer.mark_dropped(record)
@@ -92,6 +94,8 @@ class LineWriter:
         self._seq += 1
         if isinstance(numbered, OomKill):
             self._announced_losses = losses
+        elif isinstance(numbered, Sigkill) and self._tracer.sigkills is not None:
+            self._tracer.sigkills.accept(numbered)
 
     def _is_reconcile_due(self) -> bool:
         """Say whether to look for missing kills: while the output takes nothing, finding more is of no use."""

@@ -11,9 +11,10 @@ from ooMtrace.enrich import Enricher, Enrichers
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
-from ooMtrace.record import OomKill, OomNoKill, Record, missing_facts
+from ooMtrace.record import OomKill, OomNoKill, Record, Sigkill, missing_facts
 from ooMtrace.runtime.background import Background
 from ooMtrace.runtime.fair_queue import FairQueue, owner_of
+from ooMtrace.runtime.sigkills import Sigkills
 from ooMtrace.runtime.slow_facts import SlowFacts
 from ooMtrace.sources.base import DeliveryLog, Source
 
@@ -44,6 +45,7 @@ class Tracer:
         background: Runs the slow enrichers.
         clock: What times are measured with.
         queue_bytes: How much may wait; of the longest backlog the newest is dropped.
+        sigkills: SIGKILLs from user space; None: they are not reported.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Tracer:
         background: Background | None = None,
         clock: Clock = time,
         queue_bytes: int = QUEUE_BYTES,
+        sigkills: Sigkills | None = None,
     ) -> None:
         self._source = source
         self._reconciler = reconciler
@@ -65,6 +68,7 @@ class Tracer:
         self._slow = SlowFacts(enrichers.slow, background or Background("slow-facts"), clock)
         self._clock = clock
         self._dropped = 0
+        self.sigkills = sigkills
 
     def fds(self) -> list[int]:
         """Return the file descriptors that become readable when something dies or a line may be complete."""
@@ -72,7 +76,7 @@ class Tracer:
 
     def next_due(self) -> int | None:
         """Return when `records` has something at the latest (CLOCK_MONOTONIC ns); None: not before the next event."""
-        if self._queue:
+        if self._queue or self.sigkills:
             return 0
         watcher = self._enrichers.watcher
         dues = (self._source.next_due(), self._slow.next_due(), watcher.next_due() if watcher else None)
@@ -93,6 +97,8 @@ class Tracer:
             yield from self._next()
             self._receive(self._source.kills)
         yield from map(_finish, self._slow.ready(self._queue))
+        if self.sigkills is not None and not self._queue:
+            yield from self.sigkills.next_lines()
 
     def drain(self) -> Iterator[Record]:
         """Yield all that has arrived and all that still waits: nothing more will come."""
@@ -104,6 +110,8 @@ class Tracer:
             if self._clock.monotonic_ns() < deadline:
                 self._receive(self._source.drain)
         yield from map(_finish, self._slow.drain())
+        if self.sigkills is not None:
+            yield from self.sigkills.drain()
 
     def catch_up(self) -> Iterator[Record]:
         """Yield the kills since the checkpoint of an earlier run."""
@@ -120,6 +128,10 @@ class Tracer:
 
     def mark_dropped(self, record: Record) -> None:
         """Note that there was no room for a record: its kill is pending again."""
+        if isinstance(record, Sigkill):
+            if self.sigkills is not None:
+                self.sigkills.mark_dropped()
+            return
         self._reconciler.mark_dropped(record)
 
     def lost_records(self) -> int:

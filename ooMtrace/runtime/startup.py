@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
+from ooMtrace.enrich.sigkill import sigkill_enricher
 from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import OTHER_PIDS
 from ooMtrace.kernel.features import Features, observe
@@ -18,8 +19,10 @@ from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
 from ooMtrace.runtime.host import read_host
 from ooMtrace.runtime.pipeline import Tracer
+from ooMtrace.runtime.sigkills import Sigkills
 from ooMtrace.settings import LEVELS, Settings
 from ooMtrace.sources.open import open_source
+from ooMtrace.sources.sigkill_source import sigkill_source
 
 SPARE_FDS = 4
 """Two for signals; the others for the kernel's counter and log, the ready file and the checkpoint in turn."""
@@ -71,6 +74,8 @@ def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | 
             settings = replace(settings, level=LEVELS[LEVELS.index(chosen.level) - 1])
         else:
             say(_started(chosen))
+            if chosen.level == LEVELS[0] and (settings.memory_killers or settings.sigkill not in (None, "none")):
+                say(f"level {chosen.level} has no probes: SIGKILLs from user space are not reported (--sigkill)")
             return tracer
 
 
@@ -82,11 +87,14 @@ def _open_tracer(chosen: Plan, features: Features, say: Say, settings: Settings,
     except CannotTraceError as error:
         source.close()
         raise ProbeError(error.fact, error.hint) from error
+    steps = enrichers(settings, host_pids=features.host_pids)
+    sigkills = sigkill_source(source, chosen, host, say)
     return Tracer(
         source,
         Reconciler(source.kill_count, host, chosen.level, since),
-        enrichers(settings, host_pids=features.host_pids),
+        steps,
         backfill_enrichers(),
+        sigkills=Sigkills(sigkills, sigkill_enricher(steps, host_pids=features.host_pids)) if sigkills else None,
     )
 
 

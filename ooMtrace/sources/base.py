@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Protocol
 
-from ooMtrace.events import CgroupChange
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.record import OomKill, OomNoKill
 
 

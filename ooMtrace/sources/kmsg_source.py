@@ -8,7 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 
-from ooMtrace.events import CgroupChange
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.kernel.snapshot import HostSnapshot, rfc3339, take_snapshot
 from ooMtrace.kmsg.device import KernelLog

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.events import CgroupChange, Kind, LinePart, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.events import Kind, LinePart, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.kernel.plan import CGROUP_CHANGES
 from ooMtrace.kernel.snapshot import HostSnapshot, take_snapshot
 from ooMtrace.probe.decode import decode, decode_cgroup_change
@@ -42,6 +43,11 @@ class ProbeSource:
         self._warn = warn
         self._take_snapshot = take_snapshot
         self._undecodable = 0
+
+    @property
+    def probe(self) -> Probe:
+        """The probe, whose other perf buffers have readers of their own."""
+        return self._probe
 
     def fds(self) -> list[int]:
         """Return the file descriptors of the perf buffers."""

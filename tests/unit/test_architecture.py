@@ -93,7 +93,7 @@ def test_a_file_can_be_read_in_one_sitting(name):
 
 @pytest.mark.parametrize("path", [*(ROOT / "bpf").glob("*.[ch]")], ids=lambda path: path.name)
 def test_a_file_of_the_kernel_side_can_be_read_in_one_sitting(path):
-    assert len(path.read_text().splitlines()) <= 450
+    assert len(path.read_text().splitlines()) <= 500
 
 
 def test_every_source_has_its_license_line():

@@ -27,6 +27,7 @@ def assemble(folder: Path, kernel: Unpacked, names: Sequence[str], wheel: Path |
     folder.mkdir(parents=True)
     for script in ("go", "run.sh"):
         shutil.copy(GUEST / script, folder)
+    shutil.copytree(GUEST / "systemd", folder / "systemd")
     shutil.copytree(SCENARIOS, folder / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(SUPPORT, folder / "support", ignore=shutil.ignore_patterns("__pycache__"))
     # static: the guest's C library may be older than the host's

@@ -30,6 +30,14 @@ TITLES = {
     "story": "a Sidekiq job and its lock in Redis",
     "postgres": "a PostgreSQL backend",
     "container": "a process in a podman container",
+    "service": "services of systemd: `MemoryMax=`, `OOMPolicy=`, a template",
+    "slice": "the limit of a systemd slice",
+    "systemd_driver": "scopes of the systemd cgroup driver: container, pod and QoS limits",
+    "user_session": "a login session and a user's own services",
+    "podman": "podman containers in scopes of systemd",
+    "podman_rootless": "a user's podman containers",
+    "oomd": "SIGKILLs of systemd-oomd",
+    "early_oom": "a SIGKILL of earlyoom",
     "cpuset": "cpuset (two memory nodes)",
     "mempolicy": "memory policy (two memory nodes)",
     "vanished": "the cgroup removed as soon as it can be",
@@ -69,10 +77,10 @@ def main() -> int:
 
 
 def _column(cell: Cell) -> str:
-    # the userland of the services is bookworm, too
+    # the userlands of the services and of systemd are bookworm, too
     return (
         cell.kernel.name
-        if cell.userland.name in ("bookworm", "services")
+        if cell.userland.name in ("bookworm", "services", "systemd")
         else f"{cell.kernel.name} {cell.userland.name}"
     )
 

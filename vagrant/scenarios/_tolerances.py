@@ -29,6 +29,11 @@ CHARGE_BATCH = 64
 and subtracts them again. A task that was preempted in between shows in the counter, also on one CPU. The trigger itself
 has subtracted its own. A cgroup's swap is charged page by page, without a batch.
 """
+FREED_LATE = 16
+"""Pages: a process that was started in a cgroup has charged its kernel stack (four pages) and what execve() needed to
+it. The kernel frees these after a grace period of RCU, and so perhaps between print and probe, on one CPU as well. The
+scenarios' own victims start elsewhere.
+"""
 DYING_S = 1
 """How long a victim may take to free its memory, emulated."""
 
@@ -56,7 +61,8 @@ def charge_slack(line: Line, others: int = 0) -> int:
         line: The victim, whose other threads may be charging.
         others: How many other processes of the cgroup may be.
     """
-    return max(slack(line), CHARGE_BATCH * (_threads(line) - 1 + others))
+    freed = FREED_LATE if at(line, "systemd") else 0  # in a unit, processes start and exit
+    return freed + max(slack(line), CHARGE_BATCH * (_threads(line) - 1 + others))
 
 
 def tracepoint_slack(line: Line) -> int:

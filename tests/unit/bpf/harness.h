@@ -141,7 +141,7 @@ static inline u16 bpf_ntohs(u16 value)
 }
 
 struct bpf_raw_tracepoint_args {
-	u64 args[4];
+	u64 args[5];
 };
 
 /* The model of the kernel. */

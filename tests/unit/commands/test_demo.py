@@ -81,7 +81,7 @@ def test_the_line_of_its_own_kill_is_written_and_no_other(monkeypatch, tmp_path,
     out = capfd.readouterr().out
     assert (json.loads(out)["id"], json.loads(out)["seq"]) == (cgroup.path, 1)
     assert (out.count("\n") > 1) is pretty
-    assert asked == [Settings(cmdline="none")]
+    assert asked == [Settings(cmdline="none", sigkill="none")]
 
 
 def test_a_kill_that_is_not_seen_is_an_error(monkeypatch, tmp_path, capsys):

@@ -22,7 +22,7 @@ from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.name_cache import GRACE_NS
 from ooMtrace.enrich.name_reader import MAX_QUEUED
 from ooMtrace.enrich.names import RETRY_NS, TIMEOUT_S, ContainerNames
-from ooMtrace.events import CgroupChange
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.output.encode import encode, plain
 
 LONG_S = 30

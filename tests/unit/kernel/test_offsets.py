@@ -359,6 +359,7 @@ def test_a_kernel_without_memory_cgroups_has_no_offset_for_them():
 OURS = re.compile(
     r"\b(?:OFF|SIZE|MEMCG|MARK_VICTIM|SIGNAL_GENERATE|CGROUP_MKDIR|WITH)_[A-Z0-9_]+\b"
     r"|\b(?:PER_CPU_OFFSET|NR_CPUS|PAGE_SIZE|OOM_KILL_(?:PROCESS|ONE)(?:_SIZE)?|ENVIRONMENT|MEMORY_HIERARCHY)\b"
+    r"|\b(?:SIGKILL_ALL|CGROUP_KILL_WRITE(?:_SIZE)?)\b"
 )
 
 
@@ -374,7 +375,8 @@ def asked_for(program: str) -> set[str]:
     """The macros that a BPF program and its headers use and do not define themselves."""
     text = "".join(included(program).values())
     text = re.sub(r"/\*.*?\*/|//[^\n]*", "", text, flags=re.DOTALL)
-    return set(OURS.findall(text)) - set(re.findall(r"#define\s+(\w+)", text))
+    killers = {f"KILLER_{n}_{half}" for n in re.findall(r"IS_KILLER\((\d+)\)", text) for half in ("LOW", "HIGH")}
+    return killers | set(OURS.findall(text)) - set(re.findall(r"#define\s+(\w+)", text))
 
 
 def provided(settings: Settings | None = None, **changes: object) -> set[str]:

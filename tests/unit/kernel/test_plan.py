@@ -25,7 +25,7 @@ from support.plan_features import (
 
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.obstacles import Obstacle, obstacles
-from ooMtrace.kernel.plan import TAIL_CALLS, Hook, Plan, plan
+from ooMtrace.kernel.plan import SIGKILL_TAIL_CALLS, TAIL_CALLS, Hook, Plan, plan
 from ooMtrace.settings import Level, Settings
 
 
@@ -108,7 +108,7 @@ def test_a_plan_lists_the_obstacles_of_higher_levels_only(name, above):
 
 
 def test_the_plan_for_a_kernel_with_all_features():
-    assert plan(features("kprobes")) == Plan(
+    assert plan(features("kprobes"), Settings(sigkill="none")) == Plan(
         level="full",
         program="oomtrace.bpf.c",
         macros={
@@ -160,7 +160,7 @@ def test_the_number_of_cpus_is_bounded():
 
 
 def test_level_minimal_has_the_offsets_of_the_tracepoints():
-    assert plan(features("no-btf")).macros == {
+    assert plan(features("no-btf"), Settings(sigkill="none")).macros == {
         "PAGE_SIZE": 4096,
         "MEMORY_HIERARCHY": -1,
         "OOM_KILL_PROCESS": 18446744071584707344,
@@ -182,6 +182,7 @@ def test_level_minimal_has_the_offsets_of_the_tracepoints():
         "SIGNAL_GENERATE_PID": 36,
         "CGROUP_MKDIR_ROOT": -1,
         "CGROUP_MKDIR_PATH": -1,
+        "SIGNAL_GENERATE_RESULT": 44,
     }
 
 
@@ -210,7 +211,7 @@ FORMATS = {"cgroup/cgroup_mkdir": {"root": (8, 4), "path": (24, 4)}}
 
 @pytest.mark.parametrize("level", ["full", "reduced"])
 def test_raw_tracepoints_report_cgroups_through_a_buffer_of_their_own(level):
-    chosen = plan(replace(features("kprobes"), **CGROUPS), Settings(level=level))
+    chosen = plan(replace(features("kprobes"), **CGROUPS), Settings(level=level, sigkill="none"))
 
     assert chosen.level == level
     assert chosen.hooks[-2:] == (
@@ -221,9 +222,15 @@ def test_raw_tracepoints_report_cgroups_through_a_buffer_of_their_own(level):
     assert chosen.auxiliary_buffers == {"cgroup_changes": 65536}
 
 
+def test_sigkills_and_cgroups_have_a_buffer_each():
+    host = replace(features("kprobes"), **CGROUPS)
+
+    assert plan(host).auxiliary_buffers.keys() == {"cgroup_changes", "sigkills"}
+
+
 def test_tracepoints_report_cgroups_at_level_minimal():
     host = replace(features("no-btf"), memory_hierarchy=0, formats={**features("no-btf").formats, **FORMATS})
-    chosen = plan(host)
+    chosen = plan(host, Settings(sigkill="none"))
 
     assert chosen.level == "minimal"
     assert [(hook.kind, hook.target) for hook in chosen.hooks[-2:]] == [
@@ -250,7 +257,7 @@ def test_without_what_they_read_no_program_for_cgroups_is_attached_and_the_level
     host = features("kprobes")
     if "formats" in changes:
         changes = {**changes, "formats": {**host.formats, **changes["formats"]}}
-    chosen = plan(replace(host, **changes), Settings(level=level))
+    chosen = plan(replace(host, **changes), Settings(level=level, sigkill="none"))
 
     assert chosen.level == level
     assert not [hook for hook in chosen.hooks if "cgroup" in hook.target]
@@ -457,7 +464,7 @@ def test_only_what_the_settings_ask_for_is_compiled_and_attached(name, settings,
 
     assert names(chosen) == (*names(plain), *hooks)
     assert chosen.macros == {**plain.macros, **dict.fromkeys(macros, 1)}
-    assert chosen.tail_calls == plain.tail_calls == TAIL_CALLS
+    assert chosen.tail_calls == plain.tail_calls == SIGKILL_TAIL_CALLS
 
 
 def test_level_minimal_ignores_env_and_lifecycle_and_has_no_tail_calls():
@@ -470,9 +477,10 @@ def test_level_minimal_ignores_env_and_lifecycle_and_has_no_tail_calls():
 def test_tail_calls_are_in_the_order_of_the_enum_in_the_program():
     text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
-    assert "enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT };" in text
+    assert "enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT, EMIT_SIGKILL };" in text
     assert TAIL_CALLS == ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
-    for program in TAIL_CALLS:
+    assert (*TAIL_CALLS, "emit_sigkill") == SIGKILL_TAIL_CALLS
+    for program in SIGKILL_TAIL_CALLS:
         assert f"\nint {program}(" in text
 
 

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from ooMtrace.errors import DecodeError
 from ooMtrace.events import (
     Candidate,
-    CgroupChange,
     Context,
     Decision,
     Descriptors,
@@ -31,6 +30,7 @@ from ooMtrace.events import (
     Victim,
     VictimEvent,
 )
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.probe import wire
 from ooMtrace.probe.decode import decode, decode_cgroup_change, text
 

@@ -31,8 +31,15 @@ STRUCTURES = {
     "exit": wire.Exit,
     "repeat_kill": wire.RepeatKill,
     "cgroup_change": wire.CgroupChange,
+    "sigkill": wire.Sigkill,
 }
-WITH_STRINGS = {"victim_event": "strings", "ranking": "strings", "context": "strings", "cgroup_change": "path"}
+WITH_STRINGS = {
+    "victim_event": "strings",
+    "ranking": "strings",
+    "context": "strings",
+    "cgroup_change": "path",
+    "sigkill": "strings",
+}
 CONSTANTS = (
     *(
         "UNKNOWN",
@@ -47,6 +54,7 @@ CONSTANTS = (
     *("MAX_FRAMES", "MAX_FILE_TYPES", "MAX_INET_SOCKETS", "MAX_UNIX_SOCKETS", "MAX_UNIX_WALKED"),
     *("KIND_DYING", "KIND_KILLED", "KIND_SHARER", "KIND_RANKING", "KIND_CONTEXT", "KIND_EXIT", "KIND_REPEAT_KILL"),
     *("CGROUP_PATH_LEN", "CGROUP_MADE", "CGROUP_REMOVED"),
+    "KIND_SIGKILL",
 )
 
 

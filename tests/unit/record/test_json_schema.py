@@ -17,6 +17,7 @@ from ooMtrace import cli, record
 from ooMtrace.output.encode import encode
 from ooMtrace.record.json_schema import json_schema
 
+SIGKILL_REQUIRED = ("schema", "event", "id", "seq", "time", "observed", "severity", "message", "fidelity")
 PARTS = [part for part in vars(record).values() if isinstance(part, type) and is_dataclass(part)]
 
 
@@ -46,7 +47,7 @@ def test_every_description_begins_with_a_capital_and_has_no_final_dot(part):
 
 
 def test_every_class_of_the_record_is_exported():
-    files = ("identity", "kill", "oom", "process")
+    files = ("identity", "kill", "oom", "process", "sigkill")
     parts = [part for name in files for part in vars(import_module(f"ooMtrace.record.{name}")).values()]
 
     assert {part for part in parts if isinstance(part, type) and is_dataclass(part)} == set(PARTS)
@@ -56,14 +57,19 @@ def test_every_class_of_the_record_is_exported():
 def test_every_fact_is_in_the_schema_with_its_description():
     described = dict(objects(json_schema()))
 
-    of_any = {fact.name for event in (record.OomKill, record.OomLost, record.OomNoKill) for fact in fields(event)}
+    of_any = {
+        fact.name
+        for event in (record.OomKill, record.OomLost, record.OomNoKill, record.Sigkill)
+        for fact in fields(event)
+    }
     assert set(described[""]["properties"]) == of_any
     assert set(described["lost"]["properties"]) == {"count", "from", "to"}
     assert set(described["oom.points"]["properties"]) == {fact.name for fact in fields(record.Points)}
     for part in described.values():
         assert all(fact["description"] for fact in part["properties"].values())
-    # An Endpoint is described at both ends of a Connection; OomKill, OomLost and OomNoKill in one object.
-    assert len(described) == len(PARTS) - 1
+    # An Endpoint is described at both ends of a Connection, a User and an Executable of victim and sender; OomKill,
+    # OomLost, OomNoKill and Sigkill in one object.
+    assert len(described) == len(PARTS)
 
 
 def test_these_properties_are_required():
@@ -91,6 +97,8 @@ def test_these_properties_are_required():
         "job": ["system"],
         "exit": ["kill", "after_us"],
         "lost": ["count", "from", "to"],
+        "sigkill": ["incident", "sender"],
+        "sigkill.sender.container": ["id"],
     }
     assert [(kind["properties"]["event"]["enum"], kind["required"]) for kind in json_schema()["anyOf"]] == [
         (
@@ -99,6 +107,7 @@ def test_these_properties_are_required():
         ),
         (["oom_lost"], [*required[""], "host", "lost"]),
         (["oom_no_kill"], [*required[""], "derived", "missing", "oom"]),
+        (["sigkill"], [*SIGKILL_REQUIRED, "derived", "sigkill", "process"]),
     ]
 
 
@@ -120,7 +129,7 @@ def test_properties_have_these_types():
         "items": {"type": "string"},
         "description": "Names of facts that every kill has, but that could not be read",
     }
-    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost", "oom_no_kill"]
+    assert properties["event"]["enum"] == ["oom_kill", "oom_dying", "oom_exit", "oom_lost", "oom_no_kill", "sigkill"]
     assert properties["fidelity"]["enum"] == ["full", "reduced", "minimal", "log"]
     oom = properties["oom"]["properties"]
     assert oom["verdict"]["enum"] == ["killed", "group_member", "shared_mm"]

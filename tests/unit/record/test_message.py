@@ -154,6 +154,17 @@ def test_the_message_states_whose_limit_was_hit(owner, reason):
     assert describe(kill(oom=oom, container=CONTAINER)).endswith(f" was killed: {reason}")
 
 
+@pytest.mark.parametrize(
+    ("unit", "reason"),
+    [("web.service", "unit limit (user@1000.service) of 200.0 MiB"), ("user@1000.service", "unit limit of 200.0 MiB")],
+)
+def test_the_message_names_the_unit_whose_limit_was_hit_if_it_is_not_the_victims(unit, reason):
+    memcg = record.Memcg(path="/user.slice/user-1000.slice/user@1000.service", limit=200 << 20)
+    oom = record.Oom(incident="1", scope="memcg", limit_owner="unit", memcg=memcg)
+
+    assert describe(kill(oom=oom, systemd=record.Systemd(unit=unit))).endswith(f" in {unit} was killed: {reason}")
+
+
 def test_a_limit_of_unknown_size_was_reached():
     oom = record.Oom(incident="1", scope="memcg", limit_owner="pod", memcg=record.Memcg(path="/x"))
 

@@ -13,7 +13,7 @@ from support.probe_events import HOST, kill, lost
 
 from ooMtrace import record
 from ooMtrace.enrich import Enrichers
-from ooMtrace.events import CgroupChange
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.reconcile.reconciler import CounterReading, Reconciler
 from ooMtrace.record import OomKill, Record
 from ooMtrace.runtime.pipeline import Tracer

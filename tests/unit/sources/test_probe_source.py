@@ -13,7 +13,8 @@ from support.probe_events import HOST, NOW, SYMBOLS, context, victim_event
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.events import CgroupChange, Kind, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.events import Kind, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.sources import probe_source
 from ooMtrace.sources.probe_source import ProbeSource
 
