@@ -32,6 +32,10 @@ endef
 COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
+# pip of Debian 11 says only that there is no setup.py.
+CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit("oomtrace needs Python 3.10 or later; \
+	$(PYTHON) is %d.%d: use Debian 12, Ubuntu 22.04 or later" % sys.version_info[:2])'
+
 .DEFAULT_GOAL := help
 .PHONY: help demo story test test-unit test-host test-runtimes test-busy test-vm mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock \
 	format venv install uninstall packages tree-packages test-packages vm-packages vagrant-packages \
@@ -100,6 +104,7 @@ format: $(VENV)/dev ## apply the formatters
 venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 
 install: packages ## (root) install the command oomtrace for the whole system
+	@$(CHECK_PYTHON)
 	$(PYTHON) -I -m venv --system-site-packages $(LIBRARY)
 	rm -f $(LIBRARY)/installed-tree # the checksum of what vagrant/provision.sh has installed
 	$(LIBRARY)/bin/python -I -m pip install $(LOCKED)
@@ -145,6 +150,7 @@ tracefs:
 	@mountpoint -q /sys/kernel/tracing || mount -t tracefs tracefs /sys/kernel/tracing
 
 $(VENV)/bin/oomtrace: pyproject.toml $(LOCKS)
+	@$(CHECK_PYTHON)
 	@$(PYTHON) -m venv --system-site-packages $(VENV) >&2
 	@$(VENV)/bin/pip install $(LOCKED) >&2
 	@$(VENV)/bin/pip install $(UNISOLATED) --editable . >&2

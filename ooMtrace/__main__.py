@@ -3,6 +3,10 @@
 
 import sys
 
+if sys.version_info < (3, 10):  # noqa: UP036 (pip refuses this Python, but can be forced)
+    found = "{}.{}".format(*sys.version_info)
+    sys.exit(f"oomtrace: needs Python 3.10 or later, and this is {found}; use Debian 12, Ubuntu 22.04 or later")
+
 from ooMtrace.cli import main
 from ooMtrace.runtime.isolation import isolate
 

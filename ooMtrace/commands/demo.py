@@ -25,8 +25,12 @@ from ooMtrace.runtime.startup import attached
 LIMIT = 32 << 20
 TIMEOUT_S = 30
 VICTIM = """
-import sys
+import contextlib, sys
 sys.stdin.read(1)
+with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "r+") as file:
+    if int(file.read()) < 0:  # inherited: at -1000 the kernel would never kill it; raising it needs no privilege
+        file.seek(0)
+        file.write("0\\n")
 try:
     hoard = bytearray(4 * int(sys.argv[1]))
 except MemoryError:

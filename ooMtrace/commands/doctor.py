@@ -11,13 +11,16 @@ from textwrap import wrap
 
 from ooMtrace import __version__
 from ooMtrace.commands import Say, options
-from ooMtrace.errors import CannotTraceError
+from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import Check, checks, levels
 from ooMtrace.kernel.features import Features, observe
+from ooMtrace.kernel.obstacles import obstacles
 from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.output.encode import dump, plain
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.probe.bcc import bcc_error, bcc_version
+from ooMtrace.probe.loader import Probe
+from ooMtrace.settings import LEVELS, Level, Settings
 
 WIDTH = 110
 INDENT = 19
@@ -27,6 +30,8 @@ def run(arguments: Namespace, _say: Say) -> int:
     """Write the report to stdout; return 77 if nothing can be traced at the required level."""
     features = replace(observe(), bcc_error=bcc_error())
     bcc = "" if features.bcc_error else bcc_version()
+    if not arguments.quick:
+        features = replace(features, refused=dict(_refused(features)))
     chosen, problem = None, None
     try:
         chosen = plan(features, options.settings(arguments))
@@ -35,6 +40,17 @@ def run(arguments: Namespace, _say: Say) -> int:
     report = _json(features, bcc, chosen) if arguments.json else text(features, bcc, chosen or str(problem))
     StreamSink().write(report)
     return problem.exit_code if problem else 0
+
+
+def _refused(features: Features) -> Iterator[tuple[Level, tuple[str, str]]]:
+    """Load the programs of each level that looks possible; yield each level that is refused, and why."""
+    blocked = {obstacle.level for obstacle in obstacles(features)}
+    for level in LEVELS[1:]:  # the first needs no programs
+        if level not in blocked:
+            try:
+                Probe(plan(features, Settings(level=level)), features.release, attach=False).close()
+            except ProbeError as error:
+                yield level, (error.fact.removeprefix(f"level {level}: "), error.hint)
 
 
 def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:

@@ -105,6 +105,9 @@ def _log_files(parser: ArgumentParser) -> None:
 
 def _doctor(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything that was found as JSON")
+    parser.add_argument(
+        "--quick", action="store_true", help="do not try to load the programs of each level, which takes a second"
+    )
     _level(parser)
 
 

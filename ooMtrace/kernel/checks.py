@@ -51,6 +51,7 @@ def checks(features: Features, bcc: str) -> Iterator[Check]:
         bcc: The version of BCC; "" if there is none.
     """
     locked = obstacles.CONFIDENTIAL if features.lockdown == "confidentiality" else None
+    yield _check("machine", f"{features.machine}, 64-bit", obstacles.machine_obstacle(features))
     yield _check("bcc", bcc, obstacles.bcc_obstacle(features))
     yield _capabilities(features)
     yield _check("lockdown", features.lockdown or "none detected", locked)

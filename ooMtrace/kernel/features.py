@@ -16,6 +16,7 @@ from ooMtrace.kernel import bpf_syscall
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.cgroup_mounts import CgroupMounts, read_cgroup_mounts
 from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
+from ooMtrace.settings import Level
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
 
@@ -66,6 +67,7 @@ class Features:
         kmsg_error: Why /dev/kmsg cannot be opened for reading; "" if it can.
         dmesg_restrict: Whether reading the kernel log requires CAP_SYSLOG.
         bcc_error: Why BCC cannot be used; "" if it can. The caller fills it in: it is no property of the kernel.
+        refused: Level -> why its programs cannot be loaded, and what to do. The caller fills it in after an attempt.
         tracefs_error: Why tracefs cannot be read; "" if it can.
         host_pids: Whether /proc lists processes by their pids in the initial pid namespace, as probe events do.
         oom_kill_counter: Whether /proc/vmstat counts OOM kills.
@@ -92,6 +94,7 @@ class Features:
     kmsg_error: str = ""
     dmesg_restrict: bool = False
     bcc_error: str = ""
+    refused: Mapping[Level, tuple[str, str]] = field(default_factory=dict)
     tracefs_error: str = ""
     host_pids: bool = True
     oom_kill_counter: bool = False
@@ -103,6 +106,10 @@ class Features:
     def can_load_bpf(self) -> bool:
         """Check for CAP_SYS_ADMIN or, since 5.8, CAP_BPF together with CAP_PERFMON (capabilities(7))."""
         return self.has(CAP_SYS_ADMIN) or (self.has(CAP_BPF) and self.has(CAP_PERFMON))
+
+    def is_64_bit(self) -> bool:
+        """Return whether `uname -m` names a 64-bit architecture; 32-bit ones have no 64 in their names."""
+        return "64" in self.machine or self.machine in ("s390x", "alpha")
 
     def has(self, capability: int) -> bool:
         """Return whether a capability is in the effective set."""

@@ -52,6 +52,8 @@ def obstacles(features: Features) -> tuple[Obstacle, ...]:
         "reduced": reduced,
         "full": reduced or decision_obstacle(features),
     }
+    for level, refusal in features.refused.items():
+        found[level] = found[level] or Reason(*refusal)
     return tuple(Obstacle(level, *reason) for level, reason in found.items() if reason)
 
 
@@ -59,11 +61,21 @@ def _bpf_obstacle(features: Features) -> Reason | None:
     """Return what prevents loading any BPF program."""
     if not features.proc:
         return NO_PROC
+    if not features.is_64_bit():
+        return machine_obstacle(features)
     if not features.can_load_bpf():
         return NO_CAPABILITY
     if features.lockdown == "confidentiality":
         return CONFIDENTIAL
     return bcc_obstacle(features)
+
+
+def machine_obstacle(features: Features) -> Reason | None:
+    """Return what makes the machine unsuitable: the programs read 64-bit fields and addresses."""
+    if features.is_64_bit():
+        return None
+    fact = f"BPF programs of oomtrace need a 64-bit kernel, and `uname -m` is {features.machine}"
+    return Reason(fact, "boot a 64-bit kernel; until then only level log works")
 
 
 def bcc_obstacle(features: Features) -> Reason | None:

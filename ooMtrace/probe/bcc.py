@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -23,7 +24,9 @@ def import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
         CannotTraceError: It is not installed, its library cannot be loaded, or another package has its name.
     """
     try:
-        import bcc
+        with warnings.catch_warnings():  # Python 3.12 and later warn about escape sequences in BCC's source
+            warnings.simplefilter("ignore", SyntaxWarning)
+            import bcc
     except ImportError as error:
         raise CannotTraceError("BCC's Python module is not installed", INSTALL_BCC) from error
     except OSError as error:
@@ -93,7 +96,26 @@ def captured_output() -> Iterator[int]:
 
 
 def read_output(fd: int) -> str:
-    """Return the first MiB of the captured output; "" if it cannot be read."""
+    """Return the captured output, of more than a MiB the first and the last half; "" if it cannot be read."""
     with suppress(OSError):
-        return os.pread(fd, MAX_OUTPUT, 0).decode("utf-8", "backslashreplace")
+        start = os.pread(fd, MAX_OUTPUT // 2, 0)
+        rest = max(os.fstat(fd).st_size - MAX_OUTPUT // 2, len(start))  # the verifier's verdict is at the end
+        return (start + os.pread(fd, MAX_OUTPUT // 2, rest)).decode("utf-8", "backslashreplace")
     return ""
+
+
+def load_only(bcc: Any) -> Any:  # noqa: ANN401 (BCC has no types)
+    """Return a replacement of `bcc.BPF` that loads what it is asked to attach, and attaches nothing."""
+
+    def loader(kind: str) -> Any:  # noqa: ANN401
+        return lambda bpf, fn_name, **_: bpf.load_func(fn_name, getattr(bcc.BPF, kind))
+
+    kinds = {
+        "attach_kprobe": "KPROBE",
+        "attach_kretprobe": "KPROBE",
+        "attach_kfunc": "TRACING",
+        "attach_kretfunc": "TRACING",
+        "attach_tracepoint": "TRACEPOINT",
+        "attach_raw_tracepoint": "RAW_TRACEPOINT",
+    }
+    return type("LoadOnly", (bcc.BPF,), {name: loader(kind) for name, kind in kinds.items()})

@@ -4,14 +4,26 @@
 from __future__ import annotations
 
 import ctypes
+import errno
+import os
+import re
 from typing import Any
 
 from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.plan import Hook, Plan
-from ooMtrace.probe.bcc import captured_output, environment, import_bcc, read_output
+from ooMtrace.probe.bcc import captured_output, environment, import_bcc, load_only, read_output
 from ooMtrace.probe.compiler_memory import release_compiler_memory
 from ooMtrace.probe.perf_buffer import EVENTS, PerfBuffers
 from ooMtrace.probe.stub_headers import bpf_dir, header_tree
+
+REFUSED = re.compile(r"Failed to load BPF program b?'?(?P<program>\w+)'?: (?P<reason>.*)", re.DOTALL)
+"""BCC's exception for a program that the kernel refuses; the reason is strerror(3)."""
+
+SIZE = re.compile(r"too large \((?P<size>[0-9]{1,20}) insns\)")
+"""On E2BIG, BCC prints the program's size in place of the verifier's log, even where the steps were too many."""
+
+VERDICT = re.compile(r"^(?P<verdict>\S.*)\n+processed (?P<steps>[0-9]{1,20}) insns", re.MULTILINE)
+"""The last line of the verifier's log before its statistics."""
 
 
 class Probe:
@@ -22,13 +34,14 @@ class Probe:
     Args:
         plan: What to compile and attach.
         release: The kernel's `uname -r`.
+        attach: Whether to attach them. Otherwise they are only loaded, as the verifier's answer is all that is wanted.
 
     Raises:
         CannotTraceError: BCC cannot be used.
         ProbeError: The compiler or the kernel rejected a program or a hook; `detail` has their log.
     """
 
-    def __init__(self, plan: Plan, release: str) -> None:
+    def __init__(self, plan: Plan, release: str, *, attach: bool = True) -> None:
         self._plan = plan
         self._release = release
         self._bpf: Any = None
@@ -36,7 +49,7 @@ class Probe:
         self._buffers = PerfBuffers(plan.auxiliary_buffers)
         with captured_output() as log:
             try:
-                self._start(bcc)
+                self._start(bcc, attach=attach)
             except Exception as error:  # BCC raises nothing narrower
                 self.close()
                 raise _load_error(plan, error, read_output(log)) from error
@@ -68,19 +81,19 @@ class Probe:
         """Return how many perf records did not fit into a buffer since the probes were attached."""
         return self._buffers.lost_records(buffer)
 
-    def _start(self, bcc: Any) -> None:  # noqa: ANN401 (BCC has no types)
-        self._bpf = self._compile(bcc)
+    def _start(self, bcc: Any, *, attach: bool) -> None:  # noqa: ANN401 (BCC has no types)
+        self._bpf = self._compile(bcc.BPF if attach else load_only(bcc))
         self._load_tail_calls(bcc)
-        # Before the first hook: every kill that is counted must find an open buffer.
-        self._buffers.open(self._bpf, bcc.lib)
+        if attach:  # Before the first hook: every kill that is counted must find an open buffer.
+            self._buffers.open(self._bpf, bcc.lib)
         for hook in self._plan.hooks:
             self._attach(hook)
 
-    def _compile(self, bcc: Any) -> Any:  # noqa: ANN401 (BCC has no types)
+    def _compile(self, bpf: Any) -> Any:  # noqa: ANN401 (BCC has no types)
         macros = [f"-D{name}={_literal(value)}" for name, value in self._plan.macros.items()]
         with header_tree(self._release) as tree, environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None, TMPDIR=str(tree)):
             source = (bpf_dir() / self._plan.program).read_bytes()
-            return bcc.BPF(text=source, cflags=[f"-I{bpf_dir()}", "-w", *macros])
+            return bpf(text=source, cflags=[f"-I{bpf_dir()}", "-w", *macros])
 
     def _load_tail_calls(self, bcc: Any) -> None:  # noqa: ANN401 (BCC has no types)
         for index, name in enumerate(self._plan.tail_calls):
@@ -102,9 +115,25 @@ class Probe:
 
 
 def _load_error(plan: Plan, error: Exception, log: str) -> ProbeError:
-    reason = " ".join(str(error).split())
-    hint = "see --verbose for the compiler's and the verifier's log, or request less with --level"
+    reason = _refusal(str(error), log) or " ".join(str(error).split())
+    hint = "see `oomtrace --verbose` for the compiler's and the verifier's log, or request less with --level"
     return ProbeError(f"level {plan.level}: {reason}", hint, detail=log)
+
+
+def _refusal(error: str, log: str) -> str:
+    """Return which program the kernel refused and why; "" if `error` is another one."""
+    found = REFUSED.match(error)
+    if found is None:
+        return ""
+    refused = f"the kernel's verifier refused the program {found['program']}"
+    verdict, size = VERDICT.search(log), SIZE.search(log)
+    if found["reason"] == os.strerror(errno.E2BIG):
+        steps = f" after {verdict['steps']} steps" if verdict else ""
+        length = f" (it has {size['size']} instructions)" if size else ""
+        return f"{refused}{steps}: verifying it takes more steps than the kernel's limit{length}"
+    if verdict:
+        return f"{refused} after {verdict['steps']} steps: {verdict['verdict']}"
+    return f"the kernel refused the program {found['program']}: {found['reason']}"
 
 
 def _literal(value: int) -> str:

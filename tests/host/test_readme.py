@@ -86,6 +86,6 @@ def test_the_report_in_the_readme_is_what_doctor_prints():
         return re.sub(r"\d+\.\d+[\w.-]*", "N", report)
 
     assert check_names(done.stdout) == check_names(found[1])
-    assert len(check_names(done.stdout)) == 15
+    assert len(check_names(done.stdout)) == 16
     if re.findall(r"^plan: (\w+)", done.stdout, re.MULTILINE) == re.findall(r"^plan: (\w+)", found[1], re.MULTILINE):
         assert without_versions(done.stdout) == without_versions(found[1])

@@ -36,6 +36,15 @@ LOCKED = (
     "kernel lockdown is in confidentiality mode, in which BPF cannot read kernel memory",
     "boot with lockdown=integrity or without lockdown; until then only level log works",
 )
+
+
+def no_64_bit(machine: str) -> tuple[str, str]:
+    return (
+        f"BPF programs of oomtrace need a 64-bit kernel, and `uname -m` is {machine}",
+        "boot a 64-bit kernel; until then only level log works",
+    )
+
+
 NO_BCC = (
     "BCC's Python module is not installed",
     "install it from your distribution: apt-get install python3-bpfcc (`bcc` on PyPI is an unrelated project)",

@@ -81,7 +81,7 @@ def _copy_modules(wanted: Iterable[str], unpacked: Path, target: Path) -> None:
     target.mkdir()
     available = {_name(file): file for file in unpacked.rglob("*.ko*")}
     # a module that this kernel does not have is either built in or not needed by its others
-    queue = [name for name in wanted if name in available]
+    queue = [name for name in map(_normalized, wanted) if name in available]
     while queue:
         file = available[queue.pop()]
         if not (target / file.name).exists():
@@ -90,7 +90,12 @@ def _copy_modules(wanted: Iterable[str], unpacked: Path, target: Path) -> None:
 
 
 def _name(module: Path) -> str:
-    return module.name.partition(".ko")[0].replace("-", "_")
+    return _normalized(module.name.partition(".ko")[0])
+
+
+def _normalized(name: str) -> str:
+    """Return a module's name as the kernel lists it: with `_`, also where its file or its dependants write `-`."""
+    return name.replace("-", "_")
 
 
 def _dependencies(module: Path) -> list[str]:
@@ -98,4 +103,4 @@ def _dependencies(module: Path) -> list[str]:
     if module.suffix == ".xz":
         content = lzma.decompress(content)
     listed = re.search(rb"\0depends=([^\0]*)\0", content)
-    return [name for name in listed[1].decode().split(",") if name] if listed else []
+    return [_normalized(name) for name in listed[1].decode().split(",") if name] if listed else []

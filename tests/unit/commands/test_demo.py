@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
@@ -92,3 +94,15 @@ def test_a_kill_that_is_not_seen_is_an_error(monkeypatch, tmp_path, capsys):
 
     assert cli.main(["demo"]) == 1
     assert "the kill was not seen" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("inherited", "own"), [("-1000", "0"), ("-1", "0"), ("0", "0"), ("500", "500")])
+def test_the_victim_can_be_killed_whatever_score_it_inherits(tmp_path, inherited, own):
+    """No privilege to lower one is needed here: a file stands in for the kernel's."""
+    score = tmp_path / "oom_score_adj"
+    score.write_text(f"{inherited}\n")
+    victim = demo.VICTIM.replace("/proc/self/oom_score_adj", str(score))
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", victim, "1"], input=b"!", capture_output=True, check=True)
+
+    assert (done.stdout, done.stderr) == (b"", b"")
+    assert int(score.read_text().split()[0]) == int(own)

@@ -9,7 +9,7 @@ from argparse import Namespace
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from support.plan_features import (
@@ -23,13 +23,14 @@ from support.plan_features import (
     NO_PROBES,
     NO_TRACEFS,
     features,
+    no_64_bit,
 )
 
 from ooMtrace.commands import doctor
-from ooMtrace.errors import CannotTraceError
+from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import checks, levels
 from ooMtrace.kernel.features import Features
-from ooMtrace.kernel.plan import plan
+from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.settings import LEVELS, Settings
 
 README = Path(__file__).parents[3] / "README.md"
@@ -40,7 +41,7 @@ HOST = replace(
     memory_cgroups="v1",
 )
 NAMES = (
-    *("bcc", "capabilities", "lockdown", "btf", "probes", "kallsyms"),
+    *("machine", "bcc", "capabilities", "lockdown", "btf", "probes", "kallsyms"),
     *("tracefs", "kernel_log", "kill_counter", "cgroups", "pid_namespace"),
 )
 
@@ -51,6 +52,7 @@ def test_on_a_host_that_has_everything_every_check_is_ok():
     assert tuple(one.name for one in found) == NAMES
     assert {(one.ok, one.hint) for one in found} == {(True, "")}
     assert [one.fact for one in found] == [
+        "x86_64, 64-bit",
         "0.26.0",
         "CAP_SYS_ADMIN, CAP_BPF, CAP_PERFMON, CAP_SYSLOG, CAP_SYS_PTRACE",
         "none detected",
@@ -68,6 +70,7 @@ def test_on_a_host_that_has_everything_every_check_is_ok():
 @pytest.mark.parametrize(
     ("changes", "name", "fact", "hint"),
     [
+        ({"machine": "armv7l"}, "machine", *no_64_bit("armv7l")),
         ({"bcc_error": NO_BCC[0]}, "bcc", *NO_BCC),
         (
             {"capabilities": 0},
@@ -150,7 +153,7 @@ def test_what_suffices_is_reported_as_it_is(changes, name, fact):
 
 def test_everything_that_is_missing_is_reported():
     bare = Features(
-        "1.0", "x86_64", 0, "confidentiality", btf_error="x", fentry_error="y", kmsg_error="z", host_pids=False
+        "1.0", "i686", 0, "confidentiality", btf_error="x", fentry_error="y", kmsg_error="z", host_pids=False
     )
     bare = replace(bare, bcc_error="w", tracefs_error="v")
 
@@ -182,7 +185,7 @@ def run_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
         monkeypatch.setattr(doctor, "observe", lambda: host)
         monkeypatch.setattr(doctor, "bcc_error", lambda: host.bcc_error)
         monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
-        code = doctor.run(Namespace(json=json, **settings), print)
+        code = doctor.run(Namespace(**{"json": json, "quick": True, **settings}), print)
         return capfd.readouterr().out, code
 
     return run
@@ -258,5 +261,70 @@ def test_whether_bcc_can_be_used_is_found_by_loading_it(monkeypatch, capfd):
     monkeypatch.setattr(doctor, "bcc_error", lambda: "BCC's Python module is not installed")
     monkeypatch.setattr(doctor, "bcc_version", lambda: pytest.fail("there is none"))
 
-    assert doctor.run(Namespace(json=False, require="minimal"), print) == 77
+    assert doctor.run(Namespace(json=False, quick=False, require="minimal"), print) == 77
     assert "BCC's Python module is not installed" in capfd.readouterr().out
+
+
+class RefusingProbe:
+    """Refuses the programs of some levels, and notes what it was asked to load."""
+
+    refused: ClassVar[tuple[str, ...]] = ()
+    asked: ClassVar[list[tuple[str, bool]]] = []
+
+    def __init__(self, plan: Plan, release: str, *, attach: bool) -> None:
+        self.asked.append((plan.level, attach))
+        if plan.level in self.refused:
+            raise ProbeError(f"level {plan.level}: refused by the verifier", "see the log")
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def refuse(monkeypatch: pytest.MonkeyPatch) -> type[RefusingProbe]:
+    monkeypatch.setattr(doctor, "Probe", RefusingProbe)
+    monkeypatch.setattr(RefusingProbe, "refused", ())
+    monkeypatch.setattr(RefusingProbe, "asked", [])
+    return RefusingProbe
+
+
+def test_a_level_whose_programs_are_refused_is_out_of_reach_and_the_plan_is_the_next_lower_one(run_on, refuse):
+    refuse.refused = ("full", "reduced")
+
+    report, code = run_on(HOST, json=True, quick=False)
+
+    parsed = json.loads(report)
+    assert code == 0
+    assert [(one["level"], one["ok"]) for one in parsed["levels"]] == [
+        *(("full", False), ("reduced", False), ("minimal", True), ("log", True)),
+    ]
+    assert (parsed["levels"][0]["fact"], parsed["levels"][0]["hint"]) == ("refused by the verifier", "see the log")
+    assert parsed["plan"]["level"] == "minimal"
+    assert parsed["features"]["refused"]["full"] == ["refused by the verifier", "see the log"]
+
+
+def test_a_required_level_that_is_refused_ends_with_77(run_on, refuse):
+    refuse.refused = ("full",)
+
+    report, code = run_on(HOST, quick=False, require="full")
+
+    assert code == 77
+    assert report.endswith("\nlevel full cannot be reached: refused by the verifier; see the log\n")
+
+
+@pytest.mark.parametrize(
+    ("host", "quick", "levels"),
+    [
+        (HOST, False, ["minimal", "reduced", "full"]),
+        (HOST, True, []),
+        (features("no-btf"), False, ["minimal"]),
+        (replace(HOST, capabilities=0), False, []),
+        (replace(HOST, machine="i686"), False, []),
+    ],
+)
+def test_the_programs_of_the_levels_without_an_obstacle_are_loaded_and_not_attached(
+    run_on, refuse, host, quick, levels
+):
+    run_on(host, quick=quick)
+
+    assert refuse.asked == [(level, False) for level in levels]

@@ -60,10 +60,11 @@ class OldTable(FakeTable):
 
 
 class FakeBpf:
-    RAW_TRACEPOINT = 17
+    KPROBE, TRACEPOINT, RAW_TRACEPOINT, TRACING = 2, 5, 17, 26
+    bcc: FakeBcc
 
-    def __init__(self, bcc: FakeBcc, text: bytes, cflags: list[str]) -> None:
-        self.bcc = bcc
+    def __init__(self, text: bytes, cflags: list[str]) -> None:
+        bcc = self.bcc
         bcc.bpf = self
         bcc.cflags = cflags
         bcc.environment = {name: os.environ.get(name) for name in ("BCC_KERNEL_SOURCE", "ARCH")}
@@ -99,6 +100,7 @@ class FakeBcc:
         self.calls: list[tuple[object, ...]] = []
         self.fail = ""
         self.output = b""
+        self.message = ""
         self.kills = 0
         self.cflags: list[str] = []
         self.environment: dict[str, str | None] = {}
@@ -106,7 +108,7 @@ class FakeBcc:
         self.readers: dict[int, tuple[int, Callable[..., None], Callable[[int], None]]] = {}
         self.pending: list[tuple[int, bytes]] = []
         self.bpf: FakeBpf = None
-        self.BPF = type("BPF", (), {"RAW_TRACEPOINT": 17, "__new__": lambda _, **options: FakeBpf(self, **options)})
+        self.BPF = type("BPF", (FakeBpf,), {"bcc": self})
         self.lib = SimpleNamespace(
             perf_reader_fd=lambda reader: reader + 1000,
             perf_reader_event_read=self.event_read,
@@ -117,7 +119,7 @@ class FakeBcc:
         self.calls.append(call)
         if self.fail == call[0]:
             os.write(1, self.output)
-            raise BccError(f"{call[0]}\n failed")
+            raise BccError(self.message or f"{call[0]}\n failed")
 
     def become_older_than_0_21(self) -> None:
         self.table = OldTable

@@ -6,6 +6,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
+import warnings
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -82,3 +83,21 @@ def test_output_from_c_is_captured_and_stdout_and_stderr_are_restored(capfd):
 
 def test_output_that_cannot_be_read_is_empty():
     assert bcc.read_output(-1) == ""
+
+
+def test_syntax_warnings_of_bcc_are_not_shown_and_others_still_are(monkeypatch, tmp_path):
+    def warn(name: str, *arguments: object, **options: object) -> object:
+        if name == "bcc":
+            warnings.warn_explicit("invalid escape sequence", SyntaxWarning, "bcc/__init__.py", 1)
+            warnings.warn_explicit("old", FutureWarning, "bcc/__init__.py", 2)
+            return SimpleNamespace(BPF=1)
+        return real(name, *arguments, **options)  # type: ignore[arg-type]
+
+    real = builtins.__import__
+    monkeypatch.setattr(builtins, "__import__", warn)
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        bcc.import_bcc()
+        warnings.warn("ours", SyntaxWarning, stacklevel=1)
+
+    assert [str(one.message) for one in shown] == ["old", "ours"]

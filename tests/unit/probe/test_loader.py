@@ -103,7 +103,10 @@ def test_a_failure_is_a_probe_error_with_the_log_and_leaves_nothing_behind(fake_
         Probe(plan(KPROBE, tail_calls=("walk_fds",)), "6.1.0")
 
     assert caught.value.fact == f"level reduced: {step} failed"
-    assert caught.value.hint == "see --verbose for the compiler's and the verifier's log, or request less with --level"
+    assert (
+        caught.value.hint
+        == "see `oomtrace --verbose` for the compiler's and the verifier's log, or request less with --level"
+    )
     assert caught.value.detail == "R1 invalid mem access\n"
     assert capfd.readouterr() == ("", "")
     assert (fake_bcc.names()[-1] == "cleanup") == (step != "compile")
@@ -166,3 +169,72 @@ def test_compiler_memory_is_released_once_the_programs_are_attached(fake_bcc, mo
     Probe(plan(KPROBE), "6.1.0").close()
 
     assert fake_bcc.names()[-3:] == ["release", "free_buffers", "cleanup"]
+
+
+E2BIG, EACCES = "Argument list too long", "Permission denied"
+LOG = "0: R1=ctx() R10=fp0\n6: (7b) *(u64 *)(r0 +0) = r1\nR0 invalid mem access 'scalar'\n"
+
+
+@pytest.mark.parametrize(
+    ("reason", "log", "fact"),
+    [
+        (
+            E2BIG,  # BCC 0.26
+            f"bpf: {E2BIG}. Program  too large (688 insns), at most 4096 insns\n\n\n",
+            "the kernel's verifier refused the program walk_fds: "
+            "verifying it takes more steps than the kernel's limit (it has 688 instructions)",
+        ),
+        (
+            E2BIG,
+            "x\nBPF program is too large. Processed 1000001 insn\nprocessed 1000001 insns (limit 1000000)\n",
+            "the kernel's verifier refused the program walk_fds after 1000001 steps: "
+            "verifying it takes more steps than the kernel's limit",
+        ),
+        (
+            E2BIG,
+            "",
+            "the kernel's verifier refused the program walk_fds: verifying it takes more steps than the kernel's limit",
+        ),
+        (
+            EACCES,
+            f"{LOG}processed 7 insns (limit 1000000)\n\nHINT: The 'R0 invalid' error can happen\n",
+            "the kernel's verifier refused the program walk_fds after 7 steps: R0 invalid mem access 'scalar'",
+        ),
+        (EACCES, "bpf: Failed to load program\n", "the kernel refused the program walk_fds: Permission denied"),
+    ],
+)
+@pytest.mark.parametrize("name", ["b'walk_fds'", "walk_fds"])
+def test_a_refusal_names_the_program_and_what_the_verifier_says(fake_bcc, name, reason, log, fact):
+    fake_bcc.fail, fake_bcc.output = "load", log.encode()
+    fake_bcc.message = f"Failed to load BPF program {name}: {reason}"
+
+    with pytest.raises(ProbeError) as caught:
+        Probe(plan(tail_calls=("walk_fds",)), "6.1.0")
+
+    assert caught.value.fact == f"level reduced: {fact}"
+
+
+def test_the_verdict_is_found_at_the_end_of_a_log_of_many_megabytes(fake_bcc):
+    fake_bcc.fail, fake_bcc.output = (
+        "load",
+        b"1: R0=0\n" * 500_000 + LOG.encode() + b"processed 9 insns (limit 1000000)\n",
+    )
+    fake_bcc.message = f"Failed to load BPF program b'walk_fds': {EACCES}"
+
+    with pytest.raises(ProbeError, match="after 9 steps: R0 invalid mem access 'scalar'"):
+        Probe(plan(tail_calls=("walk_fds",)), "6.1.0")
+
+
+def test_programs_are_loaded_without_a_buffer_or_a_hook(fake_bcc):
+    hooks = (KPROBE, *(Hook(kind, "t", "on_t") for kind in ("kretprobe", "raw_tracepoint", "tracepoint")))
+    Probe(plan(*hooks, tail_calls=("walk_fds",)), "6.1.0", attach=False).close()
+
+    assert fake_bcc.calls[1:] == [
+        ("load", b"walk_fds", 17),
+        ("set", "tail_calls", 0, 58),
+        ("load", b"on_oom_kill_process", 2),
+        ("load", b"on_t", 2),
+        ("load", b"on_t", 17),
+        ("load", b"on_t", 5),
+        ("cleanup",),
+    ]

@@ -13,6 +13,12 @@ from _scenario import scenario
 from _tolerances import at
 
 VICTIMS = 10
+
+HUGE = Path("/sys/kernel/mm/transparent_hugepage/hpage_pmd_size")
+HUGE_PAGE = int(HUGE.read_text()) >> 20 if HUGE.exists() else 2
+"""MiB: 32 where pages have 16 KiB. A process may use a few more than it asks for, so the limit has room for eight."""
+LIMIT = max(64, 8 * HUGE_PAGE)
+"""MiB."""
 UNIX = "/tmp/context.sock"
 CODE = """
 import os, socket
@@ -24,7 +30,7 @@ unix.connect("{unix}")
 pipe = os.pipe()
 event = os.eventfd(0) if hasattr(os, "eventfd") else os.epoll_create()
 print(*(one.getsockname()[1] for one in (*tcp, udp)), flush=True)
-hoard = bytearray(40 << 20)
+hoard = bytearray({hoard} << 20)
 print("holding", flush=True)
 {then}
 """
@@ -39,15 +45,15 @@ with scenario() as run:
     pids, known = [], {}
     for i in range(VICTIMS):
         alone = i % 2 == 0
-        limited = run.cgroup(64)
-        then = "hoard += bytearray(80 << 20)" if alone else "input()"
-        code = CODE.format(port=port, unix=UNIX, then=then)
+        limited = run.cgroup(LIMIT)
+        then = f"hoard += bytearray({LIMIT * 5 // 4} << 20)" if alone else "input()"
+        code = CODE.format(port=port, unix=UNIX, hoard=LIMIT * 5 // 8, then=then)
         victim = run.python(f"exec({code!r}) # {i} {'x' * 300}", limited)
         assert victim.stdout
         ports = [int(word) for word in victim.stdout.readline().split()]
         run.equal("victim", victim.stdout.readline(), b"holding\n")
         arguments = Path(f"/proc/{victim.pid}/cmdline").read_bytes() if not alone else b""
-        grower = None if alone else run.victim("hog", limited, 30).go()
+        grower = None if alone else run.victim("hog", limited, LIMIT * 15 // 32).go()
         victim.wait()
         pids.append(victim.pid)
         # a slow machine may not have freed the first victim's memory in time, and kill again

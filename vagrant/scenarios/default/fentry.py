@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A kernel that shows no kprobes: level `full` uses fentry instead."""
+"""A kernel that shows no kprobes: level `full` uses fentry instead. Started as a process that is never killed."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from _kmsg import CLOCKS_APART_S, check_log, logs
 from support.tracer import COMMAND
 
 # A private mount hides the only place where a kernel shows that it has kprobes.
-HIDE = "mount -t tmpfs none /sys/bus/event_source/devices && exec"
+HIDE = "mount -t tmpfs none /sys/bus/event_source/devices && echo -1000 > /proc/$$/oom_score_adj && exec"
 
 
 def hidden(*arguments: str) -> str:
@@ -28,6 +28,7 @@ assert line["oom"]["constraint"] == "CONSTRAINT_MEMCG", line
 assert line["oom"]["order"] == 0, line
 assert line["oom"]["points"]["exact"] is True, line
 assert line["derived"] == [], line
+assert line["process"]["oom_score_adj"] == 0, line  # not inherited by the victim
 # 5.10's compiler has split oom_badness(), and fexit attaches only to functions in the type information
 if "oom_badness.part.0" not in Path("/proc/kallsyms").read_text():
     assert line["oom"]["candidates"][0]["pid"] == line["process"]["pid"], line
