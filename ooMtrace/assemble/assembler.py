@@ -83,12 +83,17 @@ class Assembler:
 
     def due(self, monotonic: int) -> Iterator[record.OomKill]:
         """Yield the records that are complete, or whose deadline has passed at `monotonic` (CLOCK_MONOTONIC ns)."""
-        for incident in [incident for incident in self._incidents if incident.held]:
-            yield from self._emit_ready(incident, monotonic)
+        for incident in self._incidents.holding():
+            if not incident.group_kill or incident.complete_at <= monotonic:  # no member of a group is ready before
+                yield from self._emit_ready(incident, monotonic)
 
     def next_due(self) -> int | None:
         """Return the earliest deadline of a held line (CLOCK_MONOTONIC ns); None if no line is held."""
-        deadlines = (self._deadline(incident, death) for incident in self._incidents for death in incident.held)
+        deadlines = (
+            self._deadline(incident, death)
+            for incident in self._incidents.holding()
+            for death in incident.held.values()
+        )
         return min(deadlines, default=None)
 
     def _deadline(self, incident: Incident, death: VictimDeath) -> int:
@@ -102,7 +107,7 @@ class Assembler:
         """Attach a context to its victim, emitted or held; store it if the kill has not been seen yet."""
         if self._store.update_emitted(key, context):
             return
-        if not any(incident.attach_context(key, context) for incident in self._incidents):
+        if not any(incident.attach_context(key, context) for incident in self._incidents.holding()):
             self._store.add_context(key, context)
 
     def _admit(self, event: VictimEvent, snapshot: HostSnapshot) -> None:

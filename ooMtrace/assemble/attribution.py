@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ooMtrace.events import Decision, MemcgLevel, Rss, VictimEvent
 from ooMtrace.kernel.snapshot import HostSnapshot
@@ -66,7 +67,7 @@ def attribute(event: VictimEvent, symbols: Symbols, snapshot: HostSnapshot, *, s
         "oom.memcg": decision is None and memcg_index is not None,
         "oom.points": total is None and badness.total is not None,
     }
-    derived = tuple(name for name, derived_here in is_derived.items() if derived_here)
+    derived = tuple(filter(is_derived.get, is_derived))
     return Attribution(scope, constraint, memcg_index, limit, badness, rss, derived)
 
 
@@ -90,14 +91,20 @@ def in_stack(stack: tuple[int, ...], symbols: Symbols, name: str) -> bool | None
     start, end = symbols.get(name, (0, 0))
     if not start:
         return None
+    return _has_address(stack, start, end)
+
+
+@lru_cache(64)  # the kills of a storm have the same stack
+def _has_address(stack: tuple[int, ...], start: int, end: int) -> bool:
     return any(start < address <= end for address in stack)
 
 
 def scope_from_stack(stack: tuple[int, ...], symbols: Symbols) -> Scope | None:
     """Return the scope from the functions on the call stack; None if it cannot be determined."""
-    if not stack or in_stack(stack, symbols, "mem_cgroup_out_of_memory") is None:
+    is_memcg = in_stack(stack, symbols, "mem_cgroup_out_of_memory")
+    if not stack or is_memcg is None:
         return None
-    if in_stack(stack, symbols, "mem_cgroup_out_of_memory"):
+    if is_memcg:
         return "memcg"
     return "sysrq" if in_stack(stack, symbols, "moom_callback") else "global"
 
@@ -214,5 +221,4 @@ def _resident(rss: Rss) -> int | None:
 
 
 def _sum(*parts: int | None) -> int | None:
-    known = [part for part in parts if part is not None]
-    return sum(known) if len(known) == len(parts) else None
+    return None if None in parts else sum(filter(None, parts))

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 BITS = {
     0x2: "__GFP_HIGHMEM",
     0x8: "__GFP_MOVABLE",
@@ -54,6 +56,7 @@ COMPOSITES = {
 are named instead."""
 
 
+@lru_cache(64)  # few masks occur
 def gfp_flags(mask: int) -> tuple[str, ...]:
     """Name the bits of a mask as the kernel's format_flags() does.
 

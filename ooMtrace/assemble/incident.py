@@ -58,8 +58,9 @@ class Incident:
         group_kill: Whether memory.oom.group may make this a group kill.
         killed: Number of processes that the kernel has killed and counted so far.
         pids: Processes marked or emitted so far, including those that only shared memory.
-        held: Victims whose lines have not been emitted.
+        held: Victims whose lines have not been emitted, by process id.
         complete_at: When further members or sharers are no longer expected (CLOCK_MONOTONIC ns).
+        nth: Ordinal of this incident among those that are kept.
     """
 
     id: str
@@ -68,13 +69,14 @@ class Incident:
     group_kill: bool
     killed: int = 0
     pids: set[int | None] = field(default_factory=set)
-    held: list[VictimDeath] = field(default_factory=list)
+    held: dict[int | None, VictimDeath] = field(default_factory=dict)
     complete_at: int = 0
+    nth: int = 0
 
     def add_sharer(self, death: VictimDeath, complete_at: int) -> None:
         """Add a process that shares the victim's memory, unless it is already part of the incident."""
-        if death.pid not in self.pids and all(death.pid != other.pid for other in self.held):
-            self.held.append(death)
+        if death.pid not in self.pids and death.pid not in self.held:
+            self.held[death.pid] = death
             self.complete_at = max(self.complete_at, complete_at)
 
     def add_killed(self, death: VictimDeath, complete_at: int) -> None:
@@ -83,7 +85,7 @@ class Incident:
             return
         self.pids.add(death.pid)
         self.killed += 1
-        self.held.append(self._replace_sharer(death))
+        self.held[death.pid] = self._replace_sharer(death)
         if self.group_kill:
             self.complete_at = complete_at
 
@@ -92,39 +94,46 @@ class Incident:
 
         By the second signal some of its threads may have exited because of the first.
         """
-        for sharer in [other for other in self.held if other.pid == death.pid]:
-            self.held.remove(sharer)
-            victim = replace(death.event.victim, threads=sharer.event.victim.threads)
-            event = replace(death.event, signalled_at=sharer.event.signalled_at, victim=victim)
-            death = replace(death, event=event, context=sharer.context)
-        return death
+        sharer = self.held.pop(death.pid, None)
+        if sharer is None:
+            return death
+        victim = replace(death.event.victim, threads=sharer.event.victim.threads)
+        event = replace(death.event, signalled_at=sharer.event.signalled_at, victim=victim)
+        return replace(death, event=event, context=sharer.context)
 
     def attach_context(self, key: SignalKey, context: Context) -> bool:
         """Attach a context to the held victim with this key; return whether there is one."""
-        for index, death in enumerate(self.held):
-            if death.key == key:
-                self.held[index] = replace(death, context=context)
-                return True
-        return False
+        death = self.held.get(key[0])
+        if death is None or death.key != key:
+            return False
+        self.held[death.pid] = replace(death, context=context)
+        return True
 
     def take(self, is_ready: Callable[[VictimDeath], bool]) -> list[VictimDeath]:
         """Remove the held victims that are ready; return them in the order in which the kernel marked them."""
-        ready = [death for death in self.held if is_ready(death)]
-        self.held = [death for death in self.held if death not in ready]
-        self.pids.update(death.pid for death in ready)
+        ready = [death for death in self.held.values() if is_ready(death)]
+        for death in ready:
+            del self.held[death.pid]
+            self.pids.add(death.pid)
         return sorted(ready, key=lambda death: death.event.ktime)
 
 
 class Incidents:
-    """The most recent incidents, the oldest first."""
+    """The most recent incidents. What is looked up for each event does not depend on how many there are."""
 
     def __init__(self, host: record.Host, symbols: Symbols) -> None:
         self._host = host
         self._symbols = symbols
         self._recent: deque[Incident] = deque()
+        self._last: dict[int | None, Incident] = {}
+        """The last incident of each trigger."""
+        self._holding: dict[int, Incident] = {}
+        """By their ordinals those that hold lines, and perhaps some that do so no more."""
 
-    def __iter__(self) -> Iterator[Incident]:
-        return iter(self._recent)
+    def holding(self) -> list[Incident]:
+        """Return the incidents that hold lines, the oldest first."""
+        self._holding = {nth: incident for nth, incident in sorted(self._holding.items()) if incident.held}
+        return list(self._holding.values())
 
     def find_or_open(self, event: VictimEvent) -> Incident:
         """Return the incident of an event.
@@ -133,13 +142,13 @@ class Incidents:
         the first of a run. Otherwise a new one is opened.
         """
         decided_at = event.decision.ktime if event.decision else None
-        last = next(
-            (incident for incident in reversed(self._recent) if incident.trigger_tid == event.trigger.tid), None
-        )
-        if last and (last.decided_at == decided_at if decided_at is not None else self._continues_run(event)):
-            return last
-        self._recent.append(self.new(event))
-        return self._recent[-1]
+        last = self._last.get(event.trigger.tid)
+        if not last or not (last.decided_at == decided_at if decided_at is not None else self._continues_run(event)):
+            last = self._last[event.trigger.tid] = self.new(event)
+            last.nth = self._recent[-1].nth + 1 if self._recent else 0
+            self._recent.append(last)
+        self._holding[last.nth] = last
+        return last
 
     def new(self, event: VictimEvent) -> Incident:
         """Return a new incident for an event, without keeping it."""
@@ -151,7 +160,11 @@ class Incidents:
     def pop_excess(self) -> Iterator[Incident]:
         """Remove and yield the oldest incidents beyond the limit."""
         while len(self._recent) > MAX_INCIDENTS:
-            yield self._recent.popleft()
+            oldest = self._recent.popleft()
+            self._holding.pop(oldest.nth, None)
+            if self._last[oldest.trigger_tid] is oldest:
+                del self._last[oldest.trigger_tid]
+            yield oldest
 
     def verdict(self, event: VictimEvent) -> record.Verdict:
         """Return why the kernel killed this process."""

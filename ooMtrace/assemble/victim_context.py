@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv6Address, ip_address
 
 from ooMtrace.events import Context, Descriptors, Socket, VictimEvent
@@ -22,6 +23,9 @@ TRANSPORTS = {1: "icmp", 6: "tcp", 17: "udp", 58: "icmpv6", 132: "sctp", 136: "u
 """IPPROTO_*, include/uapi/linux/in.h."""
 
 IP_SIZES = (4, 16)
+
+ADDRESSES = 256
+"""Addresses kept as text: the victims of a storm are connected to the same servers."""
 
 ESTABLISHED, LISTEN = 1, 10
 STATES = (
@@ -156,10 +160,16 @@ def _endpoint(address: bytes | None, port: int | None) -> Endpoint | None:
     """Return one end of a connection; None if it has neither an address nor a port."""
     if address is None or len(address) not in IP_SIZES or not (any(address) or port):
         return None
+    return Endpoint(address=_ip(address), port=port)
+
+
+@lru_cache(ADDRESSES)
+def _ip(address: bytes) -> str:
+    """Format 4 or 16 bytes."""
     ip = ip_address(address)
     if isinstance(ip, IPv6Address) and ip.ipv4_mapped:
         ip = ip.ipv4_mapped
-    return Endpoint(address=str(ip), port=port)
+    return str(ip)
 
 
 def _unix_name(name: bytes | None) -> Endpoint | None:

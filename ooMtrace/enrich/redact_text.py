@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from ooMtrace.enrich.redact_names import Grade, grade, is_switch
 from ooMtrace.enrich.redact_shapes import END, Span, find_opaque, find_shapes, find_user_infos, is_opaque
@@ -60,6 +61,7 @@ PERCENT = re.compile("%([0-7][0-9A-Fa-f])")
 MAX_DECODINGS = 2
 
 
+@lru_cache(64)  # the victims of a storm have the same texts
 def redact_text(text: str) -> str:
     """Return the text with each secret replaced by MASK. Arguments are each preceded by END; a title has none."""
     return _mask(text, _find(text))

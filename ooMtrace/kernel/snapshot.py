@@ -8,10 +8,14 @@ import re
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from functools import lru_cache
 from pathlib import Path
 
 NUMBER_LIST = re.compile(r"[0-9]{1,9}(?:-[0-9]{1,9})?(?:,[0-9]{1,9}(?:-[0-9]{1,9})?)*\n?")
 """Such as `0-1,4` (bitmap_print_to_pagebuf() in the kernel)."""
+
+SIZES_NS = 100_000_000
+"""How long the sizes of RAM and swap are not read again."""
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
@@ -56,20 +60,27 @@ def rfc3339(realtime: int) -> str:
 
 
 def take_snapshot(proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> HostSnapshot:
-    """Read the clocks and the sizes of RAM and swap; not once at start, for swap may be added and removed."""
+    """Read the clocks and the sizes of RAM and swap; not once at start, for swap may be added and removed.
+
+    In a storm the sizes are those of up to SIZES_NS ago.
+    """
+    realtime, monotonic, boottime = _clocks()
+    sizes = _sizes(proc, sys, monotonic // SIZES_NS)
+    return HostSnapshot(realtime, monotonic, boottime, *sizes)
+
+
+@lru_cache(1)
+def _sizes(proc: Path, sys: Path, _moment: int) -> tuple[int, int | None, int | None, int | None, int | None]:
+    """Read page size, RAM, swap, swappiness and nodes as in a HostSnapshot; once for each moment."""
     meminfo = _read(proc / "meminfo")
     page_size = os.sysconf("SC_PAGE_SIZE")
     swappiness = _read(proc / "sys/vm/swappiness").strip()
-    realtime, monotonic, boottime = _clocks()
-    return HostSnapshot(
-        realtime=realtime,
-        monotonic=monotonic,
-        boottime=boottime,
-        page_size=page_size,
-        ram=_pages(meminfo, "MemTotal", page_size),
-        swap=_pages(meminfo, "SwapTotal", page_size),
-        swappiness=int(swappiness) if re.fullmatch("[0-9]{1,9}", swappiness) else None,
-        nodes=_count(_read(sys / "devices/system/node/has_memory")),
+    return (
+        page_size,
+        _pages(meminfo, "MemTotal", page_size),
+        _pages(meminfo, "SwapTotal", page_size),
+        int(swappiness) if re.fullmatch("[0-9]{1,9}", swappiness) else None,
+        _count(_read(sys / "devices/system/node/has_memory")),
     )
 
 

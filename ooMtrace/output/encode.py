@@ -4,14 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import fields
 from typing import Any
 
 import orjson
 
-from ooMtrace.output.shorten import shorten, with_truncated
-from ooMtrace.record import Record, is_known
-from ooMtrace.record.fields import name_of
+from ooMtrace.output.shorten import RESERVE, shorten, with_truncated
+from ooMtrace.record import INT64, Record
+from ooMtrace.record.fields import facts_of, name_of
 
 LINE_LIMIT = 8000
 """Bytes, newline included: log shippers truncate or drop longer lines."""
@@ -30,6 +30,9 @@ def encode(record: Record, *, pretty: bool = False) -> bytes:
         pretty: Whether to indent it, over several lines; the limit does not count the indentation.
     """
     facts = plain(record)
+    line = _dump(facts, pretty=False)
+    if len(line) + RESERVE <= LINE_LIMIT:
+        return _dump(facts, pretty=True) if pretty else line
     facts = with_truncated(facts, shorten(facts, LINE_LIMIT, lambda part: len(_dump(part, pretty=False))))
     order = map(name_of, fields(record))
     return _dump({name: facts[name] for name in order if name in facts}, pretty=pretty)
@@ -47,14 +50,34 @@ def load(content: bytes) -> Any:  # noqa: ANN401 (anything that JSON can represe
 
 def plain(value: Any) -> Any:  # noqa: ANN401
     """Convert dataclasses to dictionaries, without facts that are unknown and parts that have none."""
-    if is_dataclass(value):
-        items = ((name_of(field), plain(getattr(value, field.name))) for field in fields(value))
-        return {name: item for name, item in items if is_known(item) and item != {}}
-    if isinstance(value, Mapping):
-        return dict(value)
-    return [plain(item) for item in value] if isinstance(value, tuple) else value
+    facts = facts_of(type(value))
+    if facts is not None:
+        return _known_facts(value, facts)
+    if isinstance(value, tuple):
+        return [item if type(item) is str else plain(item) for item in value]
+    return dict(value) if isinstance(value, Mapping) else value
+
+
+def _known_facts(part: Any, facts: tuple[tuple[str, str, bool], ...]) -> dict[str, Any]:  # noqa: ANN401
+    known = {}
+    for attribute, name, _ in facts:
+        value = getattr(part, attribute)
+        if value is None:
+            continue
+        if isinstance(value, int):
+            if value not in INT64:
+                continue
+        elif type(value) is not str:
+            value = plain(value)
+            if value == {}:
+                continue
+        known[name] = value
+    return known
 
 
 def _dump(value: Any, *, pretty: bool) -> bytes:  # noqa: ANN401
     options = orjson.OPT_APPEND_NEWLINE | (orjson.OPT_INDENT_2 if pretty else 0)
-    return orjson.dumps(value, option=options).decode().translate(ESCAPES).encode()
+    text = orjson.dumps(value, option=options)
+    if text.isascii() and b"\x7f" not in text:
+        return text  # most lines: nothing in them is UNSAFE
+    return text.decode().translate(ESCAPES).encode()

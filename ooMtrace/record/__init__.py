@@ -17,6 +17,7 @@ from ooMtrace.record.identity import (
     Systemd,
 )
 from ooMtrace.record.kill import (
+    INT64,
     SCHEMA,
     Cgroup,
     Exit,
@@ -28,7 +29,6 @@ from ooMtrace.record.kill import (
     OomLost,
     OomNoKill,
     UnifiedCgroup,
-    is_known,
     kill_id,
     missing_facts,
 )
@@ -54,6 +54,7 @@ Record = OomKill | OomLost | OomNoKill | Sigkill
 """What a line is made from."""
 
 __all__ = [
+    "INT64",
     "SCHEMA",
     "SCOPES",
     "Application",
@@ -105,7 +106,6 @@ __all__ = [
     "UnifiedCgroup",
     "User",
     "Verdict",
-    "is_known",
     "kill_id",
     "missing_facts",
 ]

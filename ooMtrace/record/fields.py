@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from dataclasses import Field, field
+from collections.abc import Callable
+from dataclasses import Field, field, fields, is_dataclass
+from functools import cache
 from typing import Any
 
 
@@ -20,6 +22,18 @@ def can_be_empty(doc: str) -> Any:  # noqa: ANN401
 def expected(doc: str) -> Any:  # noqa: ANN401
     """Declare a fact that every kill has; if it could not be read, `missing` names it."""
     return field(default=None, metadata={"doc": doc, "expected": True})
+
+
+def _facts_of(kind: type) -> tuple[tuple[str, str, bool], ...] | None:
+    if not is_dataclass(kind):
+        return None
+    return tuple((fact.name, name_of(fact), bool(fact.metadata.get("expected"))) for fact in fields(kind))
+
+
+facts_of: Callable[[type], tuple[tuple[str, str, bool], ...] | None] = cache(_facts_of)
+"""Returns attribute, key in the line, and whether every kill has it, of each fact; None if it is not a dataclass. The
+cache has one entry for each type of value in a record.
+"""
 
 
 def name_of(fact: Field[Any]) -> str:

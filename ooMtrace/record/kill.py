@@ -8,11 +8,10 @@ kill has it, `missing` names it. Names are the kernel's and OpenTelemetry's. Siz
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from ooMtrace.record.fields import always, can_be_empty, expected, optional
+from ooMtrace.record.fields import always, can_be_empty, expected, facts_of, optional
 from ooMtrace.record.identity import Application, Container, Kubernetes, Scheduler, Systemd
 from ooMtrace.record.oom import Oom
 from ooMtrace.record.process import Process
@@ -22,7 +21,7 @@ SCHEMA = "oomtrace/1"
 
 INT64 = range(-(1 << 63), 1 << 64)
 """Signed and unsigned 64-bit integers. The kernel has no larger ones and the encoder accepts none: a computed value
-outside is treated as unknown.
+outside is treated as unknown, as None is.
 """
 
 
@@ -225,30 +224,40 @@ def kill_id(host: Host, number: int, tid: int | None) -> str:
     return f"{(host.boot_id or host.name or 'host')[:8]}-{number}-{tid}"
 
 
-def is_known(value: Any) -> bool:  # noqa: ANN401 (any fact)
-    """Say whether a fact is known: neither None nor a number outside of 64 bits."""
-    return value is not None and (not isinstance(value, int) or value in INT64)
-
-
-def missing_facts(event: OomKill | OomNoKill) -> Iterator[str]:
-    """Yield the dotted names of facts that every kill has, but that are not known of this one.
+def missing_facts(event: OomKill | OomNoKill) -> list[str]:
+    """Return the dotted names of facts that every kill has, but that are not known of this one.
 
     Of an OOM without a kill: those that it can have, for only a victim has points.
     """
-    yield from (name for name in _missing(event, "") if name != "oom.points" or isinstance(event, OomKill))
+    missing: list[str] = []
+    _add_missing(event, "", missing)
+    if not isinstance(event, OomKill) and "oom.points" in missing:
+        missing.remove("oom.points")
     if event.oom.scope == "memcg" and event.oom.memcg is None:
-        yield "oom.memcg"
+        missing.append("oom.memcg")
     if not isinstance(event, OomKill):
-        return
+        return missing
     if event.process.title is None and event.process.command_args is None and not event.withheld:
-        yield "process.command_args"
+        missing.append("process.command_args")
+    return missing
 
 
-def _missing(part: Any, prefix: str) -> Iterator[str]:  # noqa: ANN401 (any dataclass of this package)
-    for fact in fields(part):
-        value, name = getattr(part, fact.name), prefix + fact.name
-        empty = is_dataclass(value) and not any(is_known(getattr(value, inner.name)) for inner in fields(value))
-        if (empty or not is_known(value)) and fact.metadata.get("expected"):
-            yield name
-        elif is_dataclass(value):
-            yield from _missing(value, f"{name}.")
+def _add_missing(part: Any, prefix: str, missing: list[str]) -> bool:  # noqa: ANN401 (any dataclass of this package)
+    """Add the names of what is missing from a part; return whether any fact of it is known.
+
+    A part without a known fact is itself missing, and not each of its facts.
+    """
+    any_known = False
+    for attribute, _, is_expected in facts_of(type(part)) or ():
+        value = getattr(part, attribute)
+        kind = type(value)
+        if value is None or (kind is int and value not in INT64):
+            if is_expected:
+                missing.append(prefix + attribute)
+            continue
+        any_known = True
+        if kind is not str and kind is not int and facts_of(kind) is not None:
+            count = len(missing)
+            if not _add_missing(value, f"{prefix}{attribute}.", missing) and is_expected:
+                missing[count:] = [prefix + attribute]
+    return any_known

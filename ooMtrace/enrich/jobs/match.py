@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.jobs.rule import Rule
@@ -33,7 +34,12 @@ def add_job() -> Enricher:
 
 def match(kill: OomKill) -> tuple[Rule, Groups] | None:
     """Return the first rule that matches, and the groups that its conditions found; None if no rule does."""
-    texts = _texts(kill)
+    return _match(tuple(_texts(kill).items()))
+
+
+@lru_cache(64)  # the victims of a storm have the same texts
+def _match(items: tuple[tuple[str, str], ...]) -> tuple[Rule, Groups] | None:
+    texts = dict(items)
     for rule in RULES:
         groups = [_search(condition, texts) for condition in rule.where]
         if all(found is not None for found in groups):

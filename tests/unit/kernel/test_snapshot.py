@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ooMtrace.kernel import snapshot as module
-from ooMtrace.kernel.snapshot import HostSnapshot, rfc3339, take_snapshot
+from ooMtrace.kernel.snapshot import SIZES_NS, HostSnapshot, rfc3339, take_snapshot
 
 MOMENT = HostSnapshot(
     realtime=1_700_000_000_000_000_000,
@@ -110,6 +110,22 @@ def test_ram_and_swap_are_counted_in_pages(tmp_path):
 
     pages = os.sysconf("SC_PAGE_SIZE") // 1024
     assert (seen.ram, seen.swap, seen.swappiness) == (24684092 // pages, 2097148 // pages, 60)
+
+
+def test_the_sizes_of_a_storm_are_read_once_and_again_a_moment_later(tmp_path, monkeypatch):
+    (tmp_path / "meminfo").write_text("SwapTotal:             0 kB\n")
+    monotonic = 7 * SIZES_NS
+    monkeypatch.setattr(module, "_clocks", lambda: (0, monotonic, 0))
+    first = take_snapshot(tmp_path, tmp_path)
+
+    (tmp_path / "meminfo").write_text("SwapTotal:       1048576 kB\n")
+    monotonic += SIZES_NS - 1
+    assert take_snapshot(tmp_path, tmp_path).swap == first.swap == 0
+    monotonic += 1
+    seen = take_snapshot(tmp_path, tmp_path)
+
+    assert seen.swap == (1 << 30) // os.sysconf("SC_PAGE_SIZE")
+    assert seen.monotonic == 8 * SIZES_NS
 
 
 def test_no_swap_is_zero(tmp_path):

@@ -71,6 +71,7 @@ def test_zero_false_and_an_empty_list_are_facts():
         ('a"b\\c', rb"a\"b\\c"),
         ("a\nb\tc\r", rb"a\nb\tc\r"),
         ("\x1b[31m", rb"\u001b[31m"),
+        ("\x7f", rb"\u007f"),
         ("\x7f\x80\x9b\x9f", rb"\u007f\u0080\u009b\u009f"),
         ("\x85\u2028\u2029", rb"\u0085\u2028\u2029"),
         ("\xa0名", "\xa0名".encode()),

@@ -10,7 +10,7 @@ import pytest
 from support.probe_events import HOST
 
 from ooMtrace.output.encode import encode
-from ooMtrace.record import Oom, OomKill, Process, is_known, missing_facts
+from ooMtrace.record import Executable, Memory, Oom, OomKill, Parent, Process, missing_facts
 
 
 @pytest.mark.parametrize(
@@ -27,7 +27,30 @@ from ooMtrace.record import Oom, OomKill, Process, is_known, missing_facts
     ],
 )
 def test_a_fact_is_known_unless_it_is_none_or_beyond_64_bits(value, known):
-    assert is_known(value) is known
+    kill = OomKill(
+        id="1", observed="", message="", fidelity="log", host=HOST, oom=Oom(incident="1"), process=Process(comm=value)
+    )
+
+    assert json.loads(encode(kill)).get("process") == ({"comm": value} if known else None)
+    assert ("process.comm" in missing_facts(kill)) is not known
+
+
+def test_a_part_is_missing_as_a_whole_if_none_of_its_facts_is_known():
+    memory = Memory(anon=1 << 64)
+    process = Process(memory=memory, parent=Parent(pid=1), executable=Executable())
+    kill = OomKill(id="1", observed="", message="", fidelity="log", host=HOST, oom=Oom(incident="1"), process=process)
+
+    missing = missing_facts(kill)
+
+    assert [name for name in missing if name.startswith(("process.memory", "process.exe"))] == [
+        "process.memory",
+        "process.executable",
+    ]
+    assert [name for name in missing if name.startswith("process.parent")] == [
+        "process.parent.vpid",
+        "process.parent.comm",
+    ]
+    assert [name for name in missing if name.startswith("oom.memcg")] == []
 
 
 def test_a_number_beyond_64_bits_is_missing_from_the_line_and_named():

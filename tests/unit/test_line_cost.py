@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a line costs, counted in Python calls: these depend on the code alone, and not on the machine or its load."""
+
+from __future__ import annotations
+
+import pytest
+from support.assembler_stream import BOTH_LEVELS, Stream, group_kill
+from support.line_cost import lines, python_calls, storm
+from support.recorded_kills import RECORDINGS
+
+from ooMtrace.assemble.incident import MAX_INCIDENTS
+
+CALLS = 1_200
+"""Of a line in a storm, from the perf record to the bytes; 400 to 900 when this was written."""
+
+
+@pytest.mark.parametrize("name", RECORDINGS)
+def test_a_line_of_a_storm_takes_a_limited_number_of_python_calls(name):
+    few, many = storm(name, 30), storm(name, MAX_INCIDENTS)
+    count = len(lines(name, many))  # also fills the caches
+
+    calls = python_calls(lambda: lines(name, many))
+
+    assert count >= MAX_INCIDENTS
+    assert calls / count < CALLS
+    # The rest is what setting up takes: more incidents do not make a line dearer.
+    assert calls / MAX_INCIDENTS < 1.1 * python_calls(lambda: lines(name, few)) / 30
+
+
+@BOTH_LEVELS
+def test_the_calls_for_a_group_kill_grow_with_its_members_and_not_faster(level_, decision_, incident):
+    def killed(members: int) -> int:
+        stream = Stream(level_)
+        events = group_kill(decision_, *range(100, 100 + members))
+        calls = python_calls(lambda: stream.add(*events).advance())
+        assert len(stream.kills) == members
+        assert {kill.oom.incident for kill in stream.kills} == {incident}
+        return calls
+
+    assert killed(400) < 5 * killed(100)
