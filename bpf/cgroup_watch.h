@@ -41,7 +41,6 @@ inline_always int is_below_user_slice(const char *path)
 inline_always u64 fill_cgroup_change(struct cgroup_change *e, enum change change, s64 hierarchy, const void *path)
 {
 	u32 start, i;
-	u64 used;
 	long n;
 
 	if (!e || hierarchy != MEMORY_HIERARCHY)
@@ -61,10 +60,7 @@ inline_always u64 fill_cgroup_change(struct cgroup_change *e, enum change change
 	e->change = change;
 	e->ktime = bpf_ktime_get_ns();
 	e->size = n - 1;
-	used = n;
-	/* The caller's check of the range proves it to the verifier, which has not followed it up to here. */
-	asm volatile("" : "+r"(used));
-	return used;
+	return n;
 }
 
 #endif

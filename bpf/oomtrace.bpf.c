@@ -460,7 +460,10 @@ inline_always int on_cgroup_change(struct bpf_raw_tracepoint_args *ctx, enum cha
 	void *root = read_ptr((void *)ctx->args[0], OFF_CGROUP_ROOT);
 	u64 used = fill_cgroup_change(e, change, read_s32(root, OFF_ROOT_HIERARCHY_ID), (void *)ctx->args[1]);
 
-	if (used && used <= CGROUP_PATH_LEN)
+	if (!used)
+		return 0;
+	asm volatile("" : "+r"(used)); /* or the compiler joins the checks, of which Linux 5.10 learns no lower bound */
+	if (used <= CGROUP_PATH_LEN)
 		cgroup_changes.perf_submit(ctx, e, offsetof(struct cgroup_change, path) + used);
 	return 0;
 }

@@ -20,6 +20,7 @@ from ooMtrace.commands.log_file import STDIN, LogFile, stdin_has_log
 from ooMtrace.commands.log_summary import LogSummary, problem
 from ooMtrace.commands.log_watch import LogWatch
 from ooMtrace.enrich.identity import add_identity
+from ooMtrace.enrich.kubernetes import add_kubernetes
 from ooMtrace.enrich.user import add_user_name
 from ooMtrace.errors import UsageError
 from ooMtrace.kernel.snapshot import EPOCH, HostSnapshot, rfc3339, take_snapshot
@@ -52,10 +53,10 @@ def run(arguments: Namespace, say: Say) -> int:
     reader = _Reader(kill_filter(arguments), say)
     names = arguments.files or [_default_log(say)]
     with closing(StreamSink(arguments.output)) as sink:
-        table, identify = KillTable(), add_identity()
+        table, identify, add_pod_facts = KillTable(), add_identity(), add_kubernetes()
 
         def write(found: OomKill | OomNoKill) -> None:
-            found = identify(found) if isinstance(found, OomKill) else found
+            found = add_pod_facts(identify(found)) if isinstance(found, OomKill) else found
             sink.write(encode(with_seq(found, reader.summary.lines), pretty=arguments.pretty))
 
         for name in names:

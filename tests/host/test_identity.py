@@ -36,6 +36,10 @@ SLICES = f"/kubepods.slice/kubepods-burstable.slice/{POD_SLICE}"
 JOB = os.getpid()
 SERVICE = rf"oomtrace\x2dtest-{JOB}.service"
 
+BURSTABLE = {"pod": {"uid": UID}, "qos": "burstable", "oom_score_adj": {"min": 2, "max": 999, "matches": False}}
+BESTEFFORT = {"pod": {"uid": UID}, "qos": "besteffort", "oom_score_adj": {"min": 1000, "max": 1000, "matches": False}}
+"""The victims have 0."""
+
 
 def unit(name: str, slice_: str, manager: str = "system", **more: Any) -> dict[str, Any]:
     return {"unit": name, "slice": slice_, "manager": manager, **more}
@@ -61,7 +65,7 @@ KILLS: dict[str, tuple[str, str, dict[str, Any], str]] = {
     "pod, cgroupfs": (
         f"/kubepods/burstable/pod{UID}/{ID}",
         f"/kubepods/burstable/pod{UID}",
-        {"limit_owner": "pod", "container": {"id": ID}, "k8s": {"pod": {"uid": UID}, "qos": "burstable"}},
+        {"limit_owner": "pod", "container": {"id": ID}, "k8s": BURSTABLE},
         f"pod {UID[:8]}/container {ID[:12]} was killed: pod limit of 24.0 MiB",
     ),
     "pod, systemd": (
@@ -70,7 +74,7 @@ KILLS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         {
             "limit_owner": "pod",
             "container": {"id": ID, "runtime": "containerd"},
-            "k8s": {"pod": {"uid": UID}, "qos": "burstable"},
+            "k8s": BURSTABLE,
             "systemd": unit(f"cri-containerd-{ID}.scope", POD_SLICE),
         },
         f"pod {UID[:8]}/container {ID[:12]} was killed: pod limit of 24.0 MiB",
@@ -81,7 +85,7 @@ KILLS: dict[str, tuple[str, str, dict[str, Any], str]] = {
         {
             "limit_owner": "qos",
             "container": {"id": ID, "runtime": "containerd", "parents": [{"id": OUTER, "runtime": "docker"}]},
-            "k8s": {"pod": {"uid": UID}, "qos": "besteffort"},
+            "k8s": BESTEFFORT,
             "systemd": unit(f"cri-containerd-{ID}.scope", KIND_SLICE, "container"),
         },
         f"pod {UID[:8]}/container {ID[:12]} was killed:"

@@ -99,6 +99,8 @@ def test_the_names_of_a_pod_are_in_the_line_although_the_task_of_containerd_is_g
         "pod": {"uid": UID, "name": "web-0"},
         "container": {"name": "worker"},
         "qos": "burstable",
+        "oom_score_adj": {"min": 2, "max": 999, "matches": False},
+        "workload": {"kind": "StatefulSet", "name": "web"},
     }
     assert " in prod/web-0/worker was killed: " in line["message"]
 

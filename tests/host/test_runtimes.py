@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from support.runtimes import RUNTIMES, Bed, Pod, Runtime, Started, bed
 from support.tracer import RunningTracer
 from support.witness import KernelLog
 
+SLOW_MACHINE = ("--timeout-factor=20",)
+"""A victim's connections are read when it next runs. Twenty that share two CPUs may not run for a quarter second."""
+
 KILLS = int(os.environ.get("OOMTRACE_RUNTIME_KILLS", "2"))
 HOG = "nc 127.0.0.1 {port} -e /bin/tail /dev/zero"
 """Connects, and becomes the victim that has the connection."""
@@ -31,6 +35,9 @@ SCRIPTS = {
     "a child": "(nc -l -p {port} >/dev/null &) ; " + READY + HOG + "; sleep 600",
     "PID 1": "(nc -l -p {port} >/dev/null &) ; " + READY + "exec " + HOG,
 }
+ADD_ADDRESS = ("ip", "address", "add", "198.51.100.7/32", "dev", "lo")
+"""Loopback, because not every kernel has other devices that can be made."""
+
 SHAPES = [
     (runtime, in_pod, who, removed)
     for runtime, in_pod, removes in (
@@ -59,7 +66,7 @@ def running(request: pytest.FixtureRequest) -> Iterator[Running]:
         TemporaryDirectory(prefix="oomtrace-runtimes-") as folder,
         bed(Path(folder)) as made,
         RUNTIMES[request.param](made) as runtime,
-        RunningTracer(Path(folder), wrapper=made.enter) as tracer,
+        RunningTracer(Path(folder), *SLOW_MACHINE, wrapper=made.enter) as tracer,
     ):
         yield Running(made, runtime, tracer)
 
@@ -84,11 +91,40 @@ def test_every_kill_in_a_container_has_the_names_that_its_runtime_knows(running,
         port = 20000 + len(started) + os.getpid() % 10000
         name = f"shop-{uuid.uuid4().hex[:8]}"
         started.append((running.runtime.start(name, SCRIPTS[who].format(port=port), removed=removed, pod=pod), port))
+    assert_lines(running, running.tracer, started, who, validate)
+
+
+@pytest.mark.parametrize("running", list(RUNTIMES), indirect=True, scope="module")
+def test_a_tracer_that_is_started_after_a_container_has_its_names(running, tmp_path, validate):
+    pod = Pod(str(uuid.uuid4())) if running.runtime.name == "containerd" else None
+    port = 30000 + os.getpid() % 1000
+    name = f"shop-{uuid.uuid4().hex[:8]}"
+    # what removes the container at its end would remove what could be read after the kill
+    container = running.runtime.start(name, SCRIPTS["PID 1"].format(port=port), removed=pod is None, pod=pod)
+    with RunningTracer(tmp_path, *SLOW_MACHINE, wrapper=running.bed.enter) as late:
+        assert_lines(running, late, [(container, port)], "PID 1", validate)
+
+
+@pytest.mark.parametrize("running", ["docker", "podman"], indirect=True, scope="module")
+def test_a_line_has_the_addresses_of_the_containers_own_network_namespace(running):
+    """A tracer's first query may take longer than the half second that a line waits: then they are `missing`."""
+    for _ in range(5):
+        container = running.runtime.start(f"shop-{uuid.uuid4().hex[:8]}", SCRIPTS["a child"].format(port=20000))
+        subprocess.run(["nsenter", f"--net={container.files / 'ns/net'}", *ADD_ADDRESS], check=True)
+        container.go()
+        line = running.tracer.lines_where(by_container, {container.id})[container.id]
+        if "namespace.addresses" not in line["missing"]:
+            break
+    assert line["namespace"]["addresses"] == ["198.51.100.7"]
+
+
+def assert_lines(running, tracer, started, who, validate):
+    """Let these containers be killed: each line has their names and the remote end of the victim's connection."""
     log = KernelLog()
 
     for container, _ in started:
         container.go()
-    lines = running.tracer.lines_where(by_container, {container.id for container, _ in started})
+    lines = tracer.lines_where(by_container, {container.id for container, _ in started})
 
     missing = []
     for container, port in started:
@@ -99,7 +135,7 @@ def test_every_kill_in_a_container_has_the_names_that_its_runtime_knows(running,
         found, wanted = facts(line), expected(container, running.runtime.name, port)
         if found != wanted:
             missing.append((found, wanted, line))
-    assert not missing, f"{len(missing)} of {KILLS}: {missing[0]}"
+    assert not missing, f"{len(missing)} of {len(started)}: {missing[0]}"
 
 
 def by_container(line: dict[str, Any]) -> str:

@@ -206,7 +206,7 @@ def earlyoom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_kill_by_earlyoom_names_it(tracer, earlyoom):
     """In a pid namespace of its own: it sees, and can kill, only what was started there."""
-    script = 'sleep 1; sleep 60 & "$0" -m 99,99 -s 100,100 -r 0 & wait %1; kill %2; wait'
+    script = 'sleep 60 & victim=$!; "$0" -m 99,99 -s 100,100 -r 0 & killer=$!; wait $victim; kill $killer; wait'
     names = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, earlyoom]
     with subprocess.Popen(names, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         process.wait(60)

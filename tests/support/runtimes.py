@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Debian's container runtimes, in a mount namespace of their own: the host's own runtimes and their files stay unseen.
+"""Debian's container runtimes, in mount and pid namespaces of their own: the host's runtimes and files stay unseen.
 
-A tracer that is started with `Bed.enter` sees the files of these runtimes where it looks for them.
+However the test ends, all processes in the pid namespace end with it, and then the mounts. A tracer that is started
+with `Bed.enter` sees the files of these runtimes where it looks for them.
 """
 
 from __future__ import annotations
@@ -9,11 +10,10 @@ from __future__ import annotations
 import io
 import json
 import os
-import signal
 import subprocess
 import tarfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -40,12 +40,17 @@ done
 for folder in /etc/docker /etc/containerd /etc/containers; do
     [ ! -d "$folder" ] || mount -t tmpfs -o mode=755 tmpfs "$folder"
 done
-for folder in /proc /sys /dev; do mount --rbind "$folder" "$2/root$folder"; done
+mount -t proc proc "$2/root/proc"
+for folder in /sys /dev; do mount --rbind "$folder" "$2/root$folder"; done
 mount -t tmpfs tmpfs "$2/root/tmp"
 echo up
-exec setpriv --pdeathsig KILL sleep infinity
+sleep infinity &
+wait
 """
-CGROUPS = ("docker", "kubepods", "libpod_parent")
+"""As process 1 it also reaps what others leave, such as shims."""
+
+DIE_WITH_TEST = ("setpriv", "--pdeathsig", "KILL", "--")
+CGROUP_PARENTS = ("docker", "kubepods", "kubepods/burstable", "libpod_parent", "libpod_parent/conmon")
 CONTAINERD = "/run/containerd/containerd.sock"
 CONTAINERD_TOML = f"""\
 version = 2
@@ -85,21 +90,21 @@ class Started:
 
     Attributes:
         id: Its id, 64 hexadecimal digits.
-        pid: Its first process, as the host numbers it.
+        files: Its first process in `/proc`.
         name: Its name; None if this runtime has none.
         image: The name of its image.
         pod: What the runtime knows about its pod; None if it is in none.
     """
 
     id: str
-    pid: int
+    files: Path
     name: str | None
     image: str
     pod: Pod | None = None
 
     def go(self) -> None:
         """Let its script go on."""
-        Path(f"/proc/{self.pid}/root/go").touch()
+        (self.files / "root/go").touch()
 
 
 class Runtime(Protocol):
@@ -118,20 +123,29 @@ class Runtime(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Bed:
-    """Debian's runtimes, not started; commands run in a root tree of their own."""
+    """Debian's runtimes, not started; commands run in a root tree of their own.
+
+    Attributes:
+        root: The tree, in the mount namespace.
+        pid: A process in the mount namespace; process 1 of the pid namespace is its child.
+        started: The daemons.
+        pods: The cgroups of pods, which only the kubelet removes.
+    """
 
     root: Path
     pid: int
     started: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    pods: set[str] = field(default_factory=set)
 
     @property
     def enter(self) -> tuple[str, ...]:
         """Return the words before a command that is to see the files of these runtimes."""
-        return ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt", "--")
+        return (*DIE_WITH_TEST, "nsenter", f"--mount=/proc/{self.pid}/ns/mnt", "--")
 
     def _inside(self, *command: str) -> list[str]:
         path = "PATH=/usr/sbin:/usr/bin:/sbin:/bin"
-        return [*self.enter, "chroot", str(self.root), "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8", *command]
+        enter = ("nsenter", f"--mount=/proc/{self.pid}/ns/mnt", f"--pid=/proc/{self.pid}/ns/pid_for_children", "--")
+        return [*enter, "chroot", str(self.root), "env", "-i", path, "HOME=/root", "LC_ALL=C.UTF-8", *command]
 
     def run(self, *command: str, stdin: bytes = b"") -> str:
         """Run a command to its end and return what it printed."""
@@ -153,9 +167,19 @@ class Bed:
         with (self.root.parent / f"{command[0]}.log").open("wb") as log:
             self.started.append(subprocess.Popen(self._inside(*command), stdout=log, stderr=log))
 
+    def pod_cgroup(self, pod: Pod) -> str:
+        """Return the cgroup of a pod, which is removed at the end."""
+        path = f"/kubepods/burstable/pod{pod.uid}"
+        self.pods.add(path)
+        return path
+
     def path(self, path: str) -> Path:
         """Return where this process finds a path of the tree."""
         return Path(f"/proc/{self.pid}/root{self.root}{path}")
+
+    def process(self, pid: int) -> Path:
+        """Return the files in /proc of a process of the pid namespace."""
+        return self.path(f"/proc/{pid}")
 
     def wait_for(self, *command: str) -> None:
         """Wait until a command succeeds."""
@@ -177,47 +201,74 @@ def bed(folder: Path) -> Iterator[Bed]:
     tree = root("oomtrace-runtimes", Recipe("bookworm", "essential", PACKAGES))
     for name in ("upper", "work", "root"):
         (folder / name).mkdir()
-    there = set(_cgroup_folders())
-    command = ["unshare", "--mount", "sh", "-c", START, "sh", str(tree), str(folder)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as keeper:
+    namespaces = ("unshare", "--mount", "--pid", "--kill-child")
+    command = [*DIE_WITH_TEST, *namespaces, "sh", "-c", START, "sh", str(tree), str(folder)]
+    with (
+        cgroup_parents(),
+        subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as keeper,
+    ):
         made = Bed(folder / "root", keeper.pid)
         try:
             assert keeper.stdout
             assert keeper.stdout.readline() == "up\n"
             yield made
         finally:
-            _end_all(made)
-            for new in sorted(set(_cgroup_folders()) - there, reverse=True):
-                _remove_cgroups(new)
+            used = _cgroups_of_containers(made)
+            keeper.kill()
+            keeper.wait(TIMEOUT_S)
+            for daemon in made.started:
+                daemon.wait(TIMEOUT_S)
+            _remove_cgroups([*used, *made.pods])
 
 
-def _cgroup_folders() -> Iterator[Path]:
-    for mount in (Path("/sys/fs/cgroup"), *Path("/sys/fs/cgroup").iterdir()):
-        yield from (mount / name for name in CGROUPS if (mount / name / "cgroup.procs").exists())
+@contextmanager
+def cgroup_parents() -> Iterator[None]:
+    """Make the cgroups that runtimes put containers into, where others have not, and remove those made here."""
+    made = []
+    for mount in _cgroup_mounts():
+        for parent in CGROUP_PARENTS:
+            with suppress(FileExistsError):
+                (mount / parent).mkdir()
+                made.append(mount / parent)
+    try:
+        yield
+    finally:
+        for folder in reversed(made):
+            _remove_cgroup(folder, 0.2)  # others may use it, too
 
 
-def _remove_cgroups(top: Path) -> None:
-    for folder, _, _ in os.walk(top, topdown=False):
-        with suppress(OSError):  # another one's
-            Path(folder).rmdir()
+def _cgroup_mounts() -> list[Path]:
+    """Return the roots of all cgroup hierarchies; a link is another name of one."""
+    top = Path("/sys/fs/cgroup")
+    return [each for each in (top, *top.iterdir()) if (each / "cgroup.procs").exists() and os.path.ismount(each)]
 
 
-def _end_all(made: Bed) -> None:
-    """End what runs in the namespace: the daemons, then what they have left, such as shims; the keeper last."""
-    for daemon in reversed(made.started):
-        daemon.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            daemon.wait(10)
-    space = Path(f"/proc/{made.pid}/ns/mnt").stat().st_ino
-    for _ in range(3):
-        for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):
-                if int(process.name) != made.pid and (process / "ns/mnt").stat().st_ino == space:
-                    os.kill(int(process.name), signal.SIGKILL)
-        time.sleep(0.05)
-    for daemon in made.started:
-        daemon.wait(TIMEOUT_S)
-    os.kill(made.pid, signal.SIGKILL)
+def _cgroups_of_containers(made: Bed) -> set[str]:
+    """Return the cgroups of the processes in the pid namespace that are below a parent for containers."""
+    paths = set()
+    for file in made.path("/proc").glob("[0-9]*/cgroup"):
+        with suppress(OSError):  # ended
+            paths |= {line.split(":", 2)[2] for line in file.read_text().splitlines()}
+    parents = tuple(f"/{parent}" for parent in CGROUP_PARENTS)
+    below = tuple(f"{parent}/" for parent in parents)
+    return {path for path in paths if path.startswith(below) and path not in parents}
+
+
+def _remove_cgroups(paths: Iterable[str]) -> None:
+    """Remove these cgroups, which have no processes any more."""
+    for path in paths:
+        for mount in _cgroup_mounts():
+            _remove_cgroup(mount / path.lstrip("/"), 5)
+
+
+def _remove_cgroup(folder: Path, timeout_s: float) -> None:
+    """Remove a cgroup, of which the last process may still be exiting."""
+    deadline = time.monotonic() + timeout_s
+    while folder.exists() and time.monotonic() < deadline:
+        try:
+            folder.rmdir()
+        except OSError:
+            time.sleep(0.05)
 
 
 def _archive(made: Bed) -> bytes:
@@ -273,13 +324,13 @@ class _Engine:
                 "io.kubernetes.container.name": pod.container,
                 "annotation.io.kubernetes.container.restartCount": str(pod.restarts),
             }
-            options += [f"--cgroup-parent=/kubepods/burstable/pod{pod.uid}", "--oom-score-adj=999"]
+            options += [f"--cgroup-parent={self.bed.pod_cgroup(pod)}", "--oom-score-adj=999"]
             options += [f"--label={key}={value}" for key, value in labels.items()]
         options += [] if self.name == "docker" else ["--ulimit=nproc=1024:1024"]
         self.bed.run(*self.command, *RUN, *options, f"--name={name}", IMAGE, "/bin/sh", "-c", script)
         (told,) = json.loads(self.bed.run(*self.command, "container", "inspect", name))
         image = told["Config"]["Image"] if self.name == "docker" else told["ImageName"]
-        return Started(told["Id"], told["State"]["Pid"], told["Name"].removeprefix("/"), image, pod)
+        return Started(told["Id"], self.bed.process(told["State"]["Pid"]), told["Name"].removeprefix("/"), image, pod)
 
     def remove_all(self) -> None:
         # podman sends SIGTERM first, which a shell that is PID 1 ignores, and waits for ten seconds
@@ -291,16 +342,18 @@ class _Engine:
 
 @dataclass(frozen=True, slots=True)
 class _Cri:
+    bed: Bed
     client: CriClient
     name: str = "containerd"
 
     def start(self, name: str, script: str, *, removed: bool = False, pod: Pod | None = None) -> Started:
         assert pod is not None
+        self.bed.pod_cgroup(pod)
         command = ("/bin/sh", "-c", script)
         id_ = self.client.start(pod.uid, pod.namespace, pod.name, pod.container, pod.restarts, IMAGE, command, LIMIT)
         status = self.client.status(id_)
         said = Pod(status.labels["io.kubernetes.pod.uid"], pod.namespace, pod.name, status.name, status.attempt)
-        return Started(id_, status.pid, None, status.image, said)
+        return Started(id_, self.bed.process(status.pid), None, status.image, said)
 
     def remove_all(self) -> None:
         self.client.remove_all()
@@ -331,7 +384,7 @@ def containerd_cri(made: Bed) -> Iterator[Runtime]:
     _containerd(made)
     made.run("ctr", "--namespace=k8s.io", "images", "import", "-", stdin=_archive(made))
     with CriClient(made.path(CONTAINERD)) as client:
-        yield from _removing(_Cri(client))
+        yield from _removing(_Cri(made, client))
 
 
 def _removing(runtime: Any) -> Iterator[Runtime]:
