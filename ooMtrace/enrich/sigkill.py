@@ -37,7 +37,8 @@ def sigkill_enricher(enrichers: Enrichers, *, host_pids: bool, proc: Path = Path
             cgroup=victim.cgroup,
             container=victim.container,
             k8s=victim.k8s,
-            systemd=victim.systemd,
+            # OOMPolicy= is about kills by the kernel
+            systemd=replace(victim.systemd, oom_policy=None, stops_unit=None) if victim.systemd else None,
             scheduler=victim.scheduler,
             application=victim.application,
             job=victim.job,

@@ -10,6 +10,7 @@ from support.sigkill_events import event, records
 
 from ooMtrace.enrich.chain import enrichers
 from ooMtrace.enrich.sigkill import sigkill_enricher
+from ooMtrace.enrich.systemd_unit import read_oom_policy
 from ooMtrace.record import Sigkill
 from ooMtrace.settings import Settings
 
@@ -35,6 +36,17 @@ def test_the_message_names_victim_unit_and_sender(proc):
     assert found.message == "ruby (pid 7) in sidekiq.service was killed by systemd-oomd (pid 512): SIGKILL"
     assert found.systemd is not None
     assert found.systemd.unit == "sidekiq.service"
+
+
+def test_the_units_policy_for_oom_kills_is_not_stated(proc):
+    unit = proc / "etc/systemd/system/sidekiq.service"
+    unit.parent.mkdir(parents=True)
+    unit.write_text("[Service]\nOOMPolicy=stop\n")
+
+    assert read_oom_policy("sidekiq.service", proc) == "stop"
+    found = enrich(records(event())[0], proc)
+    assert found.systemd is not None
+    assert (found.systemd.oom_policy, found.systemd.stops_unit) == (None, None)
 
 
 def test_the_message_says_that_it_came_through_cgroup_kill(proc):

@@ -8,6 +8,7 @@ from pathlib import Path
 import _sigkills
 from _scenario import VICTIM, scenario
 from _units import ended, start, stop, written
+from support.tracer import victim_of
 
 UNIT, DAEMON = "oomtrace-holder.service", "earlyoom.service"
 HELD_MB, ENOUGH_MB = 240, 120
@@ -32,4 +33,4 @@ with scenario() as run:
     run.equal("what systemd says", (killed["ActiveState"], killed["Result"]), ("failed", "signal"))
     run.kills([])
     for lines in _sigkills.check(run, killer, UNIT, "system.slice").values():
-        run.equal("victim", [line["process"]["pid"] for line in lines], [int(killed["ExecMainPID"])])
+        run.equal("victim", list(map(victim_of, lines)), [int(killed["ExecMainPID"])])

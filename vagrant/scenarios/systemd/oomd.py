@@ -9,6 +9,7 @@ import _sigkills
 from _scenario import scenario
 from _tolerances import at
 from _units import GROW_IN_SHELL, ended, start, stop, written
+from support.tracer import victim_of
 
 SLICE, UNIT, DAEMON = "oomtrace-pressure.slice", "oomtrace-pressed.service", "systemd-oomd.service"
 CONFIG = "[OOM]\nDefaultMemoryPressureDurationSec=1s\n"
@@ -41,7 +42,7 @@ with (
     run.kills([])
     found = _sigkills.check(run, killer, UNIT, SLICE, least=2)
     for lines in found.values():
-        pids = [line["process"]["pid"] for line in lines]
+        pids = list(map(victim_of, lines))
         run.true("the service's first process is a victim", int(killed["ExecMainPID"]) in pids)
         # this version sends a signal to each process
         run.equal("through cgroup.kill", [at(line, "sigkill.via_cgroup_kill") for line in lines], [None] * len(lines))
