@@ -71,10 +71,7 @@ class UnitReader:
         part = kill.cgroup if kill.cgroup is None or kill.cgroup.version == UNIFIED else kill.cgroup.v2
         if self._unified is None or part is None or part.path is None or part.id is None:
             return None
-        mount, path, id_ = self._unified, part.path, part.id
-        found: list[str | None] = []
-        self._worker.run(lambda: found.append(read_invocation_id(mount, path, id_, unit)))
-        return next(iter(found), None)
+        return read_invocation_id(self._unified, part.path, part.id, unit)  # from the kernel's memory, not from a disk
 
     def _read_policy(self, unit: str, now: float) -> None:
         self._policies[unit] = (now, read_oom_policy(unit, self._root))
