@@ -49,6 +49,13 @@ class ContainerWatcher(Protocol):
         """Do what is due, without waiting."""
 
 
+def enriched(kill: OomKill, enrichers: tuple[Enricher, ...]) -> OomKill:
+    """Return a kill with what these enrichers add, in this order."""
+    for enrich in enrichers:
+        kill = enrich(kill)
+    return kill
+
+
 @dataclass(frozen=True, slots=True)
 class Enrichers:
     """What a kill passes through.
@@ -58,9 +65,11 @@ class Enrichers:
         later: Applied in this order when it is the kill's turn.
         slow: Applied after those, in a thread, and only if there is time.
         watcher: Given all changes of cgroups.
+        sender: What of these is applied to the sender of a SIGKILL: its user, unit and container.
     """
 
     urgent: tuple[Enricher, ...] = ()
     later: tuple[Enricher, ...] = ()
     slow: tuple[SlowEnricher, ...] = ()
     watcher: ContainerWatcher | None = None
+    sender: tuple[Enricher, ...] = ()

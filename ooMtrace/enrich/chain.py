@@ -7,7 +7,6 @@ import os
 from pathlib import Path
 
 from ooMtrace.enrich import Enricher, Enrichers
-from ooMtrace.enrich.api_names import ApiNames, add_api_names, listers
 from ooMtrace.enrich.identity import add_identity
 from ooMtrace.enrich.jobs.match import add_job
 from ooMtrace.enrich.kubernetes import add_kubernetes
@@ -20,7 +19,7 @@ from ooMtrace.enrich.services import add_services
 from ooMtrace.enrich.unit_facts import UnitReader, add_unit_facts
 from ooMtrace.enrich.user import add_user_name
 from ooMtrace.kernel.cgroup_mounts import read_cgroup_mounts
-from ooMtrace.settings import Settings
+from ooMtrace.settings import NameSource, Settings
 
 NODE_NAME = "NODE_NAME"
 """Variable of oomtrace's own environment, which a DaemonSet sets from spec.nodeName."""
@@ -47,22 +46,30 @@ def enrichers(
         root: Root of the files of container runtimes.
     """
     names = ContainerNames(root)
-    all_names = add_api_names(names, ApiNames(listers(settings.names_from, root))) if settings.names_from else names
+    all_names = _with_api_names(names, settings.names_from, root) if settings.names_from else names
+    name_user, identify = add_user_name(), add_identity(all_names)
     read_proc = (add_proc_status(proc), *((add_proc_cmdline(proc),) if settings.cmdline != "none" else ()))
     return Enrichers(
         urgent=read_proc if host_pids else (),
         later=(
-            add_user_name(),
+            name_user,
             add_services(settings.services),
             redact(cmdline=settings.cmdline),
             with_redacted_cmdline(add_job()) if settings.cmdline == "full" else add_job(),
-            add_identity(all_names),
+            identify,
             add_kubernetes(os.environ.get(NODE_NAME)),
             add_unit_facts(UnitReader(root, read_cgroup_mounts(proc).v2)),
         ),
         slow=(NetnsAddresses(search=host_pids, proc=proc, run=run),) if settings.network else (),
         watcher=names,
+        sender=(name_user, identify),
     )
+
+
+def _with_api_names(names: Enricher, sources: tuple[NameSource, ...], root: Path) -> Enricher:
+    from ooMtrace.enrich.api_names import ApiNames, add_api_names, listers  # late: HTTP and TLS take 3 MB
+
+    return add_api_names(names, ApiNames(listers(sources, root)))
 
 
 def backfill_enrichers() -> tuple[Enricher, ...]:

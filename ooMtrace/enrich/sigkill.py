@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ooMtrace.enrich import Enricher, Enrichers
+from ooMtrace.enrich import Enricher, Enrichers, enriched
 from ooMtrace.record import Cgroup, Executable, Oom, OomKill, Process, Sender, SenderContainer, Sigkill
 from ooMtrace.record.message import describe_sigkill
 
@@ -27,8 +27,8 @@ def sigkill_enricher(enrichers: Enrichers, *, host_pids: bool, proc: Path = Path
     def enrich(sigkill: Sigkill) -> Sigkill:
         # The sender first: it is alive, but may be about to exit, as kill(1) is. The victim is gone by now, or will
         # be before its memory can be read.
-        sender = _enrich_sender(sigkill, steps, proc if host_pids else None)
-        victim = _apply(_as_kill(sigkill, sigkill.process, sigkill.cgroup), steps)
+        sender = _enrich_sender(sigkill, enrichers.sender, proc if host_pids else None)
+        victim = enriched(_as_kill(sigkill, sigkill.process, sigkill.cgroup), steps)
         found = replace(sigkill, sigkill=replace(sigkill.sigkill, sender=sender))
         return replace(
             found,
@@ -70,22 +70,13 @@ def _as_kill(sigkill: Sigkill, process: Process, cgroup: Cgroup | None) -> OomKi
     )
 
 
-def _apply(kill: OomKill, steps: tuple[Enricher, ...]) -> OomKill:
-    for step in steps:
-        kill = step(kill)
-    return kill
-
-
 def _enrich_sender(sigkill: Sigkill, steps: tuple[Enricher, ...], proc: Path | None) -> Sender:
     sender = sigkill.sigkill.sender
     path = sender.cgroup
     if path is None and proc is not None:
         path = _cgroup_path(proc / str(sender.pid) / "cgroup")
-    # An empty command line: the sender's is not looked up.
-    process = Process(pid=sender.pid, tid=sender.tid, comm=sender.comm, user=sender.user, command_args=())
-    found = _apply(
-        _as_kill(replace(sigkill, derived=(), truncated=None), process, Cgroup(path=path) if path else None), steps
-    )
+    process = Process(pid=sender.pid, comm=sender.comm, user=sender.user)
+    found = enriched(_as_kill(sigkill, process, Cgroup(path=path) if path else None), steps)
     return replace(
         sender,
         executable=_executable(proc, sender) if proc is not None else None,

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
-from ooMtrace.enrich import Enricher, Enrichers
+from ooMtrace.enrich import Enricher, Enrichers, enriched
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
@@ -153,7 +153,7 @@ class Tracer:
         for delivered in kills(self._reconciler):
             event = delivered
             if isinstance(event, OomKill):
-                event = _enriched(event, self._enrichers.urgent)
+                event = enriched(event, self._enrichers.urgent)
                 self._slow.prepare(event)
             for dropped in self._queue.push(event, owner_of(event), size_of(event)):
                 if isinstance(dropped, OomKill):
@@ -172,13 +172,13 @@ class Tracer:
         """Enrich the kill whose turn it is; yield what is complete with that."""
         event = self._queue.pop()
         if isinstance(event, OomKill):
-            yield from map(_finish, self._slow.offer(_enriched(event, self._enrichers.later)))
+            yield from map(_finish, self._slow.offer(enriched(event, self._enrichers.later)))
         elif event is not None:
             yield event
 
     def _backfilled(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:
-            yield _finish(_enriched(record, self._backfill_enrichers)) if isinstance(record, OomKill) else record
+            yield _finish(enriched(record, self._backfill_enrichers)) if isinstance(record, OomKill) else record
             self._receive(self._source.kills)
 
 
@@ -189,12 +189,6 @@ def size_of(event: OomKill | OomNoKill) -> int:
     process = event.process
     texts = (*(process.command_args or ()), *(process.environment or {}).values(), process.title or "")
     return RECORD_BYTES + sum(64 + len(text) for text in texts) + 1024 * len(process.connections or ())
-
-
-def _enriched(kill: OomKill, enrichers: tuple[Enricher, ...]) -> OomKill:
-    for enrich in enrichers:
-        kill = enrich(kill)
-    return kill
 
 
 def _finish(kill: OomKill) -> OomKill:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -55,6 +57,18 @@ def test_the_sources_are_found():
 )
 def test_each_library_is_known_in_one_place(library, where):
     assert users(library) <= where
+
+
+def test_what_only_an_option_needs_is_not_loaded_at_the_start():
+    code = (
+        "import sys; from ooMtrace.commands import trace; from ooMtrace.enrich.chain import enrichers;"
+        "from ooMtrace.settings import Settings; enrichers(Settings(), host_pids=True); print(*sys.modules)"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+
+    assert "ooMtrace.enrich.names" in done.stdout.split()
+    assert not {"ssl", "http.client", "grpc", "pyroute2", "bcc"} & set(done.stdout.split())
 
 
 def test_nothing_but_the_standard_library_and_these_is_imported():

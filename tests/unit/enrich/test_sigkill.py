@@ -64,6 +64,13 @@ def test_the_sender_has_program_and_unit(proc):
     assert sender.container is None
 
 
+def test_the_sender_has_the_name_of_its_user(proc):
+    sender = enrich(records(event(sender_uid=0))[0], proc).sigkill.sender
+
+    assert sender.user is not None
+    assert (sender.user.id, sender.user.name) == (0, "root")
+
+
 def test_the_sender_of_a_container_has_its_id(proc):
     path = (f"docker-{'a' * 64}.scope", "system.slice")
     sender = enrich(records(event(sender_memcg_path=path))[0], proc).sigkill.sender
