@@ -9,6 +9,7 @@ from collections.abc import Hashable, Iterable, Iterator
 from ooMtrace import record
 from ooMtrace.assemble.to_record import incident_id
 from ooMtrace.assemble.victim_context import join_path
+from ooMtrace.assemble.victim_facts import cgroup_of, memory_of, namespace_of, process_of
 from ooMtrace.events import Rss, Sigkill, Task
 from ooMtrace.kernel.cmdline import Cmdline, parse_cmdline
 from ooMtrace.kernel.snapshot import HostSnapshot
@@ -80,9 +81,6 @@ def _to_record(
 ) -> record.Sigkill:
     cmdline = None if event.exec_args is None else parse_cmdline(*event.exec_args)
     process = _process(event, cmdline, snapshot)
-    namespace = record.Namespace(
-        hostname=event.victim.hostname, pid_ns=_text(event.victim.pid_ns), net_ns=_text(event.victim.net_ns)
-    )
     return record.Sigkill(
         id=f"{incident_id(host, event.ktime)}-{event.victim.task.pid or event.victim.task.tid}",
         time=snapshot.from_monotonic(event.ktime),
@@ -96,7 +94,7 @@ def _to_record(
             incident=incident, via_cgroup_kill=event.cgroup_kill or None, sender=_sender(event.sender, event)
         ),
         process=process,
-        namespace=namespace,
+        namespace=namespace_of(event.victim),
         cgroup=_cgroup(event),
     )
 
@@ -119,60 +117,20 @@ def _sender_path(event: Sigkill) -> str | None:
 
 
 def _process(event: Sigkill, cmdline: Cmdline | None, snapshot: HostSnapshot) -> record.Process:
-    victim, parent = event.victim, event.victim.parent
-    start = victim.start_boottime
-    return record.Process(
-        pid=victim.task.pid,
-        tid=victim.task.tid,
-        vpid=victim.task.vpid,
-        comm=victim.task.comm,
-        parent=record.Parent(pid=parent.pid, vpid=parent.vpid, comm=parent.comm),
-        user=record.User(id=victim.uid),
-        creation=record.Creation(time=None if start is None else snapshot.from_boottime(start)),
-        threads=victim.threads,
-        oom_score_adj=victim.oom_score_adj,
-        memory=_memory(event, snapshot.page_size),
-        command_args=cmdline.args if cmdline else None,
-    )
-
-
-def _memory(event: Sigkill, page_size: int) -> record.Memory:
     victim = event.victim
     rss = victim.rss if victim.rss_sum == UNKNOWN_RSS else victim.rss_sum
-
-    def size(pages: int | None) -> int | None:
-        return None if pages is None else max(pages, 0) * page_size
-
-    return record.Memory(
-        anon=size(rss.anon),
-        file=size(rss.file),
-        shmem=size(rss.shmem),
-        swap=size(rss.swap),
-        page_tables=victim.pgtables_bytes,
-        total_vm=size(victim.total_vm),
-        peak_rss=size(_peak(rss, victim.hiwater_rss)),
-    )
+    resident = sum(pages or 0 for pages in (rss.anon, rss.file, rss.shmem))
+    memory = memory_of(victim, _not_negative(rss), resident, snapshot.page_size)
+    return process_of(victim, memory, snapshot, command_args=cmdline.args if cmdline else None)
 
 
-def _peak(rss: Rss, hiwater: int | None) -> int | None:
-    """Return the peak, which the kernel updates only when memory is released: it may be below the present size."""
-    parts = (rss.anon, rss.file, rss.shmem)
-    present = sum(part for part in parts if part is not None)
-    return None if hiwater is None else max(hiwater, present)
+def _not_negative(rss: Rss) -> Rss:
+    """Return counters without those below 0, as one that is not the sum of all CPUs' parts may be."""
+    values = (None if pages is None else max(pages, 0) for pages in (rss.file, rss.anon, rss.swap, rss.shmem))
+    return Rss(*values)
 
 
 def _cgroup(event: Sigkill) -> record.Cgroup | None:
     if event.memcg_id is None:
         return None
-    is_same = event.unified_path is None or event.unified_id == event.memcg_id
-    unified = record.UnifiedCgroup(path=join_path(event.unified_path), id=_text(event.unified_id))
-    return record.Cgroup(
-        path=join_path(event.memcg_path),
-        id=str(event.memcg_id),
-        version=event.memcg_version,
-        v2=None if is_same else unified,
-    )
-
-
-def _text(id_: int | None) -> str | None:
-    return None if id_ is None else str(id_)
+    return cgroup_of(event.memcg_id, event.memcg_path, event.memcg_version, event.unified_id, event.unified_path)

@@ -10,6 +10,7 @@ from ooMtrace import record
 from ooMtrace.assemble.attribution import UNLIMITED, Attribution
 from ooMtrace.assemble.gfp_flags import gfp_flags
 from ooMtrace.assemble.victim_context import VictimContext, join_path, victim_context
+from ooMtrace.assemble.victim_facts import cgroup_of, memory_of, namespace_of, process_of
 from ooMtrace.events import Candidate, Context, Exit, MemcgLevel, Ranking, VictimEvent
 from ooMtrace.kernel.snapshot import HostSnapshot
 from ooMtrace.record.message import ALREADY_DYING, describe_exit, describe_kill, describe_process
@@ -65,7 +66,7 @@ def to_record(
         host=host,
         oom=oom,
         process=process,
-        namespace=_namespace(event),
+        namespace=namespace_of(event.victim),
         cgroup=_cgroup(event),
     )
 
@@ -99,11 +100,6 @@ def _id(event: VictimEvent, host: record.Host) -> str:
     if event.ordinal is not None:
         return record.kill_id(host, event.ordinal, event.victim.task.tid)
     return f"{incident_id(host, event.ktime)}-{event.victim.task.pid or event.victim.task.tid}"
-
-
-def _text(id_: int | None) -> str | None:
-    """Turn a 64-bit id into text: JSON readers that parse numbers as doubles would change it."""
-    return None if id_ is None else str(id_)
 
 
 def _oom(event: VictimEvent, attribution: Attribution, line: LineContext, snapshot: HostSnapshot) -> record.Oom:
@@ -204,19 +200,11 @@ def _group(event: VictimEvent, memcg_index: int | None, killed: int) -> record.G
 def _process(
     event: VictimEvent, attribution: Attribution, context: VictimContext, snapshot: HostSnapshot
 ) -> record.Process:
-    victim, parent = event.victim, event.victim.parent
-    start = victim.start_boottime
-    return record.Process(
-        pid=victim.task.pid,
-        tid=victim.task.tid,
-        vpid=victim.task.vpid,
-        comm=victim.task.comm,
-        parent=record.Parent(pid=parent.pid, vpid=parent.vpid, comm=parent.comm),
-        user=record.User(id=victim.uid),
-        creation=record.Creation(time=None if start is None else snapshot.from_boottime(start)),
-        threads=victim.threads,
-        oom_score_adj=victim.oom_score_adj,
-        memory=_memory(event, attribution, snapshot),
+    resident = attribution.points.rss or 0
+    return process_of(
+        event.victim,
+        memory_of(event.victim, attribution.rss, resident, snapshot.page_size),
+        snapshot,
         title=context.cmdline.title,
         command_args=context.cmdline.args,
         executable=context.executable,
@@ -227,38 +215,8 @@ def _process(
     )
 
 
-def _memory(event: VictimEvent, attribution: Attribution, snapshot: HostSnapshot) -> record.Memory:
-    victim, rss = event.victim, attribution.rss
-
-    def size(pages: int | None) -> int | None:
-        return None if pages is None else pages * snapshot.page_size
-
-    # The kernel updates the peak only when memory is released (update_hiwater_rss()), so it may lag behind.
-    peak = None if victim.hiwater_rss is None else max(victim.hiwater_rss, attribution.points.rss or 0)
-    return record.Memory(
-        anon=size(rss.anon),
-        file=size(rss.file),
-        shmem=size(rss.shmem),
-        swap=size(rss.swap),
-        page_tables=victim.pgtables_bytes,
-        total_vm=size(victim.total_vm),
-        peak_rss=size(peak),
-    )
-
-
-def _namespace(event: VictimEvent) -> record.Namespace:
-    victim = event.victim
-    return record.Namespace(hostname=victim.hostname, pid_ns=_text(victim.pid_ns), net_ns=_text(victim.net_ns))
-
-
 def _cgroup(event: VictimEvent) -> record.Cgroup | None:
     if not event.memcg:
         return None
-    unified = record.UnifiedCgroup(path=join_path(event.unified_path), id=_text(event.unified_id))
-    is_same = unified.path is None or unified.id == str(event.memcg[0].id)
-    return record.Cgroup(
-        path=join_path(event.memcg_path),
-        id=str(event.memcg[0].id),
-        version=event.memcg_version,
-        v2=None if is_same else unified,
-    )
+    id_ = event.memcg[0].id
+    return cgroup_of(id_, event.memcg_path, event.memcg_version, event.unified_id, event.unified_path)

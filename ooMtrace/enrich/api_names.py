@@ -16,7 +16,7 @@ from ooMtrace.enrich import Enricher
 from ooMtrace.enrich.container_names import Names
 from ooMtrace.enrich.cri_api import CRI_SOCKETS, is_installed, list_from_cri
 from ooMtrace.enrich.kubernetes_api import list_from_api, list_from_kubelet
-from ooMtrace.enrich.names import is_of_host
+from ooMtrace.enrich.names import is_of_host, with_pod_names
 from ooMtrace.enrich.runtime_api import (
     DOCKER_SOCKETS,
     MAX_CONTAINERS,
@@ -27,7 +27,7 @@ from ooMtrace.enrich.runtime_api import (
 )
 from ooMtrace.enrich.timebox import TimeBoxedWorker
 from ooMtrace.errors import UsageError
-from ooMtrace.record import Container, Image, Kubernetes, KubernetesContainer, KubernetesNamespace, OomKill
+from ooMtrace.record import Container, Image, Kubernetes, OomKill
 from ooMtrace.settings import NameSource
 
 PAUSE_S = 1.0
@@ -142,10 +142,4 @@ def _container(container: Container, names: Names) -> Container:
 def _kubernetes(kubernetes: Kubernetes | None, names: Names) -> Kubernetes | None:
     if kubernetes is None or kubernetes.pod.name or not names.pod:
         return kubernetes
-    container = KubernetesContainer(name=names.pod_container, restart_count=names.restart_count)
-    return replace(
-        kubernetes,
-        namespace=KubernetesNamespace(name=names.namespace) if names.namespace else None,
-        pod=replace(kubernetes.pod, name=names.pod),
-        container=container if names.pod_container else None,
-    )
+    return with_pod_names(kubernetes, names)

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from ooMtrace.enrich.container_labels import select_labels
+from ooMtrace.enrich.foreign_json import first_text, get, text
 from ooMtrace.enrich.runtime_roots import MAX_ENTRIES, RuntimeRoots, entries, find_runtime_roots
 from ooMtrace.output.encode import load
 
 LOGS, POD_LOGS = "var/log/containers", "var/log/pods"
 
 MAX_FILE = 1 << 20
-MAX_NAME = 255
 
 ID = re.compile(r"[0-9a-f]{64}")
 
@@ -99,20 +99,20 @@ class RuntimeFiles:
         config = _first(folder / id_ / "config.v2.json" for folder in self._roots.docker)
         if not isinstance(config, Mapping):
             return None
-        labels = _get(config, "Config", "Labels")
-        name = _text(_get(config, "Name"))
+        labels = get(config, "Config", "Labels")
+        name = text(get(config, "Name"))
         selected, redacted = select_labels(labels)
         return Names(
             runtime="docker",
             container=name.removeprefix("/") if name else None,
-            image=_text(_get(config, "Config", "Image")),
+            image=text(get(config, "Config", "Image")),
             labels=selected,
             labels_redacted=redacted,
-            namespace=_text(_get(labels, "io.kubernetes.pod.namespace")),
-            pod=_text(_get(labels, "io.kubernetes.pod.name")),
-            pod_container=_text(_get(labels, "io.kubernetes.container.name")),
-            sandbox=_text(_get(labels, "io.kubernetes.sandbox.id")),
-            restart_count=_number(_get(labels, "annotation.io.kubernetes.container.restartCount")),
+            namespace=text(get(labels, "io.kubernetes.pod.namespace")),
+            pod=text(get(labels, "io.kubernetes.pod.name")),
+            pod_container=text(get(labels, "io.kubernetes.container.name")),
+            sandbox=text(get(labels, "io.kubernetes.sandbox.id")),
+            restart_count=_number(get(labels, "annotation.io.kubernetes.container.restartCount")),
         )
 
     def _containerd(self, id_: str) -> Names | None:
@@ -120,20 +120,20 @@ class RuntimeFiles:
         config = _first(folder / id_ / "config.json" for folder in self._roots.tasks)
         if not isinstance(config, Mapping):
             return None
-        annotations = _get(config, "annotations")
+        annotations = get(config, "annotations")
         selected, redacted = select_labels(annotations)
         names = Names(
             runtime="containerd",
-            container=_text(_get(annotations, "nerdctl/name")),
-            image=_text(_get(annotations, "io.kubernetes.cri.image-name")),
+            container=text(get(annotations, "nerdctl/name")),
+            image=text(get(annotations, "io.kubernetes.cri.image-name")),
             labels=selected,
             labels_redacted=redacted,
-            namespace=_text(_get(annotations, "io.kubernetes.cri.sandbox-namespace")),
-            pod=_text(_get(annotations, "io.kubernetes.cri.sandbox-name")),
-            pod_container=_text(_get(annotations, "io.kubernetes.cri.container-name")),
-            sandbox=_text(_get(annotations, "io.kubernetes.cri.sandbox-id")),
+            namespace=text(get(annotations, "io.kubernetes.cri.sandbox-namespace")),
+            pod=text(get(annotations, "io.kubernetes.cri.sandbox-name")),
+            pod_container=text(get(annotations, "io.kubernetes.cri.container-name")),
+            sandbox=text(get(annotations, "io.kubernetes.cri.sandbox-id")),
         )
-        uid = _text(_get(annotations, "io.kubernetes.cri.sandbox-uid"))
+        uid = text(get(annotations, "io.kubernetes.cri.sandbox-uid"))
         return replace(names, restart_count=self._restart_count(names, uid))
 
     def _restart_count(self, names: Names, uid: str | None) -> int | None:
@@ -153,24 +153,24 @@ class RuntimeFiles:
         entry = next((found for path in paths if (found := self._listed(path, _read_list).get(id_))), None)
         if entry is None:
             return None
-        all_names, text = _get(entry, "names"), _get(entry, "metadata")
-        metadata = _parse(text.encode()) if isinstance(text, str) else None
+        packed = get(entry, "metadata")
+        metadata = _parse(packed.encode()) if isinstance(packed, str) else None
         config = _first(folder / id_ / "userdata/config.json" for folder in self._roots.storage)
-        annotations = _get(config, "annotations")
-        labels = _get(annotations, "io.kubernetes.cri-o.Labels")
+        annotations = get(config, "annotations")
+        labels = get(annotations, "io.kubernetes.cri-o.Labels")
         selected, redacted = select_labels(_parse(labels.encode()) if isinstance(labels, str) else None, annotations)
-        pod = _text(_get(annotations, "io.kubernetes.pod.name")) or _text(_get(metadata, "pod-name"))
+        pod = text(get(annotations, "io.kubernetes.pod.name")) or text(get(metadata, "pod-name"))
         return Names(
             runtime="cri-o" if pod else "podman",
-            container=_text(all_names[0]) if isinstance(all_names, list) and all_names else None,
-            image=_text(_get(metadata, "image-name")),
+            container=first_text(get(entry, "names")),
+            image=text(get(metadata, "image-name")),
             labels=selected,
             labels_redacted=redacted,
-            namespace=_text(_get(annotations, "io.kubernetes.pod.namespace")),
-            pod=_text(_get(annotations, "io.kubernetes.pod.name")),
-            pod_container=_text(_get(annotations, "io.kubernetes.container.name")),
-            sandbox=_text(_get(annotations, "io.kubernetes.cri-o.SandboxID")),
-            restart_count=_number(_get(annotations, "io.kubernetes.container.restartCount")),
+            namespace=text(get(annotations, "io.kubernetes.pod.namespace")),
+            pod=text(get(annotations, "io.kubernetes.pod.name")),
+            pod_container=text(get(annotations, "io.kubernetes.container.name")),
+            sandbox=text(get(annotations, "io.kubernetes.cri-o.SandboxID")),
+            restart_count=_number(get(annotations, "io.kubernetes.container.restartCount")),
         )
 
     def _listed(self, path: Path, read: Callable[[Path], dict[str, Any]]) -> dict[str, Any]:
@@ -202,7 +202,7 @@ def _read_list(path: Path) -> dict[str, Any]:
     """Read a list of containers/storage."""
     listed = _load(path)
     entries_ = listed if isinstance(listed, list) else []
-    return {id_: entry for entry in islice(entries_, MAX_ENTRIES) if isinstance(id_ := _get(entry, "id"), str)}
+    return {id_: entry for entry in islice(entries_, MAX_ENTRIES) if isinstance(id_ := get(entry, "id"), str)}
 
 
 def _read_links(folder: Path) -> dict[str, Any]:
@@ -210,7 +210,7 @@ def _read_links(folder: Path) -> dict[str, Any]:
     found = (match for name in entries(folder) if (match := LINK.fullmatch(name)))
     return {
         link["id"]: Names(
-            namespace=_text(link["namespace"]), pod=_text(link["pod"]), pod_container=_text(link["pod_container"])
+            namespace=text(link["namespace"]), pod=text(link["pod"]), pod_container=text(link["pod_container"])
         )
         for link in found
     }
@@ -233,17 +233,6 @@ def _parse(content: bytes) -> Any:  # noqa: ANN401
         return load(content)
     except ValueError:  # it is being written
         return None
-
-
-def _get(value: Any, *keys: str) -> Any:  # noqa: ANN401
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _text(value: Any) -> str | None:  # noqa: ANN401
-    """Return a name; None for what is none, or could not be one."""
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() else None
 
 
 def _number(value: Any) -> int | None:  # noqa: ANN401

@@ -13,7 +13,8 @@ from itertools import islice
 from pathlib import Path
 
 from ooMtrace.enrich.container_names import Names
-from ooMtrace.enrich.runtime_api import MAX_BODY, MAX_CONTAINERS, TIMEOUT_S, ApiError, text
+from ooMtrace.enrich.foreign_json import text
+from ooMtrace.enrich.runtime_api import MAX_BODY, MAX_CONTAINERS, TIMEOUT_S, ApiError, first_socket
 
 CRI_SOCKETS = (
     "run/containerd/containerd.sock",
@@ -43,9 +44,7 @@ def is_installed() -> bool:
 
 def list_from_cri(paths: tuple[Path, ...], timeout_s: float = TIMEOUT_S) -> dict[str, Names]:
     """Return the containers of the first of these sockets that exists, by id; raises ApiError."""
-    path = next((path for path in paths if path.is_socket()), None)
-    if path is None:
-        raise ApiError("no socket")
+    path = first_socket(paths)
     try:
         import grpc  # late: it takes 18 MB
     except ImportError as error:

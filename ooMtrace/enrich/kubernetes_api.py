@@ -11,7 +11,8 @@ from typing import Any
 from urllib.parse import quote
 
 from ooMtrace.enrich.container_names import Names
-from ooMtrace.enrich.runtime_api import TIMEOUT_S, ApiError, entries, fetch, get, text
+from ooMtrace.enrich.foreign_json import get, text
+from ooMtrace.enrich.runtime_api import TIMEOUT_S, ApiError, entries, fetch
 from ooMtrace.kernel.regular_file import read_regular_file
 
 ACCOUNT = "var/run/secrets/kubernetes.io/serviceaccount"

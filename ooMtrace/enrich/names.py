@@ -111,14 +111,13 @@ def _with_names(kill: OomKill, container: Container, names: Names) -> OomKill:
             labels=names.labels,
             pod=container.pod or names.sandbox,
         ),
-        k8s=_kubernetes(kill.k8s, names),
+        k8s=with_pod_names(kill.k8s, names) if kill.k8s else None,
         redacted=redacted,
     )
 
 
-def _kubernetes(kubernetes: Kubernetes | None, names: Names) -> Kubernetes | None:
-    if kubernetes is None:
-        return None
+def with_pod_names(kubernetes: Kubernetes, names: Names) -> Kubernetes:
+    """Return a pod with its name, and those of its namespace and of the container."""
     container = KubernetesContainer(name=names.pod_container, restart_count=names.restart_count)
     return replace(
         kubernetes,

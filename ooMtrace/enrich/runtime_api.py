@@ -11,7 +11,8 @@ from pathlib import Path
 from threading import Event, Thread
 from typing import Any
 
-from ooMtrace.enrich.container_names import MAX_NAME, Names
+from ooMtrace.enrich.container_names import Names
+from ooMtrace.enrich.foreign_json import first_text, get, text
 from ooMtrace.output.encode import load
 
 TIMEOUT_S = 1.0
@@ -85,10 +86,15 @@ def _shut_down_in_time(connection: http.client.HTTPConnection, done: Event, time
 
 def list_containers(paths: tuple[Path, ...], timeout_s: float = TIMEOUT_S) -> dict[str, Names]:
     """Return the containers of the first of these sockets that exists, by id; raises ApiError."""
+    return parse_containers(fetch(UnixConnection(first_socket(paths), timeout_s), LIST, timeout_s=timeout_s))
+
+
+def first_socket(paths: tuple[Path, ...]) -> Path:
+    """Return the first of these sockets that exists; raises ApiError."""
     path = next((path for path in paths if path.is_socket()), None)
     if path is None:
         raise ApiError("no socket")
-    return parse_containers(fetch(UnixConnection(path, timeout_s), LIST, timeout_s=timeout_s))
+    return path
 
 
 def parse_containers(answer: Any) -> dict[str, Names]:  # noqa: ANN401 (any JSON)
@@ -96,8 +102,7 @@ def parse_containers(answer: Any) -> dict[str, Names]:  # noqa: ANN401 (any JSON
     found: dict[str, Names] = {}
     for entry in entries(answer):
         id_ = text(get(entry, "Id"))
-        all_names, labels = get(entry, "Names"), get(entry, "Labels")
-        name = text(all_names[0]) if isinstance(all_names, list) and all_names else None
+        name, labels = first_text(get(entry, "Names")), get(entry, "Labels")
         if id_:
             found[id_] = Names(
                 container=name.removeprefix("/") if name else None,
@@ -112,18 +117,6 @@ def parse_containers(answer: Any) -> dict[str, Names]:  # noqa: ANN401 (any JSON
 def entries(answer: Any) -> Iterator[Any]:  # noqa: ANN401
     """Yield the entries of a list, no more than there is room for."""
     yield from answer[:MAX_CONTAINERS] if isinstance(answer, list) else []
-
-
-def get(value: Any, *keys: str) -> Any:  # noqa: ANN401
-    """Return what is below these keys; None if there is nothing."""
-    for key in keys:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def text(value: Any) -> str | None:  # noqa: ANN401
-    """Return a name; None for what is none, or could not be one."""
-    return value if isinstance(value, str) and 0 < len(value) <= MAX_NAME and value.isprintable() else None
 
 
 Lister = Callable[[], "dict[str, Names]"]

@@ -140,7 +140,7 @@ def read_invocation_id(mount: Path, path: str, id_: str, unit: str) -> str | Non
         return None
     directory = mount.joinpath(*names[:depth])
     try:
-        # Whoever owns the directory may set `user.` attributes: of user@UID.service it is the user.
+        # The directory's owner may set `user.` attributes: for user@UID.service, that is the user.
         readable = ATTRIBUTES if directory.stat().st_uid == 0 else ATTRIBUTES[:1]
         found = next((value for name in readable if (value := _attribute(directory, name))), None)
         # Last: if the victim's cgroup still is that directory, so was the unit's until now.

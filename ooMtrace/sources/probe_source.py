@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 
 from ooMtrace.assemble.assembler import Assembler
 from ooMtrace.errors import DecodeError
-from ooMtrace.events import Kind, LinePart, ProbeEvent, RepeatKill, VictimEvent
+from ooMtrace.events import Kind, LinePart, RepeatKill, VictimEvent
 from ooMtrace.kernel.cgroup_change import CgroupChange
 from ooMtrace.kernel.plan import CGROUP_CHANGES
 from ooMtrace.kernel.snapshot import HostSnapshot, take_snapshot
@@ -17,6 +17,7 @@ from ooMtrace.probe.decode import decode, decode_cgroup_change
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import OomKill
 from ooMtrace.sources.base import DeliveryLog
+from ooMtrace.sources.decoding import Decoding
 
 END_OF_TIME = 1 << 63
 
@@ -40,9 +41,8 @@ class ProbeSource:
     ) -> None:
         self._probe = probe
         self._assembler = assembler
-        self._warn = warn
+        self._decoding = Decoding(warn)
         self._take_snapshot = take_snapshot
-        self._undecodable = 0
 
     @property
     def probe(self) -> Probe:
@@ -65,7 +65,7 @@ class ProbeSource:
         if records:  # what was written to one CPU's buffer before may have been passed over
             records += self._probe.read()
         snapshot = self._take_snapshot()  # after the last read: `observed` is never before `time`
-        for event in sorted(self._decoded(records), key=lambda event: event.ktime):
+        for event in sorted(self._decoding.events(records, decode), key=lambda event: event.ktime):
             if isinstance(event, RepeatKill):
                 delivery_log.record_delivery(event.ordinal, None)
             else:
@@ -94,19 +94,11 @@ class ProbeSource:
 
     def lost_records(self) -> int:
         """Return how many records found the buffer full, or could not be decoded."""
-        return self._probe.lost_records() + self._undecodable
+        return self._probe.lost_records() + self._decoding.failed
 
     def close(self) -> None:
         """Detach the probes."""
         self._probe.close()
-
-    def _decoded(self, records: Iterable[bytes]) -> Iterator[ProbeEvent]:
-        for record in records:
-            try:
-                yield decode(record)
-            except DecodeError as error:
-                self._undecodable += 1
-                self._warn(str(error))
 
 
 def _with_ordinal(event: LinePart, delivery_log: DeliveryLog) -> LinePart:

@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 
 from ooMtrace.assemble.sigkill import SigkillAssembler
-from ooMtrace.errors import DecodeError
-from ooMtrace.events import Sigkill as SigkillEvent
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.kernel.sigkill_macros import SIGKILLS
 from ooMtrace.kernel.snapshot import HostSnapshot, take_snapshot
@@ -15,6 +13,7 @@ from ooMtrace.probe.decode import decode_sigkill
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import Host, Sigkill
 from ooMtrace.sources.base import Source
+from ooMtrace.sources.decoding import Decoding
 from ooMtrace.sources.probe_source import ProbeSource
 
 
@@ -37,26 +36,18 @@ class SigkillSource:
     ) -> None:
         self._probe = probe
         self._assembler = assembler
-        self._warn = warn
+        self._decoding = Decoding(warn)
         self._take_snapshot = take_snapshot
-        self._undecodable = 0
 
     def sigkills(self) -> list[Sigkill]:
         """Return what has arrived, without waiting: as much as the buffers hold at most."""
         records = self._probe.read(SIGKILLS)
-        return list(self._assembler.add(self._decoded(records), self._take_snapshot())) if records else []
+        events = self._decoding.events(records, decode_sigkill)
+        return list(self._assembler.add(events, self._take_snapshot())) if records else []
 
     def lost(self) -> int:
         """Return how many SIGKILLs found the buffer full, or could not be decoded."""
-        return self._probe.lost_records(SIGKILLS) + self._undecodable
-
-    def _decoded(self, records: Iterable[bytes]) -> Iterator[SigkillEvent]:
-        for data in records:
-            try:
-                yield decode_sigkill(data)
-            except DecodeError as error:
-                self._undecodable += 1
-                self._warn(str(error))
+        return self._probe.lost_records(SIGKILLS) + self._decoding.failed
 
 
 def sigkill_source(source: Source, plan: Plan, host: Host, warn: Callable[[str], None]) -> SigkillSource | None:

@@ -328,9 +328,11 @@ class _Engine:
             options += [f"--label={key}={value}" for key, value in labels.items()]
         options += [] if self.name == "docker" else ["--ulimit=nproc=1024:1024"]
         self.bed.run(*self.command, *RUN, *options, f"--name={name}", IMAGE, "/bin/sh", "-c", script)
-        (told,) = json.loads(self.bed.run(*self.command, "container", "inspect", name))
-        image = told["Config"]["Image"] if self.name == "docker" else told["ImageName"]
-        return Started(told["Id"], self.bed.process(told["State"]["Pid"]), told["Name"].removeprefix("/"), image, pod)
+        (details,) = json.loads(self.bed.run(*self.command, "container", "inspect", name))
+        image = details["Config"]["Image"] if self.name == "docker" else details["ImageName"]
+        return Started(
+            details["Id"], self.bed.process(details["State"]["Pid"]), details["Name"].removeprefix("/"), image, pod
+        )
 
     def remove_all(self) -> None:
         # podman sends SIGTERM first, which a shell that is PID 1 ignores, and waits for ten seconds

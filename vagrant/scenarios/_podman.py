@@ -3,32 +3,17 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
-import tarfile
 import uuid
-from pathlib import Path
 
+from _busybox import image
 from _scenario import Scenario
 from _tolerances import at
 from _units import USER, Facts, as_user, check_systemd, killed_below, user_name
 from support.tracer import Line
 
-BUSYBOX = Path("/bin/busybox")
 MEMORY = 48 << 20
 CHILD = "tail /dev/zero; echo status $?; exec tail -f /dev/null"
-
-
-def image() -> bytes:
-    """Return a root file system with one program as a tar."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        tar.add(BUSYBOX, "bin/busybox")
-        for name in ("sh", "tail"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    return packed.getvalue()
 
 
 class Podman:

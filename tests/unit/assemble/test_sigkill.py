@@ -9,8 +9,8 @@ from dataclasses import replace
 from support.probe_events import HOST, NOW
 from support.sigkill_events import event, records
 
-from ooMtrace.assemble.sigkill import MAX_INCIDENTS, MAX_VICTIMS, SigkillAssembler
-from ooMtrace.events import Task
+from ooMtrace.assemble.sigkill import MAX_INCIDENTS, MAX_VICTIMS, UNKNOWN_RSS, SigkillAssembler
+from ooMtrace.events import Rss, Task
 from ooMtrace.output.encode import encode
 
 
@@ -36,6 +36,15 @@ def test_a_record_has_victim_sender_and_cgroup(validate):
     assert process["memory"]["anon"] == 8192
     assert process["memory"]["peak_rss"] == 6 * 4096
     assert line["cgroup"] == {"path": "/system.slice/sidekiq.service", "id": "5", "version": 2}
+
+
+def test_an_approximate_counter_below_zero_is_a_size_of_zero():
+    rss = Rss(file=1, anon=2, swap=0, shmem=-3)
+    (found,) = records(event(victim=replace(event().victim, rss=rss, rss_sum=UNKNOWN_RSS)))
+
+    memory = found.process.memory
+    assert memory is not None
+    assert (memory.anon, memory.shmem, memory.peak_rss) == (8192, 0, 5 * 4096)
 
 
 def test_the_arguments_at_exec_are_derived_and_may_be_cut():

@@ -1,16 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """A process in a podman container exceeds its limit; the container's first process survives."""
 
-import io
 import subprocess
-import tarfile
 import uuid
-from pathlib import Path
 
+from _busybox import image
 from _scenario import scenario
 from _tolerances import at
 
-BUSYBOX = Path("/bin/busybox")
 PODMAN = ("podman", "--cgroup-manager=cgroupfs", "--events-backend=file")
 MEMORY = 64 << 20
 
@@ -18,18 +15,6 @@ MEMORY = 64 << 20
 def podman(*arguments: str, **more: object) -> str:
     done = subprocess.run([*PODMAN, *arguments], check=True, stdout=subprocess.PIPE, **more)  # type: ignore[call-overload]
     return str(done.stdout.decode().strip())
-
-
-def image() -> bytes:
-    """Return a root file system with one program as a tar."""
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as tar:
-        tar.add(BUSYBOX, "bin/busybox")
-        for name in ("sh", "tail"):
-            link = tarfile.TarInfo(f"bin/{name}")
-            link.type, link.linkname = tarfile.SYMTYPE, "busybox"
-            tar.addfile(link)
-    return packed.getvalue()
 
 
 with scenario() as run:
