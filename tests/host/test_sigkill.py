@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -205,8 +206,13 @@ def earlyoom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_kill_by_earlyoom_names_it(tracer, earlyoom):
-    """In a pid namespace of its own: it sees, and can kill, only what was started there."""
-    script = 'sleep 60 & victim=$!; "$0" -m 99,99 -s 100,100 -r 0 & killer=$!; wait $victim; kill $killer; wait'
+    """In a pid namespace of its own: it sees, and can kill, only what was started there.
+
+    It acts when less than all memory is available, and prefers `sleep`: it does nothing where it finds itself larger.
+    """
+    total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())[1]
+    options = f"-M {total},{total} -s 100,100 -r 0 --prefer '^sleep$'"
+    script = f'sleep 60 & victim=$!; "$0" {options} & killer=$!; wait $victim; kill $killer; wait'
     names = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, earlyoom]
     with subprocess.Popen(names, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         process.wait(60)
