@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import signal
 import subprocess
@@ -210,8 +209,8 @@ def test_a_kill_by_earlyoom_names_it(tracer, earlyoom):
 
     It acts when less than all memory is available, and prefers `sleep`: it does nothing where it finds itself larger.
     """
-    total = re.search(r"MemTotal: +(\d+) kB", Path("/proc/meminfo").read_text())[1]
-    options = f"-M {total},{total} -s 100,100 -r 0 --prefer '^sleep$'"
+    total_kib = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 1024
+    options = f"-M {total_kib},{total_kib} -s 100,100 -r 0 --prefer '^sleep$'"
     script = f'sleep 60 & victim=$!; "$0" {options} & killer=$!; wait $victim; kill $killer; wait'
     names = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", script, earlyoom]
     with subprocess.Popen(names, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
