@@ -6,6 +6,9 @@ PYTHON := /usr/bin/python3
 VENV := .venv
 PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
+# systemd reads units in both /usr/lib and /usr/local/lib. Only a PREFIX of the system has its configuration in /etc.
+UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
+CONFIGURATION = $(DESTDIR)$(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
 # What runs as root here loads no modules of the user whose environment root has kept.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP
@@ -38,7 +41,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit
 
 .DEFAULT_GOAL := help
 .PHONY: help demo story test test-unit test-host test-runtimes test-busy test-vm mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock \
-	format venv install uninstall packages tree-packages test-packages vm-packages vagrant-packages \
+	format venv install install-service uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
 
 help: ## list the targets
@@ -114,8 +117,19 @@ install: packages ## (root) install the command oomtrace for the whole system
 	rm -rf build oomtrace.egg-info
 	mkdir -p $(PREFIX)/bin
 	ln -sf $(LIBRARY)/bin/oomtrace $(PREFIX)/bin/oomtrace
+	@$(MAKE) --no-print-directory install-service
 
-uninstall: ## (root) remove what `make install` installed
+# starts nothing, and leaves a configuration as it is
+install-service:
+	install -D -m 644 deploy/systemd/oomtrace.service $(UNITS)/oomtrace.service
+	sed -i 's|^ExecStart=/usr/local/|ExecStart=$(PREFIX)/|' $(UNITS)/oomtrace.service
+	install -D -m 644 deploy/logrotate/oomtrace $(CONFIGURATION)/logrotate.d/oomtrace
+	test -e $(CONFIGURATION)/oomtrace.toml || test -L $(CONFIGURATION)/oomtrace.toml || \
+		install -D -m 644 deploy/oomtrace.toml $(CONFIGURATION)/oomtrace.toml
+
+uninstall: ## (root) remove what `make install` installed, but for a configuration that has been changed
+	rm -f $(UNITS)/oomtrace.service $(CONFIGURATION)/logrotate.d/oomtrace
+	! cmp -s deploy/oomtrace.toml $(CONFIGURATION)/oomtrace.toml || rm -f $(CONFIGURATION)/oomtrace.toml
 	rm -rf $(LIBRARY) $(PREFIX)/bin/oomtrace $(PREFIX)/bin/oomtrace-scenario
 
 packages:

@@ -32,6 +32,7 @@ examples:
   sudo oomtrace demo                             make one harmless kill and show its line
   oomtrace doctor                                what this host can do, and what is in the way
   oomtrace logs /var/log/kern.log*               kills of the past, from kernel logs
+  oomtrace config                                the options in effect, and where each is set
   oomtrace schema                                the JSON Schema of a line
 
 exit codes:
@@ -92,6 +93,10 @@ def _run(argv: list[str], arguments: Namespace) -> int:
     if (shown := _help_or_version(argv)) is not None:
         return _print(shown)
     name, _ = parse(argv, arguments)
+    if COMMANDS[name].reads_config:
+        from ooMtrace.commands.config_file import configure  # late: other commands have no use for it
+
+        arguments.configuration = configure(arguments, _split_command(argv)[1])
     if 1 in closed and getattr(arguments, "output", None) is None:
         raise UsageError("stdout is closed", "name a file with --output")
     check_paths(arguments)

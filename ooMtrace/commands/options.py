@@ -18,6 +18,8 @@ DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
 PORT = re.compile(r"[0-9]{1,20}")
 HIGHEST_PORT = 65535
 MAX_TIMEOUT_FACTOR = 100
+STATE_DIRECTORY = "STATE_DIRECTORY"
+"""The variable from which the default of --state comes: systemd sets it for a unit with StateDirectory=."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +30,13 @@ class CommandLine:
         summary: One line for the list of commands.
         add_arguments: Declares its options.
         add_operands: Declares its other arguments, if it has any.
+        reads_config: Whether the configuration file has options of it.
     """
 
     summary: str
     add_arguments: Callable[[ArgumentParser], None]
     add_operands: Callable[[ArgumentParser], None] | None = None
+    reads_config: bool = False
 
 
 def settings(arguments: Namespace) -> Settings:
@@ -45,6 +49,12 @@ def settings(arguments: Namespace) -> Settings:
 
 
 def _trace(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="read options from FILE (default: /etc/oomtrace.toml, if it exists); those given here take precedence",
+    )
     _output(parser)
     parser.add_argument(
         "--state",
@@ -116,10 +126,11 @@ def _schema(_parser: ArgumentParser) -> None:
 
 
 COMMANDS = {
-    "trace": CommandLine("report kills as they happen (the default)", _trace),
+    "trace": CommandLine("report kills as they happen (the default)", _trace, reads_config=True),
     "demo": CommandLine("make one harmless kill and show its line", _demo),
     "logs": CommandLine("report the kills in kernel logs", _logs, _log_files),
     "doctor": CommandLine("what this host can do, and what is in the way", _doctor),
+    "config": CommandLine("print the options in effect, and where each is set", _trace, reads_config=True),
     "schema": CommandLine("print the JSON Schema of a line", _schema),
 }
 
@@ -209,7 +220,7 @@ def _verbose(parser: ArgumentParser) -> None:
 
 def _systemd_state_directory() -> Path | None:
     """Return the first directory that systemd has made for the unit (StateDirectory= in systemd.exec(5))."""
-    directory = os.environ.get("STATE_DIRECTORY", "").partition(":")[0]
+    directory = os.environ.get(STATE_DIRECTORY, "").partition(":")[0]
     return Path(directory) if directory else None
 
 

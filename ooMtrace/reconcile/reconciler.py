@@ -65,6 +65,7 @@ class Reconciler:
         clock: Decides when a check is due.
 
     Attributes:
+        level: The source's level.
         base: The kernel's count when the source began; None: this kernel does not count.
     """
 
@@ -81,7 +82,7 @@ class Reconciler:
     ) -> None:
         self._kill_count = kill_count
         self._host = host
-        self._level = level
+        self.level = level
         self._proc = proc
         self._kmsg = kmsg
         self._clock = clock
@@ -204,7 +205,7 @@ class Reconciler:
             id=f"{(self._host.boot_id or self._host.name or 'host')[:8]}-lost-{until}-{count}",
             observed=to,
             message=f"{kills} of the kernel's OOM killer between {self._since} and {to} could not be seen",
-            fidelity=self._level,
+            fidelity=self.level,
             host=self._host,
             lost=Lost(count=count, from_=self._since, to=to),
         )

@@ -12,7 +12,10 @@ from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-KEPT = frozenset({"COLUMNS", "LANG", "LANGUAGE", "LINES", "STATE_DIRECTORY", "TERM", "TMPDIR", "TZ"})
+SERVICE = frozenset({"NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"})
+"""Variables that systemd sets for a service."""
+
+KEPT = SERVICE | {"COLUMNS", "LANG", "LANGUAGE", "LINES", "TERM", "TMPDIR", "TZ"}
 """Variables that are used, besides LC_*. TMPDIR is checked before use. All others could change what the compiler or a
 child process reads or runs: PYTHON*, LD_*, BCC_*, CPATH, HOME."""
 

@@ -11,7 +11,7 @@ from ooMtrace.kernel.clock import Clock
 from ooMtrace.output.encode import encode
 from ooMtrace.output.outbox import Outbox
 from ooMtrace.reconcile.checkpoint import CheckpointStore
-from ooMtrace.record import OomKill, Record, Sigkill
+from ooMtrace.record import OomKill, OomLost, Record, Sigkill
 from ooMtrace.runtime.pipeline import Tracer
 
 DRAIN_S = 5
@@ -30,6 +30,9 @@ class LineWriter:
 
     Attributes:
         dropped: How many records found no room in the outbox, and are neither backfilled nor announced yet.
+        pretty: Whether a line is indented, for people.
+        kills: How many kills have a line.
+        lost: How many kills were reported as lost.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class LineWriter:
         self._tracer = tracer
         self._outbox = outbox
         self._store = store
-        self._pretty = pretty
+        self.pretty = pretty
         self._clock = clock
         self._seq = 0
         self._announced_losses = 0
         self.dropped = 0
+        self.kills = 0
+        self.lost = 0
 
     def pump(self) -> None:
         """Write what has arrived, and reconcile if that is due."""
@@ -87,13 +92,16 @@ class LineWriter:
             numbered = replace(numbered, dropped_before=losses - self._announced_losses or None)
         elif isinstance(numbered, Sigkill) and self._tracer.sigkills is not None:
             numbered = self._tracer.sigkills.with_losses(numbered)
-        if not self._outbox.put(encode(numbered, pretty=self._pretty)):
+        if not self._outbox.put(encode(numbered, pretty=self.pretty)):
             self.dropped += 1
             self._tracer.mark_dropped(record)
             return
         self._seq += 1
         if isinstance(numbered, OomKill):
             self._announced_losses = losses
+            self.kills += 1
+        elif isinstance(numbered, OomLost):
+            self.lost += numbered.lost.count
         elif isinstance(numbered, Sigkill) and self._tracer.sigkills is not None:
             self._tracer.sigkills.accept(numbered)
 

@@ -16,6 +16,7 @@ from ooMtrace.runtime.background import Background
 from ooMtrace.runtime.fair_queue import FairQueue, owner_of
 from ooMtrace.runtime.sigkills import Sigkills
 from ooMtrace.runtime.slow_facts import SlowFacts
+from ooMtrace.settings import Level
 from ooMtrace.sources.base import DeliveryLog, Source
 
 QUEUE_BYTES = 32 << 20
@@ -69,6 +70,11 @@ class Tracer:
         self._clock = clock
         self._dropped = 0
         self.sigkills = sigkills
+
+    @property
+    def level(self) -> Level:
+        """The level of the source."""
+        return self._reconciler.level
 
     def fds(self) -> list[int]:
         """Return the file descriptors that become readable when something dies or a line may be complete."""

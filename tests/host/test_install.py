@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
+SERVICE_FILES = ("lib/systemd/system/oomtrace.service", "etc/logrotate.d/oomtrace", "etc/oomtrace.toml")
 
 
 def make(*arguments: object) -> None:
@@ -36,10 +37,45 @@ def test_make_install_gives_a_command_that_needs_no_checkout(tmp_path):
     assert json.loads(done.stdout)["event"] == "oom_kill"
     installed = {path.relative_to(tmp_path) for path in tmp_path.rglob("oomtrace.bpf.c")}
     assert len(installed) == 1
+    assert all((tmp_path / name).is_file() for name in SERVICE_FILES)
 
     make("uninstall", f"PREFIX={tmp_path}")
     assert not command.exists()
     assert not (tmp_path / "lib/oomtrace").exists()
+
+
+def test_make_install_puts_the_service_in_place_and_keeps_a_configuration_that_was_changed(tmp_path):
+    unit, rotation, config = (tmp_path / name for name in SERVICE_FILES)
+
+    make("install-service", f"PREFIX={tmp_path}")
+    assert f"\nExecStart={tmp_path}/bin/oomtrace\n" in unit.read_text()
+    assert config.read_text() == (ROOT / "deploy/oomtrace.toml").read_text()
+    assert rotation.stat().st_mode & 0o777 == 0o644
+
+    config.write_text("pretty = true\n")
+    make("install-service", f"PREFIX={tmp_path}")
+    assert config.read_text() == "pretty = true\n"
+    make("uninstall", f"PREFIX={tmp_path}")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [config]
+
+    config.unlink()
+    make("install-service", f"PREFIX={tmp_path}")
+    make("uninstall", f"PREFIX={tmp_path}")
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(("prefix", "etc"), [("/usr", "/etc"), ("/usr/local", "/etc"), ("/opt/x", "/opt/x/etc")])
+def test_a_prefix_of_the_system_has_its_configuration_in_etc(prefix, etc, tmp_path):
+    make("install-service", f"DESTDIR={tmp_path}", f"PREFIX={prefix}")
+
+    files = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert files == {
+        f"{prefix}/lib/systemd/system/oomtrace.service"[1:],
+        f"{etc}/logrotate.d/oomtrace"[1:],
+        f"{etc}/oomtrace.toml"[1:],
+    }
+    unit = (tmp_path / prefix[1:] / "lib/systemd/system/oomtrace.service").read_text()
+    assert f"\nExecStart={prefix}/bin/oomtrace\n" in unit
 
 
 MODULES = ("usercustomize", "sitecustomize", "orjson", "bcc", "pyroute2", "argparse", "ooMtrace")

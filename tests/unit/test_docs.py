@@ -22,7 +22,7 @@ README, LINE, USAGE = ROOT / "README.md", ROOT / "docs/line.md", ROOT / "docs/us
 PAGES = sorted(
     [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "vagrant/README.md", *ROOT.glob("tests/vm/*.md")],
 )
-COMMANDS = ("trace", "demo", "logs", "doctor", "schema")
+COMMANDS = ("trace", "demo", "logs", "doctor", "config", "schema")
 
 
 def properties(schema: dict[str, Any]) -> dict[str, Any]:

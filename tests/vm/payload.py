@@ -14,6 +14,7 @@ HERE = Path(__file__).parent
 GUEST = HERE / "guest"
 SCENARIOS = HERE.parent.parent / "vagrant/scenarios"
 SUPPORT = HERE.parent / "support"
+DEPLOY = HERE.parent.parent / "deploy"
 
 
 def scenarios(machine: str, only: Sequence[str] = ()) -> tuple[str, ...]:
@@ -29,6 +30,7 @@ def assemble(folder: Path, kernel: Unpacked, names: Sequence[str], wheel: Path |
         shutil.copy(GUEST / script, folder)
     shutil.copytree(GUEST / "systemd", folder / "systemd")
     shutil.copytree(SCENARIOS, folder / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(DEPLOY, folder / "deploy")
     shutil.copytree(SUPPORT, folder / "support", ignore=shutil.ignore_patterns("__pycache__"))
     # static: the guest's C library may be older than the host's
     output_of(["cc", "-O1", "-static", "-pthread", "-o", folder / "victim", SUPPORT / "victim.c"])

@@ -224,6 +224,15 @@ def test_while_nothing_leaves_the_queue_nothing_is_reconciled(tracer, clock):
     assert [line["event"] for line in outbox.lines] == ["oom_kill", "oom_lost"]
 
 
+def test_kills_with_a_line_and_lost_kills_are_counted_once_the_output_has_taken_them(tracer):
+    outbox = FakeOutbox(room=3, reads=False)
+    writer = writer_of(tracer, outbox)
+
+    writer.write([KILL, lost(3), KILL, KILL, lost(5)])
+
+    assert (writer.kills, writer.lost, writer.dropped) == (2, 3, 2)
+
+
 def test_it_reconciles_when_that_is_due_and_not_before(tracer, clock):
     writer = writer_of(tracer, FakeOutbox(), clock=clock)
     tracer.reconcile_at = clock.monotonic + 1
