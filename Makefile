@@ -23,15 +23,29 @@ UNISOLATED := --quiet --quiet --no-deps --no-build-isolation
 # command. pip writes the path of Python to line 1, or to line 2 where line 1 has no room for it.
 define command
 	@sed -i -e '1s/^#!.*python[0-9.]*$$/& $(2)/' -e "2s/ \"\$$0\" / $(2)&/" -e '4,$$d' -e '/^[a-z ]/d' $(1)/bin/oomtrace
+	$(call start,$(1)/bin/oomtrace)
+endef
+# $(call start,FILE,LINE) appends what the command runs; LINE is for a package, whose modules are in no venv.
+define start
 	@printf '%s\n' 'import sys' 'try:' \
 		'    import os' '    for fd in [os.dup(0) for _ in range(3)] if sys.stdin else []:' '        os.close(fd)' \
 		'    os.environ.setdefault("HOME", "/")  # site would look it up in /etc/passwd' \
-		'    import site' '    site.main()' '    from ooMtrace.__main__ import run' \
+		'    import site' '    site.main()' $(2) '    from ooMtrace.__main__ import run' \
 		'except MemoryError:' '    sys.exit("oomtrace: cannot start: out of memory; check the limits (ulimit -a)")' \
 		'except (ImportError, OSError) as error:' \
 		'    sys.exit(f"oomtrace: cannot start: {error}; check the limits (ulimit -a), or reinstall oomtrace")' \
-		'sys.exit(run())' >> $(1)/bin/oomtrace
+		'sys.exit(run())' >> $(1)
 endef
+# $(call documents,DIRECTORY): the man page and the completions, below share/.
+define documents
+	@mkdir -p $(addprefix $(1)/,$(dir $(DOCUMENTS)))
+	$(PYTHON) -B -m deploy.manual > $(1)/man/man8/oomtrace.8
+	$(PYTHON) -B -m deploy.completions bash > $(1)/bash-completion/completions/oomtrace
+	$(PYTHON) -B -m deploy.completions zsh > $(1)/zsh/site-functions/_oomtrace
+	$(PYTHON) -B -m deploy.completions fish > $(1)/fish/vendor_completions.d/oomtrace.fish
+endef
+DOCUMENTS := man/man8/oomtrace.8 bash-completion/completions/oomtrace zsh/site-functions/_oomtrace \
+	fish/vendor_completions.d/oomtrace.fish
 COMPILE = CUSTOM_COMPILE_COMMAND='make lock' $(VENV)/bin/pip-compile --quiet --generate-hashes --allow-unsafe \
 	--strip-extras --no-emit-index-url --no-emit-find-links --no-emit-trusted-host $(if $(UPGRADE),--upgrade)
 
@@ -107,16 +121,79 @@ format: $(VENV)/dev ## apply the formatters
 
 venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 
-install: packages ## (root) install the command oomtrace for the whole system
+.PHONY: stage man completions deb deb-packages release archives test-deb
+
+stage: ## collect below DESTDIR what a package has that depends on BCC, pyroute2 and orjson; PREFIX=/usr
 	@$(CHECK_PYTHON)
-	$(PYTHON) -I -m venv --system-site-packages $(LIBRARY)
-	rm -f $(LIBRARY)/installed-tree # the checksum of what vagrant/provision.sh has installed
-	$(LIBRARY)/bin/python -I -m pip install $(LOCKED)
-	$(LIBRARY)/bin/python -I -m pip install $(UNISOLATED) --force-reinstall .
-	$(call command,$(LIBRARY),-IS) # no PYTHON* variables, no modules of the user whose HOME root has kept
+	@cd ooMtrace && find . -name '*.py' -exec install -D -m 644 {} $(STAGE)$(LIBRARY)/ooMtrace/{} \; -o \
+		-name py.typed -exec install -D -m 644 {} $(STAGE)$(LIBRARY)/ooMtrace/{} \;
+	@cd bpf && find . -name '*.[ch]' -exec install -D -m 644 {} $(STAGE)$(LIBRARY)/ooMtrace/bpf/{} \;
+	@mkdir -p $(STAGE)$(PREFIX)/bin
+	@printf '#!%s -IS\n' $(PYTHON) > $(STAGE)$(PREFIX)/bin/oomtrace
+	$(call start,$(STAGE)$(PREFIX)/bin/oomtrace,$(PRIVATE))
+	@chmod 755 $(STAGE)$(PREFIX)/bin/oomtrace
+	$(call documents,$(STAGE)$(PREFIX)/share)
+	@[ ! -e deploy/systemd ] || $(MAKE) --no-print-directory install-service
+
+# A package may bring modules for one version of Python: the Debian package has orjson for that of Debian 12.
+PRIVATE = '    sys.path[:0] = ["$(LIBRARY)", "$(LIBRARY)/python%d.%d" % sys.version_info[:2]]'
+
+man: ## write the man page and the completions to build/share
+	$(call documents,build/share)
+
+completions: man ## the same as `make man`
+
+DIST := dist
+WHEELS := $(VENV)/wheels
+deb: deb-packages $(WHEELS)/fetched ## (root) build the Debian package, for Debian 12 and 13, in dist/
+	deploy/build-deb $(WHEELS) $(DIST)
+
+# for the Python of Debian 12, which has no package of orjson
+$(WHEELS)/fetched: requirements/runtime.txt $(VENV)/bin/oomtrace
+	@rm -rf $(WHEELS)
+	@$(VENV)/bin/pip download --quiet --no-deps --only-binary=:all: --require-hashes --python-version 3.11 \
+		--platform manylinux_2_17_$$(uname -m) --requirement requirements/runtime.txt --dest $(WHEELS) >&2
+	@touch $@
+
+release: deb-packages venv ## (root) build what a release consists of, with checksums, in dist/ (RELEASE.md)
+	@test -z "$$(git status --porcelain)" || { echo "there are uncommitted changes: commit them first" >&2; exit 1; }
+	@$(PYTHON) -B -m deploy.release check "$$(git describe --tags --exact-match 2>/dev/null)"
+	rm -rf $(DIST)
+	$(MAKE) --no-print-directory archives deb
+	cd $(DIST) && sha256sum -- * > SHA256SUMS
+
+# the wheel and the source archive; setuptools leaves the time of the build in the latter
+archives: venv
+	rm -rf build/lib build/bdist.* oomtrace.egg-info
+	export SOURCE_DATE_EPOCH=$$($(PYTHON) -B -m deploy.release epoch) && umask 022 && $(VENV)/bin/python -c \
+		'from setuptools.build_meta import *; build_wheel("$(DIST)"); build_sdist("$(DIST)")' >&2 && \
+	rm -rf build/lib build/bdist.* oomtrace.egg-info build/sdist && mkdir -p build/sdist && \
+	tar -xzf $(DIST)/oomtrace-*.tar.gz -C build/sdist && \
+	tar -C build/sdist --sort=name --owner=0 --group=0 --numeric-owner --format=gnu --mode=u=rwX,go=rX --mtime=@$$SOURCE_DATE_EPOCH \
+		-c $$(ls build/sdist) | gzip -9n > $(DIST)/$$(ls build/sdist).tar.gz
+
+test-deb: test-packages $(WHEELS)/fetched $(VENV)/dev ## (root) build, install and purge the packages in Debian 12 and 13
+	OOMTRACE_TEST_PACKAGES=1 $(VENV)/bin/pytest tests/host/test_deb.py
+
+# Where packagers collect what is installed: the paths inside it are those without DESTDIR.
+STAGE := $(if $(DESTDIR),$(abspath $(DESTDIR)))
+# venv, pip and the bytecode have the paths that they were made with.
+RELOCATE = grep -rlIF '$(STAGE)/' $(STAGE)$(LIBRARY)/bin $(STAGE)$(LIBRARY)/pyvenv.cfg | xargs sed -i 's|$(STAGE)/|/|g' && \
+	find $(STAGE)$(LIBRARY) -name '*.pyc' -delete && \
+	$(PYTHON) -I -m compileall -q -s $(STAGE) -p / $(STAGE)$(LIBRARY)
+
+install: packages ## (root) install the command oomtrace for the whole system, below PREFIX (/usr/local)
+	@$(CHECK_PYTHON)
+	$(PYTHON) -I -m venv --system-site-packages $(STAGE)$(LIBRARY)
+	rm -f $(STAGE)$(LIBRARY)/installed-tree # the checksum of what vagrant/provision.sh has installed
+	$(STAGE)$(LIBRARY)/bin/python -I -m pip install $(LOCKED)
+	$(STAGE)$(LIBRARY)/bin/python -I -m pip install $(UNISOLATED) --force-reinstall .
+	$(call command,$(STAGE)$(LIBRARY),-IS) # no PYTHON* variables, no modules of the user whose HOME root has kept
 	rm -rf build oomtrace.egg-info
-	mkdir -p $(PREFIX)/bin
-	ln -sf $(LIBRARY)/bin/oomtrace $(PREFIX)/bin/oomtrace
+	$(if $(STAGE),$(RELOCATE))
+	mkdir -p $(STAGE)$(PREFIX)/bin
+	ln -sf $(LIBRARY)/bin/oomtrace $(STAGE)$(PREFIX)/bin/oomtrace
+	$(call documents,$(STAGE)$(PREFIX)/share)
 	@$(MAKE) --no-print-directory install-service
 
 # starts nothing, and leaves a configuration as it is
@@ -130,7 +207,12 @@ install-service:
 uninstall: ## (root) remove what `make install` installed, but for a configuration that has been changed
 	rm -f $(UNITS)/oomtrace.service $(CONFIGURATION)/logrotate.d/oomtrace
 	! cmp -s deploy/oomtrace.toml $(CONFIGURATION)/oomtrace.toml || rm -f $(CONFIGURATION)/oomtrace.toml
-	rm -rf $(LIBRARY) $(PREFIX)/bin/oomtrace $(PREFIX)/bin/oomtrace-scenario
+	rm -rf $(STAGE)$(LIBRARY) $(STAGE)$(PREFIX)/bin/oomtrace $(STAGE)$(PREFIX)/bin/oomtrace-scenario \
+		$(addprefix $(STAGE)$(PREFIX)/share/,$(DOCUMENTS))
+
+deb-packages:
+	@(for program in dpkg-buildpackage dh dh_python3; do command -v $$program || exit 1; done) >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends dpkg-dev debhelper dh-python; } >&2
 
 packages:
 	@$(PYTHON) -c 'import bcc, ensurepip' 2>/dev/null || { \
@@ -140,7 +222,7 @@ tree-packages: packages
 	@command -v mmdebstrap >/dev/null && test -e /usr/share/keyrings/debian-archive-keyring.gpg || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends mmdebstrap debian-archive-keyring; } >&2
 
-test-packages: tree-packages
+test-packages: tree-packages deb-packages
 	@command -v cc >/dev/null && command -v shellcheck >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
 

@@ -29,19 +29,26 @@ def command(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     make("uninstall", f"PREFIX={prefix}")
 
 
-def test_make_install_gives_a_command_that_needs_no_checkout(tmp_path):
-    make("install", f"PREFIX={tmp_path}")
-    command = tmp_path / "bin/oomtrace"
+def test_make_install_collects_below_destdir_what_works_below_prefix(tmp_path):
+    stage, prefix = tmp_path / "stage", tmp_path / "prefix"
+    where = (f"DESTDIR={stage}", f"PREFIX={prefix}")
+    make("install", *where)
+    assert not prefix.exists()
 
-    done = subprocess.run([command, "demo"], capture_output=True, check=True, cwd="/")
+    staged = Path(f"{stage}{prefix}")
+    mentions = subprocess.run(["grep", "-rlF", stage, staged], capture_output=True, text=True, check=False).stdout
+    assert mentions == ""
+    staged.rename(prefix)
+    done = subprocess.run([prefix / "bin/oomtrace", "demo"], capture_output=True, check=True, cwd="/")
     assert json.loads(done.stdout)["event"] == "oom_kill"
-    installed = {path.relative_to(tmp_path) for path in tmp_path.rglob("oomtrace.bpf.c")}
-    assert len(installed) == 1
-    assert all((tmp_path / name).is_file() for name in SERVICE_FILES)
+    assert len([*prefix.rglob("oomtrace.bpf.c")]) == 1
+    assert all((prefix / name).is_file() for name in SERVICE_FILES)
+    shared = {path.name for path in (prefix / "share").rglob("*oomtrace*")}
+    assert shared == {"oomtrace.8", "oomtrace", "_oomtrace", "oomtrace.fish"}
 
-    make("uninstall", f"PREFIX={tmp_path}")
-    assert not command.exists()
-    assert not (tmp_path / "lib/oomtrace").exists()
+    prefix.rename(staged)
+    make("uninstall", *where)
+    assert [path for path in stage.rglob("*oomtrace*") if path.is_relative_to(staged)] == []
 
 
 def test_make_install_puts_the_service_in_place_and_keeps_a_configuration_that_was_changed(tmp_path):

@@ -24,7 +24,7 @@ START = """\
 set -eu
 mount -t overlay -o "lowerdir=$1,upperdir=$2/upper,workdir=$2/work" overlay "$2/root"
 mount -t proc proc "$2/root/proc"
-mount -t sysfs -o ro sysfs "$2/root/sys"
+mount $4 "$2/root/sys"
 mount --rbind /dev "$2/root/dev"
 mount -t tmpfs tmpfs "$2/root/tmp"
 mount --bind "$2/share" "$2/root/srv"
@@ -32,6 +32,8 @@ mount --bind -o ro "$3" "$2/root/mnt"
 echo up
 exec sleep infinity
 """
+# a machine that makes kills needs the memory cgroups and tracefs
+OWN_SYS, HOST_SYS = "-t sysfs -o ro sysfs", "--rbind /sys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,13 +60,16 @@ class Machine:
 
 
 @contextmanager
-def machine(suite: str, folder: Path) -> Iterator[Machine]:
-    """Start a machine with its files in `folder`; all that is mounted for it vanishes with its namespace."""
+def machine(suite: str, folder: Path, tree: Path | None = None, sys_mount: str = OWN_SYS) -> Iterator[Machine]:
+    """Start a machine with its files in `folder`; all that is mounted for it vanishes with its namespace.
+
+    `tree` is another root tree than that of the suite.
+    """
     for name in ("upper", "work", "root", "share"):
         (folder / name).mkdir()
     folder.chmod(0o755)
     process = subprocess.Popen(
-        [*UNSHARE, "sh", "-c", START, "sh", _tree(suite), folder, CHECKOUT],
+        [*UNSHARE, "sh", "-c", START, "sh", tree or _tree(suite), folder, CHECKOUT, sys_mount],
         stdout=subprocess.PIPE,
         text=True,
     )

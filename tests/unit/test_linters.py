@@ -38,7 +38,16 @@ def assert_clean(name: str, *arguments: object) -> None:
 
 def scripts() -> list[Path]:
     found = [path for path in ROOT.rglob("*.sh") if not HIDDEN & set(path.relative_to(ROOT).parts)]
-    unnamed = (".ci/run", "vagrant/oomtrace-scenario", "tests/vm/guest/go", "tests/vm/guest/init")
+    unnamed = (
+        ".ci/run",
+        "deploy/build-deb",
+        "deploy/build-rpm",
+        "deploy/debian/oomtrace.prerm",
+        "deploy/debian/oomtrace.postrm",
+        "vagrant/oomtrace-scenario",
+        "tests/vm/guest/go",
+        "tests/vm/guest/init",
+    )
     return found + [ROOT / name for name in unnamed if (ROOT / name).exists()]
 
 

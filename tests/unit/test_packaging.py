@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from importlib import metadata
 from pathlib import Path
@@ -60,22 +61,41 @@ def test_every_folder_with_modules_is_a_listed_package():
     assert listed == sorted([*(".".join(folder.parts) for folder in folders), "ooMtrace.bpf"])
 
 
-def test_the_wheel_has_every_module_and_every_file_of_the_kernel_side(tmp_path):
-    tree = tmp_path / "tree"
+@pytest.fixture(scope="module")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a directory with the wheel and the source archive, made from a copy of the tree."""
+    tree = tmp_path_factory.mktemp("copy") / "tree"
     tree.mkdir()
-    for name in ("ooMtrace", "bpf"):
+    for name in ("ooMtrace", "bpf", "deploy", "docs", "requirements"):
         shutil.copytree(ROOT / name, tree / name, ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
-        shutil.copy(ROOT / name, tree)
-    command = ["pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--wheel-dir", tmp_path, tree]
-
-    done = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True, check=False)
-
+    for path in ROOT.iterdir():
+        if path.suffix in (".md", ".toml", ".in") or path.name in ("LICENSE", "Makefile"):
+            shutil.copy(path, tree)
+    build = "from setuptools.build_meta import *; build_wheel('dist'); build_sdist('dist')"
+    done = subprocess.run([sys.executable, "-c", build], cwd=tree, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    (wheel,) = tmp_path.glob("*.whl")
+    return tree / "dist"
+
+
+def test_the_wheel_has_every_module_and_every_file_of_the_kernel_side(archives):
+    (wheel,) = archives.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
+
     assert {name for name in names if ".dist-info/" not in name} == source_files()
     assert [name for name in names if name.endswith("/licenses/LICENSE")]
+
+
+def test_the_source_archive_has_all_that_packages_are_built_from(archives):
+    (archive,) = archives.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {member.name.partition("/")[2] for member in opened if member.isfile()}
+
+    wanted = [
+        path for name in ("ooMtrace", "bpf", "deploy", "docs", "requirements") for path in (ROOT / name).rglob("*")
+    ]
+    files = {str(path.relative_to(ROOT)) for path in wanted if path.is_file() and "__pycache__" not in path.parts}
+    assert files | {"Makefile", "CHANGELOG.md", "README.md", "LICENSE", "pyproject.toml"} <= names
+    assert not [name for name in names if "__pycache__" in name or name.startswith("tests/")]
 
 
 @pytest.mark.parametrize("name", ["build.txt", "runtime.txt"])
