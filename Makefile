@@ -54,7 +54,8 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit
 	$(PYTHON) is %d.%d: use Debian 12, Ubuntu 22.04 or later" % sys.version_info[:2])'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-runtimes test-busy test-vm mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock \
+.PHONY: help demo story test test-unit test-host test-runtimes test-container test-busy test-vm mutants fuzz logs-1g \
+	support-table vagrant-test vagrant-check check lock \
 	format venv install install-service uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
 
@@ -79,6 +80,9 @@ test-host: tracefs $(VENV)/dev ## (root) run the tests that make real kills on t
 
 test-runtimes: test-packages tracefs $(VENV)/dev ## (root) make 20 kills of each kind in dockerd, containerd (CRI) and podman
 	OOMTRACE_REQUIRE_KERNEL=1 OOMTRACE_RUNTIME_KILLS=20 $(VENV)/bin/pytest tests/host/test_runtimes.py
+
+test-container: test-packages tracefs $(VENV)/dev ## (root) make the image's tree and run it with the rights of the DaemonSet, by runc
+	OOMTRACE_REQUIRE_KERNEL=1 OOMTRACE_CONTAINER=1 $(VENV)/bin/pytest tests/host/test_container.py
 
 test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while two storms of unrelated kills go on beside them
 	OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=tests $(VENV)/bin/python tests/busy.py $(VENV)/bin/pytest tests/host

@@ -14,11 +14,12 @@ from ooMtrace.commands import Say, options
 from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import Check, checks, levels
 from ooMtrace.kernel.features import Features, observe
-from ooMtrace.kernel.obstacles import obstacles
+from ooMtrace.kernel.obstacles import is_unprivileged, obstacles
 from ooMtrace.kernel.plan import Plan, plan
+from ooMtrace.kernel.verdict import shown, verdict
 from ooMtrace.output.encode import dump, plain
 from ooMtrace.output.stream import StreamSink
-from ooMtrace.probe.bcc import bcc_error, bcc_version
+from ooMtrace.probe.bcc import bcc_problem, bcc_version
 from ooMtrace.probe.loader import Probe
 from ooMtrace.settings import LEVELS, Level, Settings
 
@@ -28,7 +29,8 @@ INDENT = 19
 
 def run(arguments: Namespace, _say: Say) -> int:
     """Write the report to stdout; return 77 if nothing can be traced at the required level."""
-    features = replace(observe(), bcc_error=bcc_error())
+    fact, hint = bcc_problem() or ("", "")
+    features = replace(observe(), bcc_error=fact, bcc_hint=hint)
     bcc = "" if features.bcc_error else bcc_version()
     if not arguments.quick:
         features = replace(features, refused=dict(_refused(features)))
@@ -37,7 +39,8 @@ def run(arguments: Namespace, _say: Say) -> int:
         chosen = plan(features, options.settings(arguments))
     except CannotTraceError as error:
         problem = error
-    report = _json(features, bcc, chosen) if arguments.json else text(features, bcc, chosen or str(problem))
+    line = verdict(features, chosen.level if chosen else None, str(problem or ""))
+    report = _json(line, features, bcc, chosen) if arguments.json else text(line, features, bcc, chosen or str(problem))
     StreamSink().write(report)
     return problem.exit_code if problem else 0
 
@@ -53,9 +56,10 @@ def _refused(features: Features) -> Iterator[tuple[Level, tuple[str, str]]]:
                 yield level, (error.fact.removeprefix(f"level {level}: "), error.hint)
 
 
-def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:
+def _json(line: str, features: Features, bcc: str, chosen: Plan | None) -> bytes:
     return dump(
         {
+            "verdict": line,
             "kernel": features.release,
             "checks": [asdict(one) for one in checks(features, bcc)],
             "levels": [
@@ -67,26 +71,33 @@ def _json(features: Features, bcc: str, chosen: Plan | None) -> bytes:
     )
 
 
-def text(features: Features, bcc: str, result: Plan | str) -> bytes:
-    """Return the report for people; `result` is the plan, or why there is none."""
-    end = f"plan: {result.level}, by {', '.join(map(str, result.hooks))}" if isinstance(result, Plan) else result
-    lines = (
-        f"oomtrace {__version__}, Python {platform.python_version()}, Linux {features.release} {features.machine}",
-        "",
-        *_lines(checks(features, bcc)),
-        "",
-        *_lines(levels(features)),
-        "",
-        *wrap(end, WIDTH, subsequent_indent="  "),
+def text(line: str, features: Features, bcc: str, result: Plan | str) -> bytes:
+    """Return the report for people; `line` is the verdict, and `result` the plan, or why there is none."""
+    hints: set[str] = set()
+    rows = list(_lines(shown(checks(features, bcc), features), hints))
+    rungs = list(_lines(shown(levels(features), features), hints))
+    head = f"oomtrace {__version__}, Python {platform.python_version()}, Linux {features.release} {features.machine}"
+    sections = ([line, head], rows, rungs, _end(features, result))
+    return "\n".join("".join(f"{each}\n" for each in section) for section in sections if section).encode(
+        errors="backslashreplace"
     )
-    return "".join(f"{line}\n" for line in lines).encode(errors="backslashreplace")
 
 
-def _lines(rows: Iterable[Check]) -> Iterator[str]:
+def _end(features: Features, result: Plan | str) -> list[str]:
+    """Return the plan, or why there is none; of an ordinary user the verdict states it."""
+    if isinstance(result, Plan):
+        hooks = ", ".join(map(str, result.hooks))
+        return wrap(f"plan: {result.level}, by {hooks}", WIDTH, subsequent_indent="  ")
+    return [] if is_unprivileged(features) else wrap(result, WIDTH, subsequent_indent="  ")
+
+
+def _lines(rows: Iterable[Check], hints: set[str]) -> Iterator[str]:
+    """Yield the lines of rows; a hint that is in `hints`, for it was printed before, is not repeated."""
     for row in rows:
         begin = f"{row.name.replace('_', ' '):<14} {'ok' if row.ok else 'NO':<4}"
         yield from _wrapped(begin, row.fact)
-        if row.hint:
+        if row.hint not in ("", *hints):
+            hints.add(row.hint)
             yield from _wrapped(" " * (INDENT - 3) + "-> ", row.hint)
 
 

@@ -7,7 +7,7 @@ import ctypes
 import os
 
 SYSCALL = {"x86_64": 321, "aarch64": 280}
-PROG_LOAD, PROG_TYPE_TRACING, TRACE_FENTRY = 5, 26, 24
+PROG_LOAD, PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING, TRACE_FENTRY = 5, 17, 26, 24
 RETURN_0 = bytes.fromhex("b7000000000000009500000000000000")  # r0 = 0; exit
 
 
@@ -43,15 +43,28 @@ def fentry_error(btf_id: int | None) -> str:
     number = SYSCALL.get(os.uname().machine)
     if btf_id is None or number is None:
         return "not described in BTF" if number else "unknown architecture"
+    return _load(number, prog_type=PROG_TYPE_TRACING, expected_attach_type=TRACE_FENTRY, attach_btf_id=btf_id)
+
+
+def load_error() -> str:
+    """Load an empty program for a raw tracepoint, as this process may load it, and unload it at once.
+
+    Returns:
+        Why the kernel rejects it, for lack of a capability or because of a seccomp filter or security module; "" if it
+        accepts it.
+    """
+    number = SYSCALL.get(os.uname().machine)
+    return _load(number, prog_type=PROG_TYPE_RAW_TRACEPOINT) if number else ""  # unknown architecture: it shows later
+
+
+def _load(number: int, **members: int) -> str:
     code = ctypes.create_string_buffer(RETURN_0)
     gpl = ctypes.create_string_buffer(b"GPL")
     attr = _ProgLoad(
-        prog_type=PROG_TYPE_TRACING,
         insn_cnt=len(RETURN_0) // 8,
         insns=ctypes.addressof(code),
         license=ctypes.addressof(gpl),
-        expected_attach_type=TRACE_FENTRY,
-        attach_btf_id=btf_id,
+        **members,
     )
     libc = ctypes.CDLL(None, use_errno=True)
     fd = libc.syscall(number, PROG_LOAD, ctypes.byref(attr), ctypes.sizeof(attr))

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ooMtrace.kernel import obstacles
+from ooMtrace.kernel import obstacles, remedies
 from ooMtrace.kernel.features import CAP_BPF, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_SYSLOG, Features
 from ooMtrace.kernel.obstacles import Reason
 from ooMtrace.settings import LEVELS, Level
@@ -27,10 +27,7 @@ GIVES: dict[Level, str] = {
 }
 """What a line has at each level."""
 
-OTHER_PIDS = Reason(
-    "not the host's: /proc lists other pids than the kernel, so victims are not looked up there",
-    "share the host's with the container: hostPID: true (Kubernetes) or --pid=host (Docker, Podman)",
-)
+OTHER_PIDS = "not the host's: /proc lists other pids than the kernel, so victims are not looked up there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +53,13 @@ def checks(features: Features, bcc: str) -> Iterator[Check]:
     yield _capabilities(features)
     yield _check("lockdown", features.lockdown or "none detected", locked)
     yield _check("btf", "kernel type information is available", obstacles.types_obstacle(features))
-    yield _check("probes", _probes(features), obstacles.decision_obstacle(features))
+    yield _check("probes", _probes(features), _no_probes(features))
     yield _check("kallsyms", "symbol addresses are visible", _hidden_addresses(features))
     yield _check("tracefs", "/sys/kernel/tracing is readable", obstacles.tracefs_obstacle(features))
     yield _check("kernel_log", "/dev/kmsg is readable", obstacles.kmsg_obstacle(features))
     yield _check("kill_counter", "/proc/vmstat counts OOM kills", _no_counter(features))
     yield _check("cgroups", _cgroups(features), _no_cgroups(features))
-    yield _check("pid_namespace", "the host's", _pid_namespace(features))
+    yield _check("pid_namespace", "the host's", pid_namespace_problem(features))
 
 
 def levels(features: Features) -> Iterator[Check]:
@@ -83,9 +80,9 @@ def _capabilities(features: Features) -> Check:
         fact += f"; without {', '.join(lacking)}"
     if not features.proc:
         return Check("capabilities", False, *obstacles.NO_PROC)
-    if features.can_load_bpf():
-        return Check("capabilities", True, fact)
-    return Check("capabilities", False, f"{fact}: {obstacles.NO_CAPABILITY.fact}", obstacles.NO_CAPABILITY.hint)
+    if problem := obstacles.privilege_obstacle(features):
+        return Check("capabilities", False, f"{fact}: {problem.fact}", problem.hint)
+    return Check("capabilities", True, fact)
 
 
 def _probes(features: Features) -> str:
@@ -93,13 +90,21 @@ def _probes(features: Features) -> str:
     return ", ".join(name for name, is_available in available.items() if is_available)
 
 
+def _no_probes(features: Features) -> Reason | None:
+    """Without the right to load programs, it is not known whether the kernel would accept fentry."""
+    problem = obstacles.decision_obstacle(features)
+    if problem and features.fentry_error == obstacles.NOT_PERMITTED and features.surroundings.sysfs:
+        return obstacles.privilege_obstacle(features) or problem
+    return problem
+
+
 def _hidden_addresses(features: Features) -> Reason | None:
     if any(start for start, _ in features.symbols.values()):
         return None
-    return Reason(
-        "symbol addresses are hidden: below level full, oom.scope and oom.memcg will be missing",
-        "grant CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1",
-    )
+    fact = "symbol addresses are hidden: below level full, oom.scope and oom.memcg will be missing"
+    if features.has(CAP_SYSLOG) and features.surroundings.host_users:
+        return Reason(fact, "sysctl kernel.kptr_restrict=1")
+    return Reason(fact, obstacles.grant(features, "SYSLOG"))
 
 
 def _no_counter(features: Features) -> Reason | None:
@@ -108,10 +113,11 @@ def _no_counter(features: Features) -> Reason | None:
     return Reason("/proc/vmstat has no oom_kill counter: missed kills cannot be detected", "boot Linux 4.13 or later")
 
 
-def _pid_namespace(features: Features) -> Reason | None:
+def pid_namespace_problem(features: Features) -> Reason | None:
+    """Return why victims are not looked up in /proc."""
     if not features.proc:
         return obstacles.NO_PROC
-    return None if features.host_pids else OTHER_PIDS
+    return None if features.host_pids else Reason(OTHER_PIDS, remedies.share_pids(features.surroundings))
 
 
 def _cgroups(features: Features) -> str:
@@ -122,4 +128,6 @@ def _cgroups(features: Features) -> str:
 def _no_cgroups(features: Features) -> Reason | None:
     if features.memory_cgroups:
         return None
-    return Reason("no hierarchy with the memory controller is mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    command = "mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+    hint = remedies.mount_host(features.surroundings, "/sys/fs/cgroup", command)
+    return Reason("no hierarchy with the memory controller is mounted", hint)

@@ -16,6 +16,8 @@ from ooMtrace.kernel import bpf_syscall
 from ooMtrace.kernel.btf import Btf
 from ooMtrace.kernel.cgroup_mounts import CgroupMounts, read_cgroup_mounts
 from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
+from ooMtrace.kernel.perf_syscall import perf_error
+from ooMtrace.kernel.surroundings import Surroundings, observe_surroundings
 from ooMtrace.settings import Level
 
 CAP_SYS_PTRACE, CAP_SYS_ADMIN, CAP_SYSLOG, CAP_PERFMON, CAP_BPF = 19, 21, 34, 38, 39
@@ -75,6 +77,10 @@ class Features:
         memory_cgroups: Version of the hierarchy that the memory controller is on: `v1`, `v2`, or "" if unknown.
         memory_hierarchy: Id of that hierarchy, 0 of version 2 (proc_pid_cgroup(5)); None if unknown.
         proc: Whether /proc is mounted, and so whether the others could be observed.
+        surroundings: The user, the container and the limits that this process runs with.
+        bpf_error: Why the kernel rejects even an empty program; "" if it does not.
+        perf_error: Why perf_event_open(2) is not permitted; "" if it is.
+        bcc_hint: What to do about `bcc_error`. The caller fills it in.
     """
 
     release: str
@@ -102,6 +108,10 @@ class Features:
     memory_cgroups: str = ""
     memory_hierarchy: int | None = None
     proc: bool = field(default=True, compare=False)
+    surroundings: Surroundings = field(default_factory=Surroundings)
+    bpf_error: str = ""
+    perf_error: str = ""
+    bcc_hint: str = ""
 
     def can_load_bpf(self) -> bool:
         """Check for CAP_SYS_ADMIN or, since 5.8, CAP_BPF together with CAP_PERFMON (capabilities(7))."""
@@ -146,6 +156,9 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         cgroups=_mount_points(mounts),
         memory_cgroups=f"v{memory.version}" if memory else "",
         memory_hierarchy=_memory_hierarchy(_read(proc / "self/cgroup")),
+        surroundings=observe_surroundings(proc=proc, sys=sys),
+        bpf_error=bpf_syscall.load_error(),
+        perf_error=perf_error(),
     )
 
 

@@ -116,7 +116,7 @@ def plan(features: Features, settings: Settings = DEFAULT_SETTINGS) -> Plan:
 def _no_level(lowest: list[Obstacle]) -> CannotTraceError:
     """Name the obstacles of BPF and of the kernel log, for either of the two would do."""
     facts = ", and ".join(dict.fromkeys(obstacle.fact for obstacle in lowest))
-    hints = ", or ".join(dict.fromkeys(obstacle.hint for obstacle in lowest))
+    hints = ", or ".join(dict.fromkeys(obstacle.hint for obstacle in lowest if obstacle.hint))
     return CannotTraceError(f"no level can be reached: {facts}", hints)
 
 

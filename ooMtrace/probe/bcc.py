@@ -7,10 +7,13 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.obstacles import INSTALL_BCC
+from ooMtrace.kernel.obstacles import Reason
+from ooMtrace.probe import bcc_search
 
 LIMITS = "raise the limit on open files: ulimit -n 1024"
 MAX_OUTPUT = 1 << 20
@@ -27,13 +30,23 @@ def import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
         with warnings.catch_warnings():  # Python 3.12 and later warn about escape sequences in BCC's source
             warnings.simplefilter("ignore", SyntaxWarning)
             import bcc
-    except ImportError as error:
-        raise CannotTraceError("BCC's Python module is not installed", INSTALL_BCC) from error
-    except OSError as error:
-        raise CannotTraceError(f"BCC cannot be loaded ({error})", INSTALL_BCC) from error
+    except ModuleNotFoundError as error:
+        if error.name == "bcc":
+            raise CannotTraceError(*bcc_search.missing()) from error
+        raise CannotTraceError(*_not_importable(error)) from error
+    except Exception as error:
+        raise CannotTraceError(*_not_importable(error)) from error
     if not hasattr(bcc, "BPF"):
-        raise CannotTraceError(f"{bcc.__file__} is not BCC", INSTALL_BCC)
+        raise CannotTraceError(*bcc_search.unrelated(bcc.__file__ or "the module bcc"))
     return bcc
+
+
+def _not_importable(error: Exception) -> Reason:
+    """Return why a module `bcc` that exists cannot be imported: it may be another project, or lack its library."""
+    spec = find_spec("bcc")
+    if spec and spec.origin and bcc_search.is_unrelated(Path(spec.origin)):
+        return bcc_search.unrelated(spec.origin)
+    return Reason(f"BCC cannot be loaded ({error})", f"install it again: {bcc_search.install_command()}")
 
 
 def bcc_version() -> str:
@@ -41,13 +54,13 @@ def bcc_version() -> str:
     return str(import_bcc().__version__)
 
 
-def bcc_error() -> str:
-    """Return why BCC cannot be used; "" if it can."""
+def bcc_problem() -> Reason | None:
+    """Return why BCC cannot be used, and what to do; None if it can be used."""
     try:
         import_bcc()
     except CannotTraceError as error:
-        return error.fact
-    return ""
+        return Reason(error.fact, error.hint)
+    return None
 
 
 @contextmanager

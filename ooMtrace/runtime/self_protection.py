@@ -10,10 +10,13 @@ import resource
 from collections.abc import Callable
 from pathlib import Path
 
+from ooMtrace.kernel import remedies
+from ooMtrace.kernel.surroundings import observe_surroundings
 from ooMtrace.probe.compiler_memory import unlock_compiler
 from ooMtrace.runtime.capabilities import Capability, effective
 
 SAFE_ADJ, NEVER_ADJ = -900, -1000
+CAP_SYS_RESOURCE = 24  # include/uapi/linux/capability.h
 MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT = 1, 2, 4  # include/uapi/asm-generic/mman.h; the last since Linux 4.4
 
 
@@ -24,7 +27,9 @@ def lower_oom_score(warn: Callable[[str], None], proc: Path = Path("/proc")) -> 
         if not _is_safe(path.read_text()):
             path.write_text(f"{NEVER_ADJ}\n")
     except OSError as error:
-        how = f"set OOMScoreAdjust={NEVER_ADJ} in its unit, or run: choom -n {NEVER_ADJ} -p {os.getpid()}"
+        where = observe_surroundings(proc=proc)
+        allowed = bool(where.bounding >> CAP_SYS_RESOURCE & 1)
+        how = remedies.lower_oom_score(where, NEVER_ADJ, os.getpid(), allowed=allowed)
         warn(f"the OOM killer may kill oomtrace, too (oom_score_adj: {error.strerror}); {how}")
 
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
 from ooMtrace.enrich.sigkill import sigkill_enricher
 from ooMtrace.errors import CannotTraceError, ProbeError
-from ooMtrace.kernel.checks import OTHER_PIDS
+from ooMtrace.kernel.checks import pid_namespace_problem
 from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.probe.bcc import LIMITS
@@ -57,14 +57,14 @@ def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | 
     """The kernel decides: what looked possible may be refused, and then the next lower level is tried."""
     _check_spare_fds("tracing")
     features = observe()
-    if not features.host_pids and features.proc:
-        say(f"the pid namespace is {'; '.join(OTHER_PIDS)}")
+    if features.proc and (problem := pid_namespace_problem(features)):
+        say(f"the pid namespace is {'; '.join(problem)}")
     while True:
         chosen = plan(features, settings)
         try:
             tracer = _open_tracer(chosen, features, say, settings, since)
         except CannotTraceError as error:  # without BCC
-            features = replace(features, bcc_error=error.fact)
+            features = replace(features, bcc_error=error.fact, bcc_hint=error.hint)
         except ProbeError as error:
             for line in error.detail.splitlines() if verbose else ():
                 say(line)
@@ -112,5 +112,5 @@ def _check_spare_fds(what: str) -> None:
 
 
 def _started(chosen: Plan) -> str:
-    reasons = "; ".join(dict.fromkeys(obstacle.fact for obstacle in chosen.obstacles))
+    reasons = "; ".join(dict.fromkeys(f"{obstacle.fact}: {obstacle.hint}" for obstacle in chosen.obstacles))
     return f"tracing at level {chosen.level}{f' ({reasons})' if reasons else ''}; Ctrl-C ends"

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 
 from ooMtrace.assemble.assembler import Assembler
@@ -10,6 +11,7 @@ from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.kmsg.device import KMSG, KernelLog
+from ooMtrace.probe.bcc import LIMITS
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import Host
 from ooMtrace.settings import Settings
@@ -29,7 +31,8 @@ def open_source(plan: Plan, features: Features, host: Host, warn: Callable[[str]
         try:
             return KmsgSource(KernelLog(at_end=True), host, settings.timeout_factor)
         except OSError as error:
-            raise ProbeError(f"{KMSG}: {error.strerror}", "run it as root: sudo oomtrace") from error
+            hint = LIMITS if error.errno in (errno.EMFILE, errno.ENFILE) else "see `oomtrace doctor`"
+            raise ProbeError(f"{KMSG}: {error.strerror}", hint) from error
     assembler = Assembler(
         host,
         features.symbols,

@@ -29,9 +29,14 @@ def features(name: str) -> Features:
     return Features(**found)
 
 
-AS_ROOT = "run as root: sudo oomtrace (in a container: --privileged)"
-GIVE = "pass the host's device to the container: --device /dev/kmsg"
-NO_CAPABILITY = ("loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", AS_ROOT)
+AS_ROOT = "run as root: sudo oomtrace"
+BOUNDED = "CapabilityBoundingSet= of a systemd unit, --cap-add of a container"
+GRANT = f"grant CAP_BPF and CAP_PERFMON: {BOUNDED}"
+GRANT_SYSLOG = f"grant CAP_SYSLOG: {BOUNDED}"
+GRANT_READ = f"grant CAP_DAC_READ_SEARCH: {BOUNDED}"
+CREATE = "create the device: mknod -m 600 /dev/kmsg c 1 11 (a container: --device=/dev/kmsg)"
+ALLOW = "allow the device: DeviceAllow=/dev/kmsg r in a systemd unit, --device=/dev/kmsg for a container"
+NO_CAPABILITY = ("loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN", GRANT)
 LOCKED = (
     "kernel lockdown is in confidentiality mode, in which BPF cannot read kernel memory",
     "boot with lockdown=integrity or without lockdown; until then only level log works",
@@ -47,7 +52,7 @@ def no_64_bit(machine: str) -> tuple[str, str]:
 
 NO_BCC = (
     "BCC's Python module is not installed",
-    "install it from your distribution: apt-get install python3-bpfcc (`bcc` on PyPI is an unrelated project)",
+    "install BCC's Python module from your distribution (`bcc` on PyPI is an unrelated project)",
 )
 NO_TRACEFS = ("/sys/kernel/tracing cannot be read", "mount -t tracefs tracefs /sys/kernel/tracing")
 NO_BTF = (

@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 
 import pytest
 from support.plan_features import (
-    AS_ROOT,
-    GIVE,
+    ALLOW,
+    BOUNDED,
+    GRANT,
     INLINED,
     LACKING,
     LOCKED,
@@ -30,7 +31,9 @@ from ooMtrace.commands import doctor
 from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import checks, levels
 from ooMtrace.kernel.features import Features
+from ooMtrace.kernel.obstacles import Reason
 from ooMtrace.kernel.plan import Plan, plan
+from ooMtrace.kernel.surroundings import Surroundings
 from ooMtrace.settings import LEVELS, Settings
 
 README = Path(__file__).parents[3] / "README.md"
@@ -76,14 +79,14 @@ def test_on_a_host_that_has_everything_every_check_is_ok():
             {"capabilities": 0},
             "capabilities",
             "none of those needed: loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
-            AS_ROOT,
+            GRANT,
         ),
         (
             {"capabilities": 1 << 39 | 1 << 34},
             "capabilities",
             "CAP_BPF, CAP_SYSLOG; without CAP_SYS_ADMIN, CAP_PERFMON, CAP_SYS_PTRACE: "
             "loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN",
-            AS_ROOT,
+            f"grant CAP_PERFMON: {BOUNDED}",
         ),
         ({"lockdown": "confidentiality"}, "lockdown", *LOCKED),
         ({"btf_error": "/sys/kernel/btf/vmlinux: No such file or directory"}, "btf", *NO_BTF),
@@ -94,14 +97,14 @@ def test_on_a_host_that_has_everything_every_check_is_ok():
             {"symbols": {"oom_kill_process": (0, 0)}},
             "kallsyms",
             "symbol addresses are hidden: below level full, oom.scope and oom.memcg will be missing",
-            "grant CAP_SYSLOG, and set kernel.kptr_restrict to 0 or 1",
+            "sysctl kernel.kptr_restrict=1",
         ),
         ({"tracefs_error": "No such file or directory"}, "tracefs", *NO_TRACEFS),
         (
             {"kmsg_error": "Operation not permitted"},
             "kernel_log",
             "/dev/kmsg cannot be read (Operation not permitted)",
-            GIVE,
+            ALLOW,
         ),
         (
             {"oom_kill_counter": False},
@@ -119,7 +122,7 @@ def test_on_a_host_that_has_everything_every_check_is_ok():
             {"host_pids": False},
             "pid_namespace",
             "not the host's: /proc lists other pids than the kernel, so victims are not looked up there",
-            "share the host's with the container: hostPID: true (Kubernetes) or --pid=host (Docker, Podman)",
+            "start it in the host's pid namespace (a container: --pid=host)",
         ),
     ],
 )
@@ -183,7 +186,9 @@ def run_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
 
     def run(host: Features, *, json: bool = False, **settings: Any) -> tuple[str, int]:
         monkeypatch.setattr(doctor, "observe", lambda: host)
-        monkeypatch.setattr(doctor, "bcc_error", lambda: host.bcc_error)
+        monkeypatch.setattr(
+            doctor, "bcc_problem", lambda: Reason(host.bcc_error, host.bcc_hint) if host.bcc_error else None
+        )
         monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
         code = doctor.run(Namespace(**{"json": json, "quick": True, **settings}), print)
         return capfd.readouterr().out, code
@@ -196,7 +201,7 @@ def test_the_json_report_is_one_object_of_a_stable_shape(run_on):
 
     parsed = json.loads(report)
     assert code == 0
-    assert list(parsed) == ["kernel", "checks", "levels", "plan", "features"]
+    assert list(parsed) == ["verdict", "kernel", "checks", "levels", "plan", "features"]
     assert parsed["kernel"] == "6.12.0"
     assert [list(one) for one in parsed["checks"]] == [["name", "ok", "fact", "hint"]] * len(NAMES)
     assert [list(one) for one in parsed["levels"]] == [["level", "ok", "fact", "hint"]] * len(LEVELS)
@@ -238,12 +243,32 @@ def test_without_a_plan_the_report_ends_with_the_reason(run_on):
 
 def test_the_report_is_wrapped_without_losing_a_word():
     bare = Features("1.0", "x86_64", 0, btf_error="b" * 40 + " x" * 60, kmsg_error="Permission denied", host_pids=False)
-    lines = doctor.text(bare, "0.26.0", "no level").decode().split("\n")
+    lines = doctor.text("works", bare, "0.26.0", "no level").decode().split("\n")
 
     assert max(map(len, lines)) <= 110
     assert " ".join(" ".join(lines).split()).count("x x x") > 0
     for one in checks(bare, "0.26.0"):
         assert f"{one.fact} {'-> ' if one.hint else ''}{one.hint}".strip() in " ".join(" ".join(lines).split())
+
+
+def test_an_ordinary_user_sees_the_one_cause_and_what_needs_no_rights(run_on):
+    host = replace(HOST, capabilities=0, surroundings=Surroundings(1000), tracefs_error="Permission denied")
+    host = replace(host, kmsg_error="Operation not permitted", dmesg_restrict=True)
+
+    report, code = run_on(host)
+
+    assert code == 77
+    assert report.startswith("works: nothing: not root; ")
+    assert " NO " not in report
+    assert "->" not in report
+
+
+def test_a_hint_is_printed_once(run_on):
+    report, _ = run_on(replace(HOST, btf_error="x", offsets=None))
+
+    verdict, _, rows = report.partition("\n")
+    assert verdict.endswith(" -> boot a kernel built with CONFIG_DEBUG_INFO_BTF=y")
+    assert rows.count("-> boot a kernel built with CONFIG_DEBUG_INFO_BTF=y") == 1
 
 
 def test_the_example_in_the_readme_is_the_report_of_such_a_host(run_on):
@@ -253,12 +278,13 @@ def test_the_example_in_the_readme_is_the_report_of_such_a_host(run_on):
 
     report, _ = run_on(replace(host, cgroup_mkdir=("cgroup *", "char *"), memory_hierarchy=4))
 
-    assert report.partition("\n")[2] == found[1].partition("\n")[2]
+    (verdict, _, *rows), (expected, _, *shown) = report.split("\n"), found[1].split("\n")
+    assert (verdict, rows) == (expected, shown)
 
 
 def test_whether_bcc_can_be_used_is_found_by_loading_it(monkeypatch, capfd):
     monkeypatch.setattr(doctor, "observe", lambda: HOST)
-    monkeypatch.setattr(doctor, "bcc_error", lambda: "BCC's Python module is not installed")
+    monkeypatch.setattr(doctor, "bcc_problem", lambda: Reason(*NO_BCC))
     monkeypatch.setattr(doctor, "bcc_version", lambda: pytest.fail("there is none"))
 
     assert doctor.run(Namespace(json=False, quick=False, require="minimal"), print) == 77

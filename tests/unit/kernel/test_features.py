@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from support.btf_builder import BtfBuilder
 
+from ooMtrace.kernel.bpf_syscall import load_error
 from ooMtrace.kernel.features import Features, observe
+from ooMtrace.kernel.perf_syscall import perf_error
+from ooMtrace.kernel.surroundings import Surroundings
 
 KALLSYMS = b"""\
 ffffffff81000000 T _text
@@ -85,6 +88,9 @@ def test_an_empty_tree_offers_nothing_and_does_not_raise(machine):
         kmsg_error="No such file or directory",
         tracefs_error="No such file or directory",
         host_pids=False,
+        surroundings=Surroundings(os.geteuid(), sysfs=False),
+        bpf_error=load_error(),
+        perf_error=perf_error(),
     )
 
 

@@ -9,8 +9,12 @@ from typing import Any
 
 import pytest
 from support.plan_features import (
-    AS_ROOT,
-    GIVE,
+    ALLOW,
+    BOUNDED,
+    CREATE,
+    GRANT,
+    GRANT_READ,
+    GRANT_SYSLOG,
     INLINED,
     LACKING,
     LOCKED,
@@ -27,6 +31,8 @@ from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.obstacles import Obstacle, obstacles
 from ooMtrace.kernel.plan import SIGKILL_TAIL_CALLS, TAIL_CALLS, Hook, Plan, plan
 from ooMtrace.settings import Level, Settings
+
+NO_PERFMON = (NO_CAPABILITY[0], f"grant CAP_PERFMON: {BOUNDED}")
 
 
 def names(plan: Plan) -> tuple[str, ...]:
@@ -86,7 +92,7 @@ def test_each_kernel_gets_the_highest_level_that_it_offers(name, level, hooks):
         ("no-tracefs-no-btf", {"minimal": NO_TRACEFS, "reduced": NO_BTF, "full": NO_BTF}),
         ("lockdown-confidentiality", dict.fromkeys(("minimal", "reduced", "full"), LOCKED)),
         ("no-capabilities", dict.fromkeys(("minimal", "reduced", "full"), NO_CAPABILITY)),
-        ("cap-bpf-without-cap-perfmon", dict.fromkeys(("minimal", "reduced", "full"), NO_CAPABILITY)),
+        ("cap-bpf-without-cap-perfmon", dict.fromkeys(("minimal", "reduced", "full"), NO_PERFMON)),
     ],
 )
 def test_each_blocked_level_has_a_fact_and_a_hint(name, expected):
@@ -300,7 +306,7 @@ def cannot(name: str, highest: Level = "full", require: Level | None = None) -> 
         (
             ("no-capabilities", "full", "minimal"),
             "level minimal cannot be reached: loading BPF programs requires CAP_BPF and CAP_PERFMON, or CAP_SYS_ADMIN; "
-            f"{AS_ROOT}",
+            f"{GRANT}",
         ),
         (
             ("no-tracefs", "minimal", "minimal"),
@@ -333,7 +339,7 @@ def test_a_required_level_that_is_blocked_is_one_line_and_exit_code_77(arguments
     ("error", "why"),
     [
         ("No such file or directory", NO_TRACEFS),
-        ("Permission denied", (NO_TRACEFS[0], f"{AS_ROOT}, or grant CAP_DAC_READ_SEARCH")),
+        ("Permission denied", (NO_TRACEFS[0], GRANT_READ)),
         ("", NO_TRACEPOINT),
     ],
 )
@@ -350,12 +356,12 @@ NONE: dict[str, Any] = {"kmsg_error": "No such file or directory"}
 @pytest.mark.parametrize(
     ("changes", "why"),
     [
-        (NONE, ("/dev/kmsg cannot be read (No such file or directory)", GIVE)),
-        ({"kmsg_error": "Operation not permitted"}, ("/dev/kmsg cannot be read (Operation not permitted)", GIVE)),
-        ({"kmsg_error": "Permission denied"}, ("/dev/kmsg cannot be read (Permission denied)", AS_ROOT)),
-        (SECRET, ("/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", AS_ROOT)),
-        ({**SECRET, **NONE}, ("/dev/kmsg cannot be read (No such file or directory)", GIVE)),
-        ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg cannot be read (Operation not permitted)", GIVE)),
+        (NONE, ("/dev/kmsg cannot be read (No such file or directory)", CREATE)),
+        ({"kmsg_error": "Operation not permitted"}, ("/dev/kmsg cannot be read (Operation not permitted)", ALLOW)),
+        ({"kmsg_error": "Permission denied"}, ("/dev/kmsg cannot be read (Permission denied)", GRANT_READ)),
+        (SECRET, ("/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG)", GRANT_SYSLOG)),
+        ({**SECRET, **NONE}, ("/dev/kmsg cannot be read (No such file or directory)", CREATE)),
+        ({**SECRET, "capabilities": 1 << 34}, ("/dev/kmsg cannot be read (Operation not permitted)", ALLOW)),
     ],
 )
 def test_an_unreadable_kernel_log_has_a_fact_and_a_hint(changes, why):
@@ -389,7 +395,7 @@ def test_without_bcc_the_plan_is_the_kernel_log():
             "full",
             SECRET,
             f"no level can be reached: {NO_CAPABILITY[0]}, and "
-            f"/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); {AS_ROOT}",
+            f"/dev/kmsg cannot be read (kernel.dmesg_restrict=1 and no CAP_SYSLOG); {GRANT}, or {GRANT_SYSLOG}",
         ),
         (
             "no-tracefs-no-btf",
@@ -397,13 +403,13 @@ def test_without_bcc_the_plan_is_the_kernel_log():
             NONE,
             "no level can be reached: /sys/kernel/tracing cannot be read, and "
             "/dev/kmsg cannot be read (No such file or directory); "
-            f"mount -t tracefs tracefs /sys/kernel/tracing, or {GIVE}",
+            f"mount -t tracefs tracefs /sys/kernel/tracing, or {CREATE}",
         ),
         (
             "kprobes",
             "log",
             NONE,
-            f"no level can be reached: /dev/kmsg cannot be read (No such file or directory); {GIVE}",
+            f"no level can be reached: /dev/kmsg cannot be read (No such file or directory); {CREATE}",
         ),
     ],
 )

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 import pytest
 
 from ooMtrace.errors import CannotTraceError
-from ooMtrace.kernel.obstacles import INSTALL_BCC
-from ooMtrace.probe import bcc
+from ooMtrace.kernel.obstacles import Reason
+from ooMtrace.probe import bcc, bcc_search
 
 
 def break_import(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -30,29 +30,42 @@ def break_import(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
 
 
 def test_the_version_is_that_of_the_module(fake_bcc):
-    assert (bcc.bcc_version(), bcc.bcc_error()) == ("0.26.0", "")
+    assert (bcc.bcc_version(), bcc.bcc_problem()) == ("0.26.0", None)
 
 
-@pytest.mark.parametrize(
-    ("error", "fact"),
-    [
-        (ImportError("No module named 'bcc'"), "BCC's Python module is not installed"),
-        (OSError("libbcc.so.0: not found"), "BCC cannot be loaded (libbcc.so.0: not found)"),
-    ],
-)
-def test_a_failed_import_is_reported_with_a_hint(monkeypatch, error, fact):
-    break_import(monkeypatch, error)
+def test_a_missing_module_is_reported_with_what_to_do(monkeypatch):
+    break_import(monkeypatch, ModuleNotFoundError("No module named 'bcc'", name="bcc"))
+    monkeypatch.setattr(bcc_search, "missing", lambda: Reason("a fact", "a hint"))
 
-    assert bcc.bcc_error() == fact
+    assert bcc.bcc_problem() == ("a fact", "a hint")
     with pytest.raises(CannotTraceError) as caught:
         bcc.bcc_version()
-    assert (caught.value.fact, caught.value.hint) == (fact, INSTALL_BCC)
+    assert (caught.value.fact, caught.value.hint) == ("a fact", "a hint")
 
 
-def test_another_package_named_bcc_is_reported(monkeypatch):
+@pytest.mark.parametrize("error", [OSError("libbcc.so.0: not found"), ModuleNotFoundError("x", name="netaddr")])
+def test_bcc_that_cannot_be_loaded_is_to_be_installed_again(monkeypatch, tmp_path, error):
+    break_import(monkeypatch, error)
+    (tmp_path / "libbcc.py").touch()
+    monkeypatch.setattr(bcc, "find_spec", lambda _: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+
+    problem = bcc.bcc_problem()
+
+    assert problem == (f"BCC cannot be loaded ({error})", f"install it again: {bcc_search.install_command()}")
+
+
+@pytest.mark.parametrize("error", [ModuleNotFoundError("x", name="x"), SyntaxError("print"), AttributeError("x")])
+def test_another_project_that_cannot_even_be_imported_is_recognized(monkeypatch, tmp_path, error):
+    break_import(monkeypatch, error)
+    monkeypatch.setattr(bcc, "find_spec", lambda _: SimpleNamespace(origin=str(tmp_path / "bcc.py")))
+
+    assert bcc.bcc_problem() == (f"{tmp_path}/bcc.py is not BCC, and hides it", f"remove or rename {tmp_path}/bcc.py")
+
+
+def test_another_module_named_bcc_is_reported(monkeypatch):
     monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(__file__="/x/bcc.py"))
 
-    assert bcc.bcc_error() == "/x/bcc.py is not BCC"
+    assert bcc.bcc_problem() == ("/x/bcc.py is not BCC, and hides it", "remove or rename /x/bcc.py")
 
 
 def test_the_environment_is_restored(monkeypatch):

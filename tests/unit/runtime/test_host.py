@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 from types import SimpleNamespace
 
+import pytest
 from support.probe_events import kill
 
 from ooMtrace import record
@@ -20,6 +21,11 @@ def test_the_host_has_its_name_boot_id_and_kernel(tmp_path):
     assert read_host(tmp_path) == record.Host(
         name=os.uname().nodename, boot_id="12345678-9abc-4def-8123-456789abcdef", kernel=os.uname().release
     )
+
+
+@pytest.mark.parametrize(("node", "name"), [("node-1.example", "node-1.example"), ("", None), ("no\nname", None)])
+def test_in_a_pod_the_host_is_the_node(tmp_path, node, name):
+    assert read_host(tmp_path, {"NODE_NAME": node}).name == (name or os.uname().nodename)
 
 
 def test_a_boot_id_that_cannot_be_read_is_missing(tmp_path):

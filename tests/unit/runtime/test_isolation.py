@@ -36,6 +36,7 @@ class Seen:
 def test_only_variables_that_are_used_are_kept():
     kept = {"TMPDIR": "/x", "TZ": "UTC1", "LANG": "C", "LC_TIME": "C", "COLUMNS": "80", "STATE_DIRECTORY": "/y"}
     kept |= {"NOTIFY_SOCKET": "/z", "WATCHDOG_PID": "1", "WATCHDOG_USEC": "2"}
+    kept |= {"NODE_NAME": "n", "KUBERNETES_SERVICE_HOST": "10.0.0.1", "KUBERNETES_SERVICE_PORT": "443"}
     dropped = {
         **{"LD_PRELOAD": "", "LD_LIBRARY_PATH": "/x", "PYTHONSTARTUP": "/x", "PYTHONHASHSEED": "1", "HOME": "/x"},
         **{"BCC_SYMFS": "/x", "CPATH": "/x", "C_INCLUDE_PATH": "/x", "BASH_ENV": "/x", "IFS": "/", "PATH": "/x:."},

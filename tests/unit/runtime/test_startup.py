@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.plan_features import features
+from support.plan_features import NO_BTF, features
 from support.probe_events import BOOT_ID, HOST
 
 from ooMtrace.enrich import Enrichers
@@ -149,14 +149,14 @@ def test_without_bcc_the_plan_is_made_again_and_says_so(start):
     start.run()
 
     assert start.tried == [("full", ""), ("log", "BCC's Python module is not installed")]
-    assert start.said == ["tracing at level log (BCC's Python module is not installed); Ctrl-C ends"]
+    assert start.said == ["tracing at level log (BCC's Python module is not installed: install it); Ctrl-C ends"]
 
 
 def test_obstacles_are_named_once_each(start):
     start.host = features("no-btf")
     start.run()
 
-    reason = "kernel type information is unavailable: /sys/kernel/btf/vmlinux: No such file or directory"
+    reason = f"{NO_BTF[0]}: {NO_BTF[1]}"
     assert start.said == [f"tracing at level minimal ({reason}); Ctrl-C ends"]
 
 

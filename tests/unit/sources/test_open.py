@@ -57,12 +57,19 @@ def test_elsewhere_it_is_the_kernel_log_from_now_on():
     assert (host, timeout_factor) == (HOST, 3.0)
 
 
-def test_a_kernel_log_that_cannot_be_opened_is_a_refusal_with_its_reason(monkeypatch):
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (PermissionError(1, "Operation not permitted"), "Operation not permitted; see `oomtrace doctor`"),
+        (OSError(24, "Too many open files"), "Too many open files; raise the limit on open files: ulimit -n 1024"),
+    ],
+)
+def test_a_kernel_log_that_cannot_be_opened_is_a_refusal_with_its_reason(monkeypatch, error, line):
     def refuse(**_: Any) -> None:
-        raise PermissionError(1, "Operation not permitted")
+        raise error
 
     monkeypatch.setattr(module, "KernelLog", refuse)
     with pytest.raises(ProbeError) as caught:
         opened("no-capabilities")
 
-    assert str(caught.value) == "/dev/kmsg: Operation not permitted; run it as root: sudo oomtrace"
+    assert str(caught.value) == f"/dev/kmsg: {line}"
