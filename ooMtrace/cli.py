@@ -16,7 +16,7 @@ from typing import NoReturn, cast
 from ooMtrace import __version__
 from ooMtrace.commands import Command
 from ooMtrace.commands.options import COMMANDS
-from ooMtrace.commands.paths import check_paths
+from ooMtrace.commands.paths import check_paths, writes_stdout
 from ooMtrace.errors import OomtraceError, UsageError
 from ooMtrace.output.sink import ClosedPipeError
 from ooMtrace.output.stream import StreamSink
@@ -97,7 +97,7 @@ def _run(argv: list[str], arguments: Namespace) -> int:
         from ooMtrace.commands.config_file import configure  # late: other commands have no use for it
 
         arguments.configuration = configure(arguments, _split_command(argv)[1])
-    if 1 in closed and getattr(arguments, "output", None) is None:
+    if 1 in closed and writes_stdout(arguments):
         raise UsageError("stdout is closed", "name a file with --output")
     check_paths(arguments)
     command = cast(Command, import_module(f"ooMtrace.commands.{name}"))

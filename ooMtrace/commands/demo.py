@@ -15,8 +15,7 @@ from dataclasses import replace
 from ooMtrace.commands import Say, options
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
-from ooMtrace.output.encode import encode
-from ooMtrace.output.stream import StreamSink
+from ooMtrace.output.open import open_outputs
 from ooMtrace.record import OomKill
 from ooMtrace.runtime.pipeline import Tracer
 from ooMtrace.runtime.poller import Poller
@@ -43,10 +42,11 @@ def run(arguments: Namespace, say: Say) -> int:
 
     Raises:
         CannotTraceError: No level can be reached, or none as high as required.
-        OomtraceError: No cgroup could be made, or the line did not come.
+        OomtraceError: No cgroup could be made, the line did not come, or an output did not take it.
     """
     with (
-        closing(StreamSink(arguments.output)) as sink,  # first: nothing is killed for an output that cannot be written
+        # first: nothing is killed for an output that cannot be written
+        closing(open_outputs(arguments.output or (), say, options.line_format(arguments))) as outputs,
         attached(options.settings(arguments), say, verbose=arguments.verbose) as tracer,
         Poller(tracer.fds) as poller,
         scratch_cgroup(f"oomtrace-demo-{os.getpid()}") as cgroup,
@@ -54,7 +54,10 @@ def run(arguments: Namespace, say: Say) -> int:
         say(f"killing a process of our own in {cgroup.folder}, limit {LIMIT >> 20} MiB")
         with _victim(cgroup) as pid:
             kill = _await_kill(tracer, poller, pid, cgroup)
-        sink.write(encode(replace(kill, seq=1), pretty=arguments.pretty))
+        outputs.start(kill.fidelity)
+        outputs.put(replace(kill, seq=1))
+        outputs.drain(TIMEOUT_S)
+        outputs.check_all_written(0)
     return 0
 
 

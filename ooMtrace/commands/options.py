@@ -12,6 +12,9 @@ from pathlib import Path
 
 from ooMtrace.commands.moments import parse_moment
 from ooMtrace.errors import UsageError
+from ooMtrace.output.encode import encode, encode_pretty
+from ooMtrace.output.lines import Format
+from ooMtrace.output.url import OutputUrl, known_schemes, parse_output
 from ooMtrace.settings import CMDLINE_MODES, LEVELS, MAX_MEMORY_KILLERS, NAME_SOURCES, SIGKILL_MODES, Settings
 
 DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
@@ -55,7 +58,7 @@ def _trace(parser: ArgumentParser) -> None:
         metavar="FILE",
         help="read options from FILE (default: /etc/oomtrace.toml, if it exists); those given here take precedence",
     )
-    _output(parser)
+    _outputs(parser)
     parser.add_argument(
         "--state",
         type=Path,
@@ -83,14 +86,14 @@ def _trace(parser: ArgumentParser) -> None:
 
 def _demo(parser: ArgumentParser) -> None:
     parser.set_defaults(sigkill="none")
-    _output(parser)
+    _outputs(parser)
     _content(parser)
     _level(parser)
     _verbose(parser)
 
 
 def _logs(parser: ArgumentParser) -> None:
-    _output(parser)
+    _output_file(parser)
     times = "RFC 3339, `YYYY-MM-DD[ HH:MM[:SS]]` in local time, or ago: `90s`, `30m`, `2h`, `3d`, `1w`"
     parser.add_argument("--since", type=parse_moment, metavar="TIME", help=f"only kills since then: {times}")
     parser.add_argument("--until", type=parse_moment, metavar="TIME", help="only kills until then: as --since")
@@ -135,9 +138,59 @@ COMMANDS = {
 }
 
 
-def _output(parser: ArgumentParser) -> None:
+def line_format(arguments: Namespace) -> Format:
+    """Return how a record becomes a line.
+
+    Raises:
+        UsageError: What is not JSON cannot be indented.
+    """
+    name = arguments.format
+    if name == "text" and arguments.pretty:
+        raise UsageError("--pretty indents JSON, and --format text is one line", "use one of them")
+    if name in (None, "native"):
+        return encode_pretty if arguments.pretty else encode
+    from ooMtrace.output.formats import format_named  # only now: few need it
+
+    return format_named(name, pretty=arguments.pretty)
+
+
+FORMATS = ("native", "ecs", "flat", "text")
+"""The same as in output.formats, which is loaded only for those that are not native."""
+
+
+def _outputs(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--output",
+        action="append",
+        type=_output,
+        metavar="URL",
+        help="write lines there instead of to stdout: a file, or a URL (see docs/outputs.md) that begins with"
+        f" {known_schemes()}; may be repeated",
+    )
+    parser.add_argument(
+        "--format",
+        choices=FORMATS,
+        metavar="FORMAT",
+        help="`native`: the documented JSON line (the default); `ecs`: Elastic Common Schema; `flat`: JSON with one"
+        " level of keys; `text`: one line for people",
+    )
+    _pretty(parser)
+
+
+def _output_file(parser: ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, metavar="FILE", help="append lines to FILE instead of stdout")
+    _pretty(parser)
+
+
+def _pretty(parser: ArgumentParser) -> None:
     parser.add_argument("--pretty", action="store_true", help="indent each line, for people")
+
+
+def _output(text: str) -> OutputUrl:
+    try:
+        return parse_output(text)
+    except UsageError as error:
+        raise ArgumentTypeError(str(error)) from error
 
 
 def _memory_killers(names: Iterable[str], sigkill: str | None) -> tuple[str, ...]:

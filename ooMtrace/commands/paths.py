@@ -8,8 +8,10 @@ from argparse import Namespace
 from pathlib import Path
 
 from ooMtrace.errors import UsageError
+from ooMtrace.output.url import OutputUrl
 
 STDOUT = 1
+WRITTEN = ("stdout", "file", "prometheus")
 
 
 def check_paths(arguments: Namespace) -> None:
@@ -18,15 +20,31 @@ def check_paths(arguments: Namespace) -> None:
     Raises:
         UsageError: Two of them are the same file, or one is in the state directory.
     """
-    output: Path | None = getattr(arguments, "output", None)
+    outputs = _files_of(getattr(arguments, "output", None))
     ready: Path | None = getattr(arguments, "ready_file", None)
     state: Path | None = getattr(arguments, "state", None)
-    if ready is not None and _is_same(ready, output or STDOUT):
-        name = "--output" if output else "stdout"
-        raise UsageError(f"--ready-file and {name} are the same file, {ready}", "choose another --ready-file")
-    for option, path in (("--output", output), ("--ready-file", ready)):
+    for place, output in enumerate(outputs):
+        if ready is not None and _is_same(ready, output):
+            name = "stdout" if output == STDOUT else "--output"
+            raise UsageError(f"--ready-file and {name} are the same file, {ready}", "choose another --ready-file")
+        if any(_is_same(Path(output), other) for other in outputs[:place] if isinstance(output, Path)):
+            raise UsageError(f"--output {output} is the same file as another --output", "leave out one of them")
+    files = [("--output", output) for output in outputs if isinstance(output, Path)]
+    for option, path in (*files, ("--ready-file", ready)):
         if path is not None and state is not None and _is_inside(path, state):
             raise UsageError(f"{option} {path} is in the state directory, {state}", f"choose another {option}")
+
+
+def writes_stdout(arguments: Namespace) -> bool:
+    """Say whether a command writes to stdout."""
+    return STDOUT in _files_of(getattr(arguments, "output", None))
+
+
+def _files_of(given: Path | list[OutputUrl] | None) -> list[Path | int]:
+    """Return the files among the outputs, and STDOUT if it is one of them."""
+    if not isinstance(given, list):
+        return [STDOUT if given is None else given]
+    return [STDOUT if url.scheme == "stdout" else Path(url.path) for url in given if url.scheme in WRITTEN]
 
 
 def _is_same(one: Path, other: Path | int) -> bool:

@@ -12,10 +12,9 @@ from functools import partial
 
 from ooMtrace.commands import Say, options
 from ooMtrace.commands.reload import Reloader
-from ooMtrace.errors import SinkError
-from ooMtrace.output.outbox import Outbox
-from ooMtrace.output.sink import ClosedPipeError, LaterError
-from ooMtrace.output.stream import StreamSink
+from ooMtrace.output.open import open_outputs
+from ooMtrace.output.outputs import Outputs
+from ooMtrace.output.sink import ClosedPipeError
 from ooMtrace.reconcile.checkpoint import open_checkpoint
 from ooMtrace.runtime.capabilities import drop_all_but, has_bpf, needed
 from ooMtrace.runtime.line_writer import LineWriter
@@ -40,39 +39,38 @@ def run(arguments: Namespace, say: Say) -> int:
     settings = options.settings(arguments)
     services = dict(settings.services)
     settings = replace(settings, services=services)  # the enricher looks there at each kill, so that a reload counts
-    outbox = Outbox(StreamSink(arguments.output), say)
+    outputs = open_outputs(arguments.output or (), say, options.line_format(arguments))
     with (
         open_checkpoint(arguments.state, say) as store,
         attached(settings, say, verbose=arguments.verbose, since=store.checkpoint) as tracer,
     ):
-        _protect(settings, say, files=arguments.output is not None or arguments.ready_file is not None)
-        writer = LineWriter(tracer, outbox, store, pretty=arguments.pretty)
-        changeable = {"pretty": partial(setattr, writer, "pretty"), "services": partial(_replace, services)}
-        reloader = Reloader(getattr(arguments, "configuration", None), say, changeable)
+        _protect(settings, say, files=outputs.needs_files or arguments.ready_file is not None)
+        outputs.start(tracer.level)
+        writer = LineWriter(tracer, outputs, store)
+        reloader = Reloader(getattr(arguments, "configuration", None), say, {"services": partial(_replace, services)})
         notifier = Notifier(os.environ, lambda: _status(tracer, writer))
         with (
-            Poller(tracer.fds, 1 if arguments.output is None else None) as poller,
+            Poller(lambda: [*tracer.fds(), *outputs.fds()], 1 if outputs.has_stdout else None) as poller,
             ready_file(arguments.ready_file),
         ):
             try:
                 notifier.ready()
-                _loop(tracer, writer, outbox, poller, notifier, partial(_reload, outbox, reloader, notifier, say))
+                _loop(tracer, writer, outputs, poller, notifier, partial(_reload, outputs, reloader, notifier))
             except ClosedPipeError:
                 return 0
             finally:
-                outbox.close()
+                outputs.close()
                 notifier.close()
-    if unwritten := writer.dropped + outbox.held:
-        raise SinkError(f"{unwritten} lines could not be written", "check the reader and the free space")
+    outputs.check_all_written(writer.dropped)
     return 0
 
 
 def _loop(
-    tracer: Tracer, writer: LineWriter, outbox: Outbox, poller: Poller, notifier: Notifier, reload: Callable[[], None]
+    tracer: Tracer, writer: LineWriter, outputs: Outputs, poller: Poller, notifier: Notifier, reload: Callable[[], None]
 ) -> None:
     writer.write(tracer.catch_up())
-    while not poller.stopped and not poller.reader_gone:
-        poller.wait(_earliest(writer.timeout_ms(), notifier.timeout_ms()), outbox.blocked_fd())
+    while not poller.stopped and _has_reader(poller, outputs):
+        poller.wait(_earliest(writer.timeout_ms(), notifier.timeout_ms()), outputs.blocked_fds())
         if poller.take_hangup():
             reload()
         writer.pump()
@@ -90,6 +88,13 @@ def _status(tracer: Tracer, writer: LineWriter) -> str:
     return f"level {tracer.level}; {kills} reported, {writer.lost} lost"
 
 
+def _has_reader(poller: Poller, outputs: Outputs) -> bool:
+    """Say whether somebody reads stdout still, or there is another output."""
+    if poller.reader_gone:
+        poller.reader_gone = not outputs.lose_reader()
+    return not poller.reader_gone
+
+
 def _protect(settings: Settings, say: Say, *, files: bool) -> None:
     """Outlive the victims, and keep no more capabilities than tracing takes."""
     lower_oom_score(say)
@@ -97,9 +102,9 @@ def _protect(settings: Settings, say: Say, *, files: bool) -> None:
     drop_all_but(needed(network=settings.network, files=files, has_bpf=has_bpf()), say)
 
 
-def _reload(outbox: Outbox, reloader: Reloader, notifier: Notifier, say: Say) -> None:
+def _reload(outputs: Outputs, reloader: Reloader, notifier: Notifier) -> None:
     notifier.reloading()
-    _reopen(outbox, say)
+    outputs.reopen()
     reloader.reload()
     notifier.ready()
 
@@ -107,10 +112,3 @@ def _reload(outbox: Outbox, reloader: Reloader, notifier: Notifier, say: Say) ->
 def _replace(services: dict[int, str], given: Iterable[tuple[int, str]] | None) -> None:
     services.clear()
     services.update(given or ())
-
-
-def _reopen(outbox: Outbox, say: Say) -> None:
-    try:
-        outbox.reopen()
-    except LaterError as error:
-        say(f"{error.fact}; still writing to the file that was open before")

@@ -38,9 +38,19 @@ def encode(record: Record, *, pretty: bool = False) -> bytes:
     return _dump({name: facts[name] for name in order if name in facts}, pretty=pretty)
 
 
+def encode_pretty(record: Record) -> bytes:
+    """Return a record as indented JSON, newline included."""
+    return encode(record, pretty=True)
+
+
 def dump(value: Any) -> bytes:  # noqa: ANN401 (anything that JSON can represent)
     """Return a value as indented JSON, newline included."""
     return _dump(value, pretty=True)
+
+
+def dump_line(value: Any, *, pretty: bool = False) -> bytes:  # noqa: ANN401 (anything that JSON can represent)
+    """Return a value as JSON on one line, newline included."""
+    return _dump(value, pretty=pretty)
 
 
 def load(content: bytes) -> Any:  # noqa: ANN401 (anything that JSON can represent)

@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A queue of lines for an output that cannot take them now, so that tracing continues."""
+"""A queue of lines for a file or pipe that cannot take them now, so that tracing continues."""
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Callable
 
@@ -15,7 +14,7 @@ RETRY_MS = 1000
 
 
 class Outbox:
-    """A bounded queue of whole lines in front of a sink. Only `drain` blocks.
+    """A bounded queue of whole lines in front of a sink. Nothing blocks.
 
     Args:
         sink: Where the lines go.
@@ -25,6 +24,7 @@ class Outbox:
 
     def __init__(self, sink: Sink, say: Callable[[str], None], limit_bytes: int = LIMIT) -> None:
         sink.never_wait()
+        self.name = sink.name
         self._sink = sink
         self._say = say
         self._free_bytes = limit_bytes
@@ -38,11 +38,6 @@ class Outbox:
         """The number of lines that are queued."""
         return len(self._lines)
 
-    @property
-    def empty(self) -> bool:
-        """Whether all lines are written."""
-        return not self._lines
-
     def put(self, line: bytes) -> bool:
         """Queue a line; return False if there is no room for it."""
         if len(line) > self._free_bytes:
@@ -50,6 +45,10 @@ class Outbox:
         self._free_bytes -= len(line)
         self._lines.append(line)
         return True
+
+    def take_refused(self) -> int:
+        """Return 0: a file or pipe takes any line."""
+        return 0
 
     def flush(self) -> None:
         """Write what can be written now; raises SinkError if no more can ever be written."""
@@ -108,16 +107,11 @@ class Outbox:
         """Return after how many milliseconds to flush again, if lines are queued because of an error."""
         return RETRY_MS if self._error else None
 
-    def drain(self, seconds: float) -> None:
-        """Write what is queued, and wait for that no longer than this."""
-        deadline = time.monotonic() + seconds
-        self.flush()
-        while self._lines and (left := deadline - time.monotonic()) > 0:
-            if self._is_blocked:
-                self._sink.writable(int(left * 1000) + 1)
-            else:
-                time.sleep(min(left, RETRY_MS / 1000))
-            self.flush()
+    def start(self) -> None:
+        """There is no thread to start."""
+
+    def hurry(self) -> None:
+        """It is flushed as often as it can be."""
 
     def close(self) -> None:
         """Discard what is queued, and close the sink."""

@@ -16,6 +16,21 @@ class LaterError(SinkError):
     """It cannot be opened or written now, but may be later."""
 
 
+class RefusedError(SinkError):
+    """The receiver refuses messages and would refuse them again.
+
+    Args:
+        fact: What it says.
+        count: How many it refuses.
+        of: How many it has answered for; the others are delivered.
+    """
+
+    def __init__(self, fact: str, count: int, of: int) -> None:
+        super().__init__(fact)
+        self.count = count
+        self.of = of
+
+
 class Sink(Protocol):
     """Takes lines a part at a time, without blocking."""
 

@@ -59,7 +59,7 @@ class Reconciler:
     Args:
         kill_count: Returns how many kills the source has counted since it began.
         host: The machine.
-        level: The source's level.
+        level: The source's level; also an attribute.
         since: Checkpoint of an earlier run; kills since then are returned by `catch_up`.
         proc, kmsg: Where the kernel's counter and its log are.
         clock: Decides when a check is due.

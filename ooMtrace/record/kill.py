@@ -148,6 +148,10 @@ class OomKill:
         "Number of source records lost before oomtrace could read them, since the previous kill's line; kills among"
         " them are backfilled from the kernel log or reported by `oom_lost`"
     )
+    output_dropped_before: int | None = optional(
+        "Number of lines that this output had no room for, since the line before this one in the same output; other"
+        " outputs may have them"
+    )
     host: Host = can_be_empty("The machine on which the event happened; absent if a kernel log does not show it")
     oom: Oom = always("Why the kernel killed, and why it chose this process")
     process: Process = always("The victim")
@@ -187,6 +191,10 @@ class OomLost:
     severity: str = field(default="WARN", metadata={"doc": "OpenTelemetry severity text"})
     message: str = always("The event as an English sentence; not meant to be parsed")
     fidelity: Level = always("Level of the running tracer")
+    output_dropped_before: int | None = optional(
+        "Number of lines that this output had no room for, since the line before this one in the same output; other"
+        " outputs may have them"
+    )
     host: Host = always("The machine on which the event happened")
     lost: Lost = always("The kills that have no line; only with `oom_lost`")
 
@@ -214,6 +222,10 @@ class OomNoKill:
     )
     truncated: tuple[str, ...] | None = optional(
         "Names of facts that were shortened or left out because a size limit was reached"
+    )
+    output_dropped_before: int | None = optional(
+        "Number of lines that this output had no room for, since the line before this one in the same output; other"
+        " outputs may have them"
     )
     host: Host = can_be_empty("The machine on which the event happened; absent if a kernel log does not show it")
     oom: Oom = always("What ran out of memory, and why the kernel killed nothing")

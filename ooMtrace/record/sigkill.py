@@ -75,6 +75,10 @@ class Sigkill:
         "Names of facts in which text that looks like a secret was replaced by `********`"
     )
     withheld: tuple[str, ...] | None = optional("Names of facts left out at the operator's request (--cmdline none)")
+    output_dropped_before: int | None = optional(
+        "Number of lines that this output had no room for, since the line before this one in the same output; other"
+        " outputs may have them"
+    )
     host: Host = can_be_empty("The machine on which the event happened")
     sigkill: SigkillFacts = always("Who killed, how, and what belongs together; only with `sigkill`")
     process: Process = always("The victim")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From records to lines in the output queue, and the checkpoint that follows them."""
+"""From records to lines in the queues of the outputs, and the checkpoint that follows them."""
 
 from __future__ import annotations
 
@@ -8,40 +8,34 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ooMtrace.kernel.clock import Clock
-from ooMtrace.output.encode import encode
-from ooMtrace.output.outbox import Outbox
+from ooMtrace.output.outputs import Outputs
 from ooMtrace.reconcile.checkpoint import CheckpointStore
 from ooMtrace.record import OomKill, OomLost, Record, Sigkill
 from ooMtrace.runtime.pipeline import Tracer
 
 DRAIN_S = 5
-"""How long the reader of the output has, at the end, to take what is left."""
+"""How long the readers of the outputs have, at the end, to take what is left."""
 
 
 class LineWriter:
-    """Writes lines as far as the output takes them.
+    """Writes lines as far as the outputs take them.
 
     Args:
         tracer: Where records come from.
-        outbox: Where lines go.
-        store: Where the checkpoint is kept; it never goes beyond what has left the outbox.
-        pretty: Whether a line is indented, for people.
+        outputs: Where lines go.
+        store: Where the checkpoint is kept; it never goes beyond what at least one output has written.
         clock: Decides how long `pump` may wait.
 
     Attributes:
-        dropped: How many records found no room in the outbox, and are neither backfilled nor announced yet.
-        pretty: Whether a line is indented, for people.
+        dropped: How many records found no room in any output, and are neither backfilled nor announced yet.
         kills: How many kills have a line.
         lost: How many kills were reported as lost.
     """
 
-    def __init__(
-        self, tracer: Tracer, outbox: Outbox, store: CheckpointStore, *, pretty: bool, clock: Clock = time
-    ) -> None:
+    def __init__(self, tracer: Tracer, outputs: Outputs, store: CheckpointStore, *, clock: Clock = time) -> None:
         self._tracer = tracer
-        self._outbox = outbox
+        self._outputs = outputs
         self._store = store
-        self.pretty = pretty
         self._clock = clock
         self._seq = 0
         self._announced_losses = 0
@@ -51,7 +45,7 @@ class LineWriter:
 
     def pump(self) -> None:
         """Write what has arrived, and reconcile if that is due."""
-        self._outbox.flush()
+        self._outputs.flush()
         if self._is_reconcile_due():
             self.dropped = 0
             self.write(self._tracer.reconcile())
@@ -62,37 +56,37 @@ class LineWriter:
         """Write these records; one that finds no room is dropped, and so pending again."""
         for record in records:
             self._offer(record)
-            self._outbox.flush()
+            self._outputs.flush()
         self._save_checkpoint()
 
     def finish(self) -> None:
-        """Write all that is left; what the reader does not take in time stays in the outbox."""
+        """Write all that is left; what a reader does not take in time stays in its queue."""
         self.write(self._tracer.drain())
-        self._outbox.drain(DRAIN_S)
-        if self._outbox.empty:
+        self._outputs.drain(DRAIN_S)
+        if self._outputs.empty:
             self.dropped = 0
             self.write(self._tracer.reconcile(final=True))
-            self._outbox.drain(DRAIN_S)
+            self._outputs.drain(DRAIN_S)
             self._save_checkpoint()
 
     def timeout_ms(self) -> int | None:
         """Return how long `pump` may be left uncalled at most; None: until something arrives."""
-        due = (self._tracer.next_due(), self._tracer.reconcile_due() if self._outbox.empty else None)
+        due = (self._tracer.next_due(), self._tracer.reconcile_due() if self._outputs.empty else None)
         now = self._clock.monotonic_ns()
         waits = [-(-(one - now) // 1_000_000) for one in due if one is not None]
-        if (retry := self._outbox.retry_ms()) is not None:
+        if (retry := self._outputs.retry_ms()) is not None:
             waits.append(retry)
         return max(0, min(waits)) if waits else None
 
     def _offer(self, record: Record) -> None:
-        """Number a record and put its line out. What the outbox does not take uses up neither number nor loss."""
+        """Number a record and put its line out. What no output takes uses up neither number nor loss."""
         losses = self._tracer.lost_records()
         numbered = replace(record, seq=self._seq + 1)
         if isinstance(numbered, OomKill):
             numbered = replace(numbered, dropped_before=losses - self._announced_losses or None)
         elif isinstance(numbered, Sigkill) and self._tracer.sigkills is not None:
             numbered = self._tracer.sigkills.with_losses(numbered)
-        if not self._outbox.put(encode(numbered, pretty=self.pretty)):
+        if not self._outputs.put(numbered):
             self.dropped += 1
             self._tracer.mark_dropped(record)
             return
@@ -108,8 +102,8 @@ class LineWriter:
     def _is_reconcile_due(self) -> bool:
         """Say whether to look for missing kills: while the output takes nothing, finding more is of no use."""
         due = self._tracer.reconcile_due()
-        return due is not None and self._outbox.empty and due <= self._clock.monotonic_ns()
+        return due is not None and self._outputs.empty and due <= self._clock.monotonic_ns()
 
     def _save_checkpoint(self) -> None:
-        if self._outbox.empty:
+        if self._outputs.empty:
             self._store.save(self._tracer.checkpoint())

@@ -66,29 +66,33 @@ class Poller:
     def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
         self._hangup = True
 
-    def wait(self, timeout_ms: int | None, blocked: int | None = None) -> None:
+    def wait(self, timeout_ms: int | None, blocked: Iterable[int] = ()) -> None:
         """Sleep until a descriptor is readable, a signal is received or the time is over.
 
         Args:
             timeout_ms: At most so long; None: no limit.
-            blocked: A descriptor that ends this one wait when it is writable.
+            blocked: Descriptors that end this one wait when they are writable.
         """
         if self.stopped:
             return
         self._watch()
-        if blocked is not None:
-            self._poll.register(blocked, select.POLLOUT)
+        blocked = tuple(blocked)
+        for fd in blocked:
+            self._poll.register(fd, select.POLLOUT)
+        gone: tuple[int, ...] = ()
         for fd, events in self._ready(timeout_ms):
             if fd == self._wakeup_read:
                 os.read(fd, 4096)
             elif fd == self._output and events & (select.POLLERR | select.POLLHUP):
                 self.reader_gone = True
+                self._output, gone = None, (fd,)
             elif fd in self._watched and events & ~select.POLLIN:  # a CPU that went offline: POLLHUP for ever
                 self._poll.unregister(fd)
-        if blocked == self._output and blocked is not None:
-            self._poll.modify(blocked, 0)
-        elif blocked is not None:
-            self._poll.unregister(blocked)
+        for fd in {*blocked, *gone}:
+            if fd == self._output:
+                self._poll.modify(fd, 0)
+            else:
+                self._poll.unregister(fd)
 
     def _ready(self, timeout_ms: int | None) -> list[tuple[int, int]]:
         try:

@@ -69,6 +69,8 @@ def test_what_only_an_option_needs_is_not_loaded_at_the_start():
 
     assert "ooMtrace.enrich.names" in done.stdout.split()
     assert not {"ssl", "http.client", "grpc", "pyroute2", "bcc"} & set(done.stdout.split())
+    outputs = {name for name in done.stdout.split() if name.startswith("ooMtrace.output.")}
+    assert not {f"ooMtrace.output.{name}" for name in ("courier", "formats", "metrics", "stream_socket")} & outputs
 
 
 def test_nothing_but_the_standard_library_and_these_is_imported():
@@ -199,12 +201,18 @@ def test_only_the_command_line_knows_the_commands():
         "settings.py",
         "probe/decode.py",
         "output/encode.py",
+        "output/cloudevents.py",
+        "output/lines.py",
+        "output/metrics.py",
+        "output/otlp.py",
+        "output/subject.py",
         "output/terminal.py",
+        "output/url.py",
         "reconcile/ledger.py",
         "kernel/plan.py",
         "kernel/checks.py",
         "kernel/cmdline.py",
-        *(name for name in SOURCES if name.startswith(("assemble/", "record/"))),
+        *(name for name in SOURCES if name.startswith(("assemble/", "output/formats/", "record/"))),
         *(name for name in SOURCES if name.startswith("kmsg/") and name not in ("kmsg/device.py", "kmsg/boot_log.py")),
     ],
 )

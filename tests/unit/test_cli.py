@@ -19,6 +19,7 @@ import pytest
 from ooMtrace import __version__, cli
 from ooMtrace.commands import demo, options, trace
 from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError, SinkError, UsageError
+from ooMtrace.output.url import OutputUrl, parse_output
 from ooMtrace.settings import Settings
 
 
@@ -68,15 +69,19 @@ def test_every_setting_is_an_option_of_trace_and_has_its_name():
     assert {field.name for field in fields(Settings)} <= vars(arguments).keys()
 
 
+def outputs(*texts: str) -> list[OutputUrl]:
+    return [parse_output(text) for text in texts]
+
+
 @pytest.mark.parametrize(
     ("line", "command", "expected"),
     [
-        ("--output /var/log/x", "trace", {"output": Path("/var/log/x")}),
+        ("--output /var/log/x --output tcp://h:1", "trace", {"output": outputs("/var/log/x", "tcp://h:1")}),
         ("--ready-file /run/x --state /s", "trace", {"ready_file": Path("/run/x"), "state": Path("/s")}),
         ("demo --pretty", "demo", {"pretty": True}),
         ("--pretty demo", "demo", {"pretty": True}),
-        ("--output demo demo", "demo", {"output": Path("demo")}),
-        ("demo --output demo", "demo", {"output": Path("demo")}),
+        ("--output demo demo", "demo", {"output": outputs("demo")}),
+        ("demo --output demo", "demo", {"output": outputs("demo")}),
         ("--output=logs logs logs", "logs", {"output": Path("logs"), "files": ["logs"]}),
         ("logs --output F a b -", "logs", {"output": Path("F"), "files": ["a", "b", "-"]}),
         ("--process logs logs a --cgroup /b", "logs", {"process": "logs", "cgroup": "/b", "files": ["a"]}),
@@ -118,6 +123,10 @@ def test_options_stand_before_or_after_the_command(line, command, expected):
         ("doctor twice", "oomtrace doctor has no argument twice; see `oomtrace doctor --help`"),
         ("--service redis", "argument --service: 'redis' is not PORT=NAME, such as 7000=redis; see `oomtrace --help`"),
         ("--output", "argument --output: expected one argument; see `oomtrace --help`"),
+        (
+            "--output tcp://h",
+            "argument --output: tcp: has no port from 1 to 65535; write tcp://host:5170; see `oomtrace --help`",
+        ),
     ],
 )
 def test_a_wrong_command_line_is_one_line_that_names_the_wrong_word(line, said, capsys):
@@ -358,6 +367,9 @@ def with_closed(closed: str, *command: object) -> subprocess.CompletedProcess[st
 def test_a_closed_stdout_is_an_error_unless_a_file_is_named(tmp_path):
     done = with_closed(">&-", sys.executable, "-m", "ooMtrace", "logs", LOG)
     assert done.returncode == 2
+    assert done.stderr == "oomtrace: stdout is closed; name a file with --output\n"
+
+    done = with_closed(">&-", sys.executable, "-m", "ooMtrace", "--output", tmp_path / "x", "--output", "stdout:")
     assert done.stderr == "oomtrace: stdout is closed; name a file with --output\n"
 
     output = tmp_path / "lines"

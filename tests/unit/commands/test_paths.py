@@ -94,3 +94,19 @@ def test_the_ready_file_must_not_be_what_stdout_is_redirected_to(folder):
     assert done.returncode == 2
     assert done.stderr == ("oomtrace: --ready-file and stdout are the same file, lines; choose another --ready-file\n")
     assert (folder / "lines").exists()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "named"),
+    [("lines", "file:../here/lines", "../here/lines"), ("../hard", "../soft", "../soft"), ("new", "./new", "new")],
+)
+def test_a_file_is_no_two_outputs(folder, capsys, first, second, named):
+    assert refusal(capsys, "--output", first, "--output", second) == (
+        f"--output {named} is the same file as another --output; leave out one of them"
+    )
+
+
+def test_the_ready_file_is_compared_with_every_output(folder, capsys):
+    said = refusal(capsys, "--output", "tcp://h:1", "--output", "x", "--output", "file:lines", "--ready-file", "lines")
+
+    assert said == "--ready-file and --output are the same file, lines; choose another --ready-file"

@@ -68,7 +68,7 @@ class FakeTracer:
         return self.state
 
 
-class FakeOutbox:
+class FakeOutputs:
     """A queue with room for so many lines; `reads` says whether somebody takes them out."""
 
     def __init__(self, room: int = 99, *, reads: bool = True) -> None:
@@ -86,10 +86,10 @@ class FakeOutbox:
     def lines(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.written]
 
-    def put(self, line: bytes) -> bool:
+    def put(self, record: Record) -> bool:
         if len(self.queue) == self.room:
             return False
-        self.queue.append(line)
+        self.queue.append(encode(record))
         return True
 
     def flush(self) -> None:
@@ -117,46 +117,36 @@ def clock() -> FakeClock:
 
 def writer_of(
     tracer: FakeTracer,
-    outbox: FakeOutbox,
+    outputs: FakeOutputs,
     store: CheckpointStore | None = None,
     *,
-    pretty: bool = False,
     clock: FakeClock | None = None,
 ) -> LineWriter:
     return LineWriter(
         tracer,  # type: ignore[arg-type]
-        outbox,  # type: ignore[arg-type]
+        outputs,  # type: ignore[arg-type]
         store or CheckpointStore(None, print),
-        pretty=pretty,
         clock=clock or FakeClock(),
     )
 
 
 def test_lines_are_written_in_order_and_numbered_from_1(tracer):
-    outbox = FakeOutbox()
+    outputs = FakeOutputs()
     records: list[Record] = [KILL, lost(), KILL]
     tracer.ready = records[:2]
-    writer = writer_of(tracer, outbox)
+    writer = writer_of(tracer, outputs)
     writer.pump()
     tracer.ready = records[2:]
     writer.pump()
 
-    assert outbox.written == [encode(replace(one, seq=n)) for n, one in enumerate(records, 1)]
-
-
-def test_pretty_lines_are_indented(tracer):
-    outbox = FakeOutbox()
-    tracer.ready = [KILL]
-    writer_of(tracer, outbox, pretty=True).pump()
-
-    assert outbox.written == [encode(replace(KILL, seq=1), pretty=True)]
+    assert outputs.written == [encode(replace(one, seq=n)) for n, one in enumerate(records, 1)]
 
 
 def test_records_that_find_no_room_are_pending_again(tracer):
-    outbox = FakeOutbox(room=1, reads=False)
+    outputs = FakeOutputs(room=1, reads=False)
     first, second, third = (kill(id=str(n)) for n in range(3))
     tracer.ready = [first, second, third]
-    writer = writer_of(tracer, outbox)
+    writer = writer_of(tracer, outputs)
     writer.pump()
 
     assert tracer.dropped == [second, third]
@@ -164,20 +154,20 @@ def test_records_that_find_no_room_are_pending_again(tracer):
 
 
 def test_a_record_that_finds_no_room_uses_up_no_number(tracer):
-    outbox = FakeOutbox(room=1, reads=False)
+    outputs = FakeOutputs(room=1, reads=False)
     tracer.ready = [KILL, KILL, KILL]
-    writer = writer_of(tracer, outbox)
+    writer = writer_of(tracer, outputs)
     writer.pump()
-    outbox.reads = True
+    outputs.reads = True
     tracer.ready = [KILL]
     writer.pump()
 
-    assert [line["seq"] for line in outbox.lines] == [1, 2]
+    assert [line["seq"] for line in outputs.lines] == [1, 2]
 
 
 def test_lost_records_are_announced_once_and_by_the_next_line(tracer):
-    outbox = FakeOutbox()
-    writer = writer_of(tracer, outbox)
+    outputs = FakeOutputs()
+    writer = writer_of(tracer, outputs)
     tracer.ready, tracer.lost = [KILL, KILL], 3
     writer.pump()
     tracer.ready, tracer.lost = [KILL], 5
@@ -185,32 +175,32 @@ def test_lost_records_are_announced_once_and_by_the_next_line(tracer):
     tracer.ready = [KILL]
     writer.pump()
 
-    assert [line.get("dropped_before") for line in outbox.lines] == [3, None, 2, None]
+    assert [line.get("dropped_before") for line in outputs.lines] == [3, None, 2, None]
 
 
 def test_a_loss_is_not_used_up_by_a_line_that_finds_no_room(tracer):
-    outbox = FakeOutbox(room=0, reads=False)
-    writer = writer_of(tracer, outbox)
+    outputs = FakeOutputs(room=0, reads=False)
+    writer = writer_of(tracer, outputs)
     tracer.ready, tracer.lost = [KILL], 3
     writer.pump()
-    outbox.room, outbox.reads = 9, True
+    outputs.room, outputs.reads = 9, True
     tracer.ready = [KILL]
     writer.pump()
 
-    assert [line["dropped_before"] for line in outbox.lines] == [3]
+    assert [line["dropped_before"] for line in outputs.lines] == [3]
 
 
 def test_a_loss_is_announced_by_a_kill_and_not_used_up_by_an_oom_lost(tracer):
-    outbox = FakeOutbox()
+    outputs = FakeOutputs()
     tracer.ready, tracer.lost = [lost(), KILL], 3
-    writer_of(tracer, outbox).pump()
+    writer_of(tracer, outputs).pump()
 
-    assert [line.get("dropped_before") for line in outbox.lines] == [None, 3]
+    assert [line.get("dropped_before") for line in outputs.lines] == [None, 3]
 
 
 def test_while_nothing_leaves_the_queue_nothing_is_reconciled(tracer, clock):
-    outbox = FakeOutbox(reads=False)
-    writer = writer_of(tracer, outbox, clock=clock)
+    outputs = FakeOutputs(reads=False)
+    writer = writer_of(tracer, outputs, clock=clock)
     tracer.ready = [KILL]
     writer.pump()
     tracer.missing, tracer.reconcile_at = [lost()], clock.monotonic
@@ -218,15 +208,15 @@ def test_while_nothing_leaves_the_queue_nothing_is_reconciled(tracer, clock):
     assert tracer.missing
     assert writer.timeout_ms() is None
 
-    outbox.reads = True
+    outputs.reads = True
     writer.pump()
     assert not tracer.missing
-    assert [line["event"] for line in outbox.lines] == ["oom_kill", "oom_lost"]
+    assert [line["event"] for line in outputs.lines] == ["oom_kill", "oom_lost"]
 
 
 def test_kills_with_a_line_and_lost_kills_are_counted_once_the_output_has_taken_them(tracer):
-    outbox = FakeOutbox(room=3, reads=False)
-    writer = writer_of(tracer, outbox)
+    outputs = FakeOutputs(room=3, reads=False)
+    writer = writer_of(tracer, outputs)
 
     writer.write([KILL, lost(3), KILL, KILL, lost(5)])
 
@@ -234,7 +224,7 @@ def test_kills_with_a_line_and_lost_kills_are_counted_once_the_output_has_taken_
 
 
 def test_it_reconciles_when_that_is_due_and_not_before(tracer, clock):
-    writer = writer_of(tracer, FakeOutbox(), clock=clock)
+    writer = writer_of(tracer, FakeOutputs(), clock=clock)
     tracer.reconcile_at = clock.monotonic + 1
     writer.pump()
     assert tracer.final == []
@@ -245,43 +235,43 @@ def test_it_reconciles_when_that_is_due_and_not_before(tracer, clock):
 
 
 def test_a_reconciliation_settles_what_was_dropped(tracer, clock):
-    outbox = FakeOutbox(room=0)
-    writer = writer_of(tracer, outbox, clock=clock)
+    outputs = FakeOutputs(room=0)
+    writer = writer_of(tracer, outputs, clock=clock)
     tracer.ready = [KILL]
     writer.pump()
     assert writer.dropped == 1
 
-    outbox.room, tracer.reconcile_at, tracer.missing = 9, clock.monotonic, [lost()]
+    outputs.room, tracer.reconcile_at, tracer.missing = 9, clock.monotonic, [lost()]
     writer.pump()
     assert writer.dropped == 0
-    assert [line["event"] for line in outbox.lines] == ["oom_lost"]
+    assert [line["event"] for line in outputs.lines] == ["oom_lost"]
 
 
 def test_at_the_end_all_that_waits_is_written_and_then_what_is_missing(tracer):
-    outbox = FakeOutbox()
+    outputs = FakeOutputs()
     tracer.ready, tracer.waiting, tracer.missing = [KILL], [KILL], [lost()]
-    writer_of(tracer, outbox).finish()
+    writer_of(tracer, outputs).finish()
 
-    assert [line["event"] for line in outbox.lines] == ["oom_kill", "oom_kill", "oom_lost"]
+    assert [line["event"] for line in outputs.lines] == ["oom_kill", "oom_kill", "oom_lost"]
     assert tracer.final == [True]
-    assert outbox.drains == [DRAIN_S, DRAIN_S]
+    assert outputs.drains == [DRAIN_S, DRAIN_S]
 
 
 def test_the_final_check_settles_what_was_dropped(tracer):
-    outbox = FakeOutbox(room=0)
-    writer = writer_of(tracer, outbox)
+    outputs = FakeOutputs(room=0)
+    writer = writer_of(tracer, outputs)
     tracer.ready, tracer.missing = [KILL], [lost()]
     writer.pump()
     assert writer.dropped == 1
-    outbox.room = 9
+    outputs.room = 9
 
     writer.finish()
 
     assert writer.dropped == 0
-    assert [line["event"] for line in outbox.lines] == ["oom_lost"]
+    assert [line["event"] for line in outputs.lines] == ["oom_lost"]
 
 
-class SlowOutbox(FakeOutbox):
+class SlowOutputs(FakeOutputs):
     """Lines leave only while somebody waits for that."""
 
     def flush(self) -> None:
@@ -293,20 +283,20 @@ class SlowOutbox(FakeOutbox):
 
 
 def test_at_the_end_the_checkpoint_follows_the_last_line_that_a_slow_reader_takes(tracer, tmp_path):
-    outbox = SlowOutbox()
+    outputs = SlowOutputs()
     tracer.ready, tracer.missing = [KILL], [lost()]
     with open_checkpoint(tmp_path / "state", pytest.fail) as store:
-        writer_of(tracer, outbox, store).finish()
+        writer_of(tracer, outputs, store).finish()
 
-        assert len(outbox.written) == 2
+        assert len(outputs.written) == 2
         assert store.checkpoint == tracer.state
-    assert sum(outbox.drains) <= 10, "systemd may kill a unit that takes longer"
+    assert sum(outputs.drains) <= 10, "systemd may kill a unit that takes longer"
 
 
 def test_at_the_end_without_a_reader_nothing_more_is_looked_for(tracer):
-    outbox = FakeOutbox(room=1, reads=False)
+    outputs = FakeOutputs(room=1, reads=False)
     tracer.ready, tracer.missing = [KILL, KILL], [lost()]
-    writer = writer_of(tracer, outbox)
+    writer = writer_of(tracer, outputs)
     writer.finish()
 
     assert writer.dropped == 1
@@ -325,23 +315,23 @@ def test_at_the_end_without_a_reader_nothing_more_is_looked_for(tracer):
     ],
 )
 def test_it_waits_for_whatever_is_due_first(tracer, clock, due, reconcile, retry, expected):
-    outbox = FakeOutbox()
-    outbox.retry = retry
+    outputs = FakeOutputs()
+    outputs.retry = retry
     tracer.due = None if due is None else clock.monotonic + due
     tracer.reconcile_at = None if reconcile is None else clock.monotonic + reconcile
 
-    assert writer_of(tracer, outbox, clock=clock).timeout_ms() == expected
+    assert writer_of(tracer, outputs, clock=clock).timeout_ms() == expected
 
 
 def test_the_checkpoint_follows_what_has_left_the_queue(tracer, tmp_path):
-    outbox = FakeOutbox(reads=False)
+    outputs = FakeOutputs(reads=False)
     file = tmp_path / "state" / FILE_NAME
     with open_checkpoint(tmp_path / "state", print) as store:
         tracer.ready = [KILL]
-        writer = writer_of(tracer, outbox, store)
+        writer = writer_of(tracer, outputs, store)
         writer.pump()
         assert not file.exists()
-        outbox.reads = True
+        outputs.reads = True
         writer.pump()
         assert parse(file.read_bytes()) == tracer.state
         tracer.state = None
@@ -354,7 +344,7 @@ def test_the_checkpoint_follows_what_has_left_the_queue(tracer, tmp_path):
 def test_the_checkpoint_is_written_only_when_its_position_changes(tracer, tmp_path):
     file = tmp_path / "state" / FILE_NAME
     with open_checkpoint(tmp_path / "state", print) as store:
-        writer = writer_of(tracer, FakeOutbox(), store)
+        writer = writer_of(tracer, FakeOutputs(), store)
         writer.pump()
         before = file.stat().st_ino
         tracer.state = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:20.000000Z")
@@ -372,7 +362,7 @@ def test_a_corrupt_checkpoint_is_reported_and_replaced(tracer, tmp_path):
     (folder / FILE_NAME).write_bytes(b"oomtrace-state 1\nboot")
     with open_checkpoint(folder, said.append) as store:
         assert store.checkpoint is None
-        writer_of(tracer, FakeOutbox(), store).pump()
+        writer_of(tracer, FakeOutputs(), store).pump()
 
     assert said == ["state file is corrupt; kills since the last run cannot be reported: see `oomtrace logs`"]
     assert parse((folder / FILE_NAME).read_bytes()) == tracer.state
@@ -394,10 +384,10 @@ def test_a_directory_that_others_may_write_to_is_refused(tmp_path: Path):
 
 def test_the_record_that_is_dropped_is_the_one_that_was_delivered(tracer):
     """The reconciler knows kills by their numbers, and a loss by its count."""
-    outbox = FakeOutbox(room=0)
+    outputs = FakeOutputs(room=0)
     loss = lost(3)
     tracer.ready = [loss]
-    writer_of(tracer, outbox).pump()
+    writer_of(tracer, outputs).pump()
 
     (dropped,) = tracer.dropped
     assert isinstance(dropped, OomLost)

@@ -18,14 +18,14 @@ from ooMtrace.runtime.poller import Poller
 def test_a_blocked_output_ends_one_wait_and_only_when_it_is_writable():
     read, write = os.pipe()
     with Poller(list, write) as waiter:
-        waiter.wait(60_000, write)  # there is room: at once
+        waiter.wait(60_000, [write])  # there is room: at once
         begin = time.monotonic()
         waiter.wait(200)
         assert time.monotonic() - begin >= 0.2
         assert not waiter.reader_gone
 
         os.close(read)
-        waiter.wait(60_000, write)
+        waiter.wait(60_000, [write])
 
         assert waiter.reader_gone
     os.close(write)
@@ -34,7 +34,7 @@ def test_a_blocked_output_ends_one_wait_and_only_when_it_is_writable():
 def test_a_blocked_output_need_not_be_stdout():
     read, write = os.pipe()
     with Poller(list) as waiter:
-        waiter.wait(60_000, write)
+        waiter.wait(60_000, [write])
         begin = time.monotonic()
         waiter.wait(200)
         assert time.monotonic() - begin >= 0.2
@@ -179,8 +179,18 @@ def test_a_descriptor_that_was_read_is_watched_again():
 def test_after_a_wait_for_a_blocked_output_its_reader_is_still_watched():
     read, write = os.pipe()
     with Poller(list, write) as poller:
-        poller.wait(LONG_MS, write)
+        poller.wait(LONG_MS, [write])
         os.close(read)
         assert not waited(poller)
         assert poller.reader_gone
+    os.close(write)
+
+
+def test_a_reader_that_has_gone_is_reported_once_and_does_not_keep_it_awake():
+    read, write = os.pipe()
+    with Poller(list, write) as poller:
+        os.close(read)
+        poller.wait(LONG_MS, [write])
+        assert poller.reader_gone
+        assert waited(poller, SHORT_MS)
     os.close(write)
