@@ -32,6 +32,7 @@ examples:
   sudo oomtrace demo                             make one harmless kill and show its line
   oomtrace doctor                                what this host can do, and what is in the way
   oomtrace logs /var/log/kern.log*               kills of the past, from kernel logs
+  oomtrace explain /var/log/oomtrace.log         what each line says, in sentences
   oomtrace config                                the options in effect, and where each is set
   oomtrace schema                                the JSON Schema of a line
 

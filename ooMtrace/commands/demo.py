@@ -13,6 +13,7 @@ from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 
 from ooMtrace.commands import Say, options
+from ooMtrace.commands.formats import outputs_format
 from ooMtrace.errors import OomtraceError
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 from ooMtrace.output.open import open_outputs
@@ -38,7 +39,7 @@ except MemoryError:
 
 
 def run(arguments: Namespace, say: Say) -> int:
-    """Kill one process of ours in a cgroup of ours and write its line.
+    """Kill one process of ours in a cgroup of ours and write its line; on a terminal, explain it.
 
     Raises:
         CannotTraceError: No level can be reached, or none as high as required.
@@ -46,7 +47,7 @@ def run(arguments: Namespace, say: Say) -> int:
     """
     with (
         # first: nothing is killed for an output that cannot be written
-        closing(open_outputs(arguments.output or (), say, options.line_format(arguments))) as outputs,
+        closing(open_outputs(arguments.output or (), say, outputs_format(arguments, default="explain"))) as outputs,
         attached(options.settings(arguments), say, verbose=arguments.verbose) as tracer,
         Poller(tracer.fds) as poller,
         scratch_cgroup(f"oomtrace-demo-{os.getpid()}") as cgroup,

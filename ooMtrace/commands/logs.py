@@ -13,6 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from ooMtrace.commands import Say
+from ooMtrace.commands.formats import formatter
 from ooMtrace.commands.kill_filter import KillFilter, kill_filter
 from ooMtrace.commands.kill_table import KillTable
 from ooMtrace.commands.local_zone import local_zone
@@ -28,7 +29,6 @@ from ooMtrace.kmsg.boot_log import read_boot_log
 from ooMtrace.kmsg.device import KMSG
 from ooMtrace.kmsg.scanner import records
 from ooMtrace.kmsg.to_record import Origin, with_seq
-from ooMtrace.output.encode import encode
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.record import Host, OomKill, OomNoKill
 from ooMtrace.runtime.host import read_host
@@ -54,10 +54,11 @@ def run(arguments: Namespace, say: Say) -> int:
     names = arguments.files or [_default_log(say)]
     with closing(StreamSink(arguments.output)) as sink:
         table, identify, add_pod_facts = KillTable(), add_identity(), add_kubernetes()
+        encode = formatter(arguments, sink.fd)
 
         def write(found: OomKill | OomNoKill) -> None:
             found = add_pod_facts(identify(found)) if isinstance(found, OomKill) else found
-            sink.write(encode(with_seq(found, reader.summary.lines), pretty=arguments.pretty))
+            sink.write(encode(with_seq(found, reader.summary.lines)))
 
         for name in names:
             reader.read(LogFile(name), table.add if arguments.summary else write)

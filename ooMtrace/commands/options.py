@@ -12,12 +12,13 @@ from pathlib import Path
 
 from ooMtrace.commands.moments import parse_moment
 from ooMtrace.errors import UsageError
-from ooMtrace.output.encode import encode, encode_pretty
-from ooMtrace.output.lines import Format
 from ooMtrace.output.url import OutputUrl, known_schemes, parse_output
 from ooMtrace.settings import CMDLINE_MODES, LEVELS, MAX_MEMORY_KILLERS, NAME_SOURCES, SIGKILL_MODES, Settings
 
 DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
+FORMATS = ("native", "ecs", "flat", "text", "explain")
+"""Those of output.formats, and explanations; neither is imported only to parse options."""
+COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
 PORT = re.compile(r"[0-9]{1,20}")
 HIGHEST_PORT = 65535
 MAX_TIMEOUT_FACTOR = 100
@@ -116,6 +117,43 @@ def _log_files(parser: ArgumentParser) -> None:
     )
 
 
+def _explain(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--from",
+        dest="lines",
+        type=Path,
+        metavar="FILE",
+        help="where to look for an ID, and what to read without operands (default: /var/log/oomtrace/oomtrace.log)",
+    )
+
+
+def _explained(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "operands",
+        nargs="*",
+        metavar="FILE|ID",
+        help="file with oomtrace's lines, also compressed; `-`: stdin; or the id of a line or incident (see --from);"
+        " none: what is piped in",
+    )
+
+
+def _scores(parser: ArgumentParser) -> None:
+    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
+    parser.add_argument(
+        "--cgroup", metavar="PATH", help="only the limit of this memory cgroup, or else the nearest one above it"
+    )
+    parser.add_argument(
+        "--pid", type=_count, metavar="PID", help="explain one process: its place, and what would spare it"
+    )
+    parser.add_argument(
+        "--top", type=_count, default=10, metavar="N", help="processes of each domain (default: 10); 0: all"
+    )
+    parser.add_argument(
+        "--pss", action="store_true", help="also read proportional set sizes, which the kernel does not use"
+    )
+    parser.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+
+
 def _doctor(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print everything that was found as JSON")
     parser.add_argument(
@@ -132,30 +170,12 @@ COMMANDS = {
     "trace": CommandLine("report kills as they happen (the default)", _trace, reads_config=True),
     "demo": CommandLine("make one harmless kill and show its line", _demo),
     "logs": CommandLine("report the kills in kernel logs", _logs, _log_files),
+    "explain": CommandLine("explain the kills in oomtrace's lines, for people", _explain, _explained),
+    "scores": CommandLine("which processes the kernel would kill next", _scores),
     "doctor": CommandLine("what this host can do, and what is in the way", _doctor),
     "config": CommandLine("print the options in effect, and where each is set", _trace, reads_config=True),
     "schema": CommandLine("print the JSON Schema of a line", _schema),
 }
-
-
-def line_format(arguments: Namespace) -> Format:
-    """Return how a record becomes a line.
-
-    Raises:
-        UsageError: What is not JSON cannot be indented.
-    """
-    name = arguments.format
-    if name == "text" and arguments.pretty:
-        raise UsageError("--pretty indents JSON, and --format text is one line", "use one of them")
-    if name in (None, "native"):
-        return encode_pretty if arguments.pretty else encode
-    from ooMtrace.output.formats import format_named  # only now: few need it
-
-    return format_named(name, pretty=arguments.pretty)
-
-
-FORMATS = ("native", "ecs", "flat", "text")
-"""The same as in output.formats, which is loaded only for those that are not native."""
 
 
 def _outputs(parser: ArgumentParser) -> None:
@@ -167,23 +187,23 @@ def _outputs(parser: ArgumentParser) -> None:
         help="write lines there instead of to stdout: a file, or a URL (see docs/outputs.md) that begins with"
         f" {known_schemes()}; may be repeated",
     )
+    _format(parser)
+
+
+def _output_file(parser: ArgumentParser) -> None:
+    parser.add_argument("--output", type=Path, metavar="FILE", help="append lines to FILE instead of stdout")
+    _format(parser)
+
+
+def _format(parser: ArgumentParser) -> None:
+    parser.add_argument("--pretty", action="store_true", help="for people: explain on a terminal, or else indent JSON")
     parser.add_argument(
         "--format",
         choices=FORMATS,
         metavar="FORMAT",
         help="`native`: the documented JSON line (the default); `ecs`: Elastic Common Schema; `flat`: JSON with one"
-        " level of keys; `text`: one line for people",
+        " level of keys; `text`: one line for people; `explain`: what happened, why and what to do, in sentences",
     )
-    _pretty(parser)
-
-
-def _output_file(parser: ArgumentParser) -> None:
-    parser.add_argument("--output", type=Path, metavar="FILE", help="append lines to FILE instead of stdout")
-    _pretty(parser)
-
-
-def _pretty(parser: ArgumentParser) -> None:
-    parser.add_argument("--pretty", action="store_true", help="indent each line, for people")
 
 
 def _output(text: str) -> OutputUrl:
@@ -281,6 +301,12 @@ def _comm(text: str) -> str:
     if not text or text.startswith("/"):
         raise ArgumentTypeError(f"{text!r} is not the name of a process, such as earlyoom")
     return text
+
+
+def _count(text: str) -> int:
+    if not COUNT.fullmatch(text):
+        raise ArgumentTypeError(f"{text!r} is not a whole number")
+    return int(text)
 
 
 def _timeout_factor(text: str) -> float:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import partial
 
 from ooMtrace.commands import Say, options
+from ooMtrace.commands.formats import outputs_format
 from ooMtrace.commands.reload import Reloader
 from ooMtrace.output.open import open_outputs
 from ooMtrace.output.outputs import Outputs
@@ -39,7 +40,7 @@ def run(arguments: Namespace, say: Say) -> int:
     settings = options.settings(arguments)
     services = dict(settings.services)
     settings = replace(settings, services=services)  # the enricher looks there at each kill, so that a reload counts
-    outputs = open_outputs(arguments.output or (), say, options.line_format(arguments))
+    outputs = open_outputs(arguments.output or (), say, outputs_format(arguments))
     with (
         open_checkpoint(arguments.state, say) as store,
         attached(settings, say, verbose=arguments.verbose, since=store.checkpoint) as tracer,

@@ -20,7 +20,8 @@ class Channel:
     Attributes:
         queue: The same.
         carries_lines: The same.
-        dropped: How many lines found no room and are not announced yet.
+        dropped: How many lines found no room, or were refused, and are not announced yet.
+        total_dropped: How many since the start.
         is_late: The output did not take all that was left within an earlier `drain`.
         is_failed: No more can ever be written.
     """
@@ -28,7 +29,7 @@ class Channel:
     def __init__(self, queue: Queue, render: Render, *, carries_lines: bool = True) -> None:
         self.queue = queue
         self.carries_lines = carries_lines
-        self.dropped = 0
+        self.dropped = self.total_dropped = 0
         self.is_late = self.is_failed = False
         self._render = render
 
@@ -40,15 +41,25 @@ class Channel:
     @property
     def unwritten(self) -> int:
         """The number of lines that it did not write and has not announced."""
-        self.dropped += self.queue.take_refused()
+        self._count_refused()
         return self.queue.held + self.dropped
 
     def offer(self, lines: Lines) -> bool:
-        """Queue a line; return False if there is no room for it, which the caller counts in `dropped`."""
-        self.dropped += self.queue.take_refused()
+        """Queue a line; return False if there is no room for it."""
+        self._count_refused()
         if self.dropped:
             lines = Lines(replace(lines.record, output_dropped_before=self.dropped))
         if not self.queue.put(self._render(lines)):
             return False
         self.dropped = 0
         return True
+
+    def drop(self) -> None:
+        """Count a line that found no room here, and has gone to another output."""
+        self.dropped += 1
+        self.total_dropped += 1
+
+    def _count_refused(self) -> None:
+        refused = self.queue.take_refused()
+        self.dropped += refused
+        self.total_dropped += refused

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from threading import Lock
 
@@ -26,6 +26,7 @@ HELP = {
     "oomtrace_ooms_without_kill_total": "OOMs in which the kernel killed nothing.",
     "oomtrace_lost_kills_total": "Kills that the kernel counted and that have no line.",
     "oomtrace_dropped_records_total": "Records lost before oomtrace could read them, announced as dropped_before.",
+    "oomtrace_output_dropped_lines_total": "Lines that this output had no room for, or that its receiver refused.",
     "oomtrace_last_kill_timestamp_seconds": "Time of the last kill, in seconds since 1970.",
     "oomtrace_level": "Level of the tracer, as a label.",
     "oomtrace_build_info": "Version of oomtrace, as a label.",
@@ -37,10 +38,12 @@ class Metrics:
 
     Attributes:
         level: The tracer's level; "": not known yet.
+        dropped_lines: Returns how many lines each output has dropped.
     """
 
     def __init__(self) -> None:
         self.level = ""
+        self.dropped_lines: Callable[[], Mapping[str, int]] = dict
         self._lock = Lock()
         self._kills: dict[Labels, int] = {}
         self._sigkills: dict[Labels, int] = {}
@@ -90,6 +93,8 @@ class Metrics:
         yield from _metric("oomtrace_ooms_without_kill_total", "counter", {nothing: self._without_kill})
         yield from _metric("oomtrace_lost_kills_total", "counter", {nothing: self._lost})
         yield from _metric("oomtrace_dropped_records_total", "counter", {nothing: self._dropped})
+        outputs: dict[Labels, int] = {(("output", name),): count for name, count in self.dropped_lines().items()}
+        yield from _metric("oomtrace_output_dropped_lines_total", "counter", outputs)
         if self._last_kill is not None:
             yield from _metric("oomtrace_last_kill_timestamp_seconds", "gauge", {nothing: self._last_kill})
         if self.level:

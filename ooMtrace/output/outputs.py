@@ -48,6 +48,8 @@ class Outputs:
         self._wake = wake
         self._metrics = metrics
         self.needs_files = needs_files
+        if metrics is not None:
+            metrics.dropped_lines = self._dropped_lines
 
     @property
     def empty(self) -> bool:
@@ -74,7 +76,7 @@ class Outputs:
         if carriers and len(refused) == len(carriers):
             return False
         for channel in refused:
-            channel.dropped += 1
+            channel.drop()
         if self._metrics is not None:
             self._metrics.count(record)
             for channel in self._live():
@@ -159,6 +161,13 @@ class Outputs:
 
     def _carriers(self) -> list[Channel]:
         return [channel for channel in self._live() if channel.carries_lines]
+
+    def _dropped_lines(self) -> dict[str, int]:
+        dropped: dict[str, int] = {}
+        for channel in self._channels:
+            if channel.carries_lines:
+                dropped[channel.queue.name] = dropped.get(channel.queue.name, 0) + channel.total_dropped
+        return dropped
 
     def _is_any_left(self, channels: Sequence[Channel]) -> bool:
         return any(not channel.empty and not channel.is_failed for channel in channels)

@@ -17,7 +17,7 @@ SERVICE = frozenset({"NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHD
 KUBERNETES = frozenset({"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "NODE_NAME"})
 """Variables that the kubelet sets, or the manifest."""
 
-KEPT = SERVICE | KUBERNETES | {"COLUMNS", "LANG", "LANGUAGE", "LINES", "TERM", "TMPDIR", "TZ"}
+KEPT = SERVICE | KUBERNETES | {"COLUMNS", "LANG", "LANGUAGE", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ"}
 """Variables that are used, besides LC_*. TMPDIR is checked before use. All others could change what the compiler or a
 child process reads or runs: PYTHON*, LD_*, BCC_*, CPATH, HOME."""
 

@@ -16,6 +16,7 @@ import pytest
 if "OOMTRACE_CONTAINER" not in os.environ:
     pytest.skip("building the image takes minutes: `make test-container`", allow_module_level=True)
 
+from support.networks import Network
 from support.oci import (
     NODE,
     Container,
@@ -85,6 +86,27 @@ def test_a_victim_in_a_pod_has_the_names_of_the_pod(node, cgroup, victim):
     assert line["k8s"]["node"] == {"name": NODE}
     assert line["k8s"]["pod"]["uid"] == POD
     assert (line["k8s"]["namespace"]["name"], line["k8s"]["pod"]["name"]) == ("prod", "web-0")
+
+
+def test_with_the_component_for_addresses_victims_in_another_network_have_them(tmp_path, cgroup, victim):
+    """The first line may be without: it does not wait until the module for netlink is loaded on a busy machine."""
+    daemonset = manifest("addresses")
+    node = Node(tmp_path, runtime_spec(container_of(daemonset)["securityContext"]["capabilities"]["add"]))
+    network = Network().connect()
+    found = []
+    try:
+        with node.run(node.config(daemonset)) as container:
+            container.wait_until_ready()
+            join = ["nsenter", f"--net=/run/netns/{network.name}"]
+            victim("hog", cgroup(), wrapper=join)  # as the sandbox of a pod, it keeps the namespace
+            for _ in range(4):
+                process = victim("hog", cgroup(24), wrapper=join).go()
+                process.end()
+                found.append(container.line_of(process.pid)["namespace"].get("addresses"))
+    finally:
+        network.delete()
+
+    assert found[-1] == ["198.51.100.2", "198.51.100.3", "2001:db8::2"], found
 
 
 def test_the_probes_of_the_kubelet_succeed_while_it_traces(tracing):

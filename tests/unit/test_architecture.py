@@ -128,6 +128,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("sources", "reconcile"),
     ("runtime",),
     ("explain", "report"),
+    ("scores",),
     ("commands",),
     ("cli",),
     ("__main__",),

@@ -20,6 +20,7 @@ from support.sigkill_events import event, records
 
 from ooMtrace import cli, record
 from ooMtrace.commands import options
+from ooMtrace.commands.formats import outputs_format
 from ooMtrace.errors import UsageError
 from ooMtrace.output.encode import encode, encode_pretty
 from ooMtrace.output.formats import FORMATS, OBJECTS, format_named
@@ -250,13 +251,13 @@ def test_native_is_the_line_itself_and_pretty_indents_json():
 
 
 def test_the_option_knows_the_formats_and_pretty_needs_json():
-    assert options.FORMATS == FORMATS
+    assert (*FORMATS, "explain") == options.FORMATS
     for name in FORMATS:
         _, arguments = cli.parse(["--format", name])
-        assert options.line_format(arguments)(KILL) == format_named(name)(KILL)
+        assert outputs_format(arguments)(KILL) == format_named(name)(KILL)
     _, arguments = cli.parse(["--format", "text", "--pretty"])
     with pytest.raises(UsageError, match="--pretty indents JSON"):
-        options.line_format(arguments)
+        outputs_format(arguments)
 
 
 def test_an_output_may_have_a_format_of_its_own(tmp_path: Path):

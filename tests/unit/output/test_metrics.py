@@ -18,13 +18,15 @@ from support.sigkill_events import event, records
 
 from ooMtrace import __version__, record
 from ooMtrace.errors import SinkError
-from ooMtrace.output import endpoint
+from ooMtrace.output import courier, endpoint
 from ooMtrace.output.metrics import MAX_KILLERS, MAX_SERIES, Metrics
 from ooMtrace.output.open import open_outputs
 from ooMtrace.output.outputs import Outputs
 from ooMtrace.output.url import parse_output
 
 KILL = kill()
+LIMIT = 100_000
+"""Bytes in a queue that is to become full."""
 
 
 def samples(text: bytes) -> dict[str, float]:
@@ -144,11 +146,27 @@ def test_a_folder_that_is_missing_is_reported_and_written_later(opened, tmp_path
     assert said[0].startswith(f"prometheus:{tmp_path}/later/oom.prom: No such file or directory")
 
 
-def test_metrics_do_not_stand_for_lines(opened, tmp_path):
+def test_lines_that_an_output_drops_are_counted_by_output(opened, tmp_path, monkeypatch):
+    monkeypatch.setattr(courier.Courier.__init__, "__defaults__", (LIMIT,))
+    outputs = start(opened, [], tmp_path / "lines", f"unix:{tmp_path}/nobody", f"prometheus:{tmp_path}/oom.prom")
+    for _ in range(1000):
+        outputs.put(KILL)
+        outputs.flush()
+    dead = outputs._channels[1]
+
+    assert {name: value for name, value in samples(outputs._metrics.text()).items() if "output_dropped" in name} == {
+        f'oomtrace_output_dropped_lines_total{{output="{tmp_path}/lines"}}': 0,
+        f'oomtrace_output_dropped_lines_total{{output="unix:{tmp_path}/nobody"}}': 1000 - dead.queue.held,
+    }
+
+
+def test_metrics_do_not_stand_for_lines(opened, tmp_path, monkeypatch):
     """A kill whose line found no room is backfilled later, and counted then."""
+    monkeypatch.setattr(courier.Courier.__init__, "__defaults__", (LIMIT,))
     outputs = start(opened, [], f"unix:{tmp_path}/nobody", f"prometheus:{tmp_path}/oom.prom")
-    taken = sum(outputs.put(KILL) for _ in range(20_000))
-    assert taken < 20_000
+    taken = sum(outputs.put(KILL) for _ in range(1000))
+    assert taken < 1000
+    wait_for(lambda: outputs._channels[1].empty)
     assert not outputs.empty
     text = outputs._metrics.text()
 
@@ -213,12 +231,19 @@ def test_a_request_without_end_is_not_kept(served):
             pytest.fail("it reads for ever")
 
 
-def test_silent_clients_keep_nobody_out(served, monkeypatch):
-    silent = [socket.create_connection(("127.0.0.1", served.port), 30) for _ in range(3 * endpoint.MAX_CLIENTS)]
+def test_silent_clients_keep_nobody_out_and_the_oldest_are_closed(monkeypatch):
+    monkeypatch.setattr(endpoint, "CLIENT_S", 600)
+    made = endpoint.Endpoint("metrics", "127.0.0.1", 0, Metrics().text)
+    made.start()
+    silent = [socket.create_connection(("127.0.0.1", made.port), 30) for _ in range(2 * endpoint.MAX_CLIENTS)]
 
-    assert ask(served, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert ask(made, b"GET /metrics HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 200")
+    assert [connection.recv(1) for connection in silent[: endpoint.MAX_CLIENTS + 1]] == [b""] * (
+        endpoint.MAX_CLIENTS + 1
+    )
     for connection in silent:
         connection.close()
+    made.close()
 
 
 def test_a_client_has_a_limited_time(monkeypatch):
