@@ -54,7 +54,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit
 	$(PYTHON) is %d.%d: use Debian 12, Ubuntu 22.04 or later" % sys.version_info[:2])'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-runtimes test-container test-busy test-vm mutants fuzz logs-1g \
+.PHONY: help demo story test test-unit test-host test-runtimes test-container test-busy test-vm bench bench-host mutants fuzz logs-1g \
 	support-table vagrant-test vagrant-check check lock \
 	format venv install install-service uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
@@ -90,10 +90,18 @@ test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while 
 mutants: test-packages tracefs $(VENV)/dev ## (root) put known faults into a copy, one at a time: a test must fail; ONLY="name parts"
 	$(VENV)/bin/python -m tests.mutants $(ONLY)
 
-test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1 for one
+test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1, ARCH=arm64
 	rm -rf build dist
 	$(VENV)/bin/pip wheel $(UNISOLATED) --wheel-dir dist ./ >&2
-	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
+	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(ARCH),--arch $(ARCH)) $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
+
+bench: vm-packages $(VENV)/dev ## (root) compare the cost with other tools' in emulated guests; writes docs/cost.md; KERNEL=6.1
+	rm -rf build dist
+	$(VENV)/bin/pip wheel $(UNISOLATED) --wheel-dir dist ./ >&2
+	PYTHONPATH=tests $(VENV)/bin/python -m bench.run --wheel dist/*.whl $(if $(KERNEL),--kernel $(KERNEL))
+
+bench-host: test-packages tracefs $(VENV)/dev ## (root) measure the cost on this host; writes docs/cost.md and docs/growth-*.svg
+	PYTHONPATH=tests $(VENV)/bin/python -m bench.host
 
 RUNS := 100000
 fuzz: $(VENV)/fuzz ## fuzz the parsers; RUNS=1000000, TARGET=kmsg, FILE=...
@@ -102,7 +110,7 @@ fuzz: $(VENV)/fuzz ## fuzz the parsers; RUNS=1000000, TARGET=kmsg, FILE=...
 logs-1g: $(VENV)/dev ## time `oomtrace logs` on a log of 1 GB with 1,000 reports, beside grep
 	cd tests && ../$(VENV)/bin/python -m support.logcost
 
-support-table: $(VENV)/dev ## write docs/support.md from the last `make test-vm`
+support-table: $(VENV)/dev ## add the results of the last `make test-vm` to tests/vm/results.tsv; write docs/support.md
 	$(VENV)/bin/python -m tests.vm.support
 
 vagrant-test: vagrant-packages venv ## (root) `vagrant up` the local box, run the demo and all scenarios in it; ONLY="memcg swap"
@@ -121,7 +129,7 @@ lock: $(VENV)/lock ## write requirements/*.txt from pyproject.toml; UPGRADE=1 fo
 
 format: $(VENV)/dev ## apply the formatters
 	$(VENV)/bin/ruff format .
-	$(VENV)/bin/clang-format -i bpf/*.c bpf/*.h tests/support/*.c tests/unit/bpf/*.[ch]
+	$(VENV)/bin/clang-format -i bench/*.c bpf/*.c bpf/*.h tests/support/*.c tests/unit/bpf/*.[ch]
 
 venv: $(VENV)/bin/oomtrace ## make .venv/bin/oomtrace and nothing else
 
@@ -234,6 +242,9 @@ vm-packages: test-packages
 	@(for program in qemu-system-x86_64 mmdebstrap sfdisk mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
 			e2fsprogs debian-archive-keyring; } >&2
+	@$(if $(findstring arm64,$(ARCH) $(KERNEL)),(for program in qemu-system-aarch64 aarch64-linux-gnu-gcc; do \
+		command -v $$program || exit 1; done) >/dev/null || { apt-get update -qq && apt-get install -qq -y \
+			--no-install-recommends qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross; } >&2)
 
 # libvirt-daemon-system-sysv: for machines that were not booted by systemd
 vagrant-packages: tree-packages vagrant-check-packages

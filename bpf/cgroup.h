@@ -38,34 +38,72 @@ inline_always void fill_level(struct memcg_level *to, void *memcg)
 }
 
 /*
- * Appends the names from a cgroup up to, but excluding, the root. Returns the bytes added, or UNKNOWN if not all fit.
- * The length so far is kept in the event and not in a register: the verifier does not track map values, so it need not
+ * Paths of cgroups, appended one after the other: of each the names up to, but excluding, the root. The walk is done in
+ * chunks (as in fd_walk.h), and its state is kept in a map: the verifier does not track map values, so it need not
  * follow every possible length through the rest of the program.
  */
-inline_always s64 append_path(char *strings, s64 *used, void *kn, int max_names)
+#define STEPS_PER_CHUNK 28 /* names and ends of paths; most hosts need one chunk for all paths of a victim */
+#define MAX_PATHS	16 /* a power of two, for the mask */
+
+struct path_walk {
+	u64 index; /* of the current path */
+	u64 count; /* of paths */
+	s64 names; /* of the current path */
+	s64 start; /* its offset */
+	void *kn;  /* its next name; of later paths the first one is in `kns` */
+	void *kns[MAX_PATHS];
+};
+
+inline_always void begin_path(struct path_walk *p, u64 index, s64 start)
 {
-	s64 start = *used;
+	p->index = index;
+	asm volatile("" : "+r"(index)); /* or the compiler drops the mask */
+	p->kn = p->kns[index & (MAX_PATHS - 1)];
+	p->start = start;
+	p->names = 0;
+}
+
+/*
+ * Walks one chunk; returns whether there is more. `lengths`: of the first path; those of the others follow at distances
+ * of `stride`. A length is the bytes added, or UNKNOWN if not all names fit; `none` if there is no cgroup.
+ */
+inline_always int append_paths(char *strings, s64 *used, struct path_walk *p, void *lengths, u32 stride, s64 max_names,
+			       s64 none)
+{
 	int i;
 
-	for (i = 0; i < max_names; i++) {
-		void *parent = read_ptr(kn, OFF_KN_PARENT);
+	for (i = 0; i < STEPS_PER_CHUNK; i++) {
+		u64 index = p->index;
+		void *parent;
 		u32 at = *used;
-		s64 n;
+		s64 n = 0, *length;
 
-		if (!parent || at >= PATHS_LEN)
-			break;
-		/* Else the compiler drops the mask and checks a copy, which the verifier does not relate to `at`. */
-		asm volatile("" : "+r"(at));
-		n = bpf_probe_read_kernel_str(&strings[at & (PATHS_LEN - 1)], NAME_LEN, read_ptr(kn, OFF_KN_NAME));
-		if (n <= 0)
-			break;
-		*used += n;
-		kn = parent;
+		if (index >= p->count)
+			return 0;
+		parent = read_ptr(p->kn, OFF_KN_PARENT);
+		if (parent && at < PATHS_LEN && p->names < max_names) {
+			/* Else the compiler drops the mask and checks a copy, which the verifier does not relate to
+			 * `at`. */
+			asm volatile("" : "+r"(at));
+			n = bpf_probe_read_kernel_str(&strings[at & (PATHS_LEN - 1)], NAME_LEN,
+						      read_ptr(p->kn, OFF_KN_NAME));
+		}
+		if (n > 0) {
+			*used += n;
+			p->names++;
+			p->kn = parent;
+			continue;
+		}
+		asm volatile("" : "+r"(index));
+		length = lengths + (index & (MAX_PATHS - 1)) * stride;
+		*length = p->kn ? *used - p->start : none;
+		if (parent) {
+			*length = UNKNOWN;
+			*used = p->start;
+		}
+		begin_path(p, index + 1, *used);
 	}
-	if (!read_ptr(kn, OFF_KN_PARENT))
-		return *used - start;
-	*used = start;
-	return UNKNOWN;
+	return 1;
 }
 
 /*
@@ -77,7 +115,7 @@ inline_always s64 append_path(char *strings, s64 *used, void *kn, int max_names)
 struct memcg_walk {
 	void *memcg; /* the next one to describe; 0: no more */
 	void *trigger_memcg;
-	void *unified_kn;
+	struct path_walk paths;
 	struct memcg_level level;
 };
 
@@ -92,18 +130,20 @@ inline_always void begin_cgroups(struct victim_event *e, struct memcg_walk *w, v
 	/* The v2 hierarchy always has id 0: cgroup_init() sets it up first. */
 	e->memcg_version = hierarchy == UNKNOWN ? UNKNOWN : hierarchy ? 1 : 2;
 	e->unified_id = read_s64(unified_kn, OFF_KN_ID);
-	w->unified_kn = unified_kn;
+	w->paths.kns[0] = css_kernfs(w->memcg);
+	w->paths.kns[1] = unified_kn;
+	w->paths.kns[2] = css_kernfs(w->trigger_memcg);
+	w->paths.count = 3;
+	e->contents.used = e->contents.levels = e->contents.trigger_ids = 0;
+	begin_path(&w->paths, 0, 0);
 }
 
-inline_always void append_paths(struct victim_event *e, struct memcg_walk *w)
+/* Appends one chunk of the paths; returns whether there is more. */
+inline_always int append_victim_names(struct victim_event *e, struct memcg_walk *w)
 {
 	struct contents *c = &e->contents;
 
-	c->used = 0;
-	c->levels = c->trigger_ids = 0;
-	c->memcg_path = append_path(e->strings, &c->used, css_kernfs(w->memcg), MAX_CGROUPS);
-	c->unified_path = append_path(e->strings, &c->used, w->unified_kn, MAX_CGROUPS);
-	c->trigger_path = append_path(e->strings, &c->used, css_kernfs(w->trigger_memcg), MAX_CGROUPS);
+	return append_paths(e->strings, &c->used, &w->paths, &c->memcg_path, sizeof(c->memcg_path), MAX_CGROUPS, 0);
 }
 
 inline_always void append_entry(struct victim_event *e, s64 *count, const void *from, u32 size)

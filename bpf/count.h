@@ -19,6 +19,14 @@ struct kill_counter {
 	u64 call_site; /* return address of the call that sends SIGKILL to a victim; 0: not known yet */
 };
 
+/*
+ * The call stack of the last SIGKILL of the kernel's on this CPU. The mark of a victim follows its signal on the same
+ * CPU, and most of their stacks is the same: walking it again would be a fifth of the whole cost.
+ */
+struct signal_stack {
+	s64 ktime; /* when the signal was sent; 0: the stack was not read */
+	u64 frames[SENDER_FRAMES];
+};
 struct sender {
 	u64 call_site;	/* return address in __oom_kill_process(); 0: not known */
 	int oom_killer; /* oom_kill_process() is on the stack; other kernel code sends such signals, too */
@@ -37,15 +45,19 @@ inline_always u64 mask_if_within(u64 address, u64 start, u64 size)
 	return mask;
 }
 
-inline_always struct sender signal_sender(void *ctx)
+/* Reads the stack into `s`, innermost frame first. */
+inline_always struct sender signal_sender(void *ctx, struct signal_stack *s, s64 ktime)
 {
-	u64 stack[SENDER_FRAMES] = {};
+	u64 *stack = s->frames;
 	u64 call_site = 0, oom_killer = 0;
 	int i;
 
+	s->ktime = 0;
 	if (!OOM_KILL_PROCESS)
 		return (struct sender){};
-	bpf_get_stack(ctx, stack, sizeof(stack), 0);
+	s->ktime = ktime;
+	__builtin_memset(stack, 0, sizeof(s->frames));
+	bpf_get_stack(ctx, stack, sizeof(s->frames), 0);
 	for (i = 0; i < SENDER_FRAMES; i++) {
 		u64 mask = mask_if_within(stack[i], OOM_KILL_ONE, OOM_KILL_ONE_SIZE);
 

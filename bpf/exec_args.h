@@ -24,4 +24,19 @@ inline_always struct exec_key exec_key(void *mm)
 	return key;
 }
 
+/* Returns whether they could be read. */
+inline_always int read_exec_args(struct exec_args *exec, void *mm, s64 arg_start)
+{
+	u64 size;
+
+	if (OFF_MM_ARG_START < 0 || OFF_MM_ARG_END < 0)
+		return 0;
+	exec->size = read_s64(mm, OFF_MM_ARG_END) - arg_start;
+	size = exec->size;
+	if (size > EXEC_LEN)
+		size = EXEC_LEN;
+	asm volatile("" : "+r"(size));
+	return size <= EXEC_LEN && !bpf_probe_read_user(exec->args, size, (void *)arg_start);
+}
+
 #endif

@@ -31,6 +31,8 @@ struct fd_walk {
 	void *fds; /* fdtable.fd */
 	u64 inet;  /* lengths of the two lists */
 	u64 unix_domain;
+	u64 described; /* of the first list */
+	u64 searched;  /* of the second */
 	void *files[FDS_PER_CHUNK];
 	struct found_socket inet_sockets[MAX_INET_SOCKETS];
 	struct found_socket unix_sockets[MAX_UNIX_WALKED];
@@ -45,6 +47,8 @@ inline_always void begin_walk(struct context *c, struct fd_walk *w, void *task)
 	c->slots = read_u32(fdt, OFF_FDT_MAX_FDS);
 	w->base = 0;
 	w->inet = w->unix_domain = 0;
+	w->described = w->searched = 0;
+	c->sockets = 0;
 	w->fds = read_ptr(fdt, OFF_FDT_FD);
 	c->walked = w->fds ? 0 : UNKNOWN;
 }

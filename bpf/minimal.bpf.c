@@ -67,6 +67,7 @@ inline_always int emit_sigkill(void *ctx)
 
 int on_signal_generate(void *ctx)
 {
+	struct signal_stack stack;
 	u32 trigger = bpf_get_current_pid_tgid();
 	struct signalled_thread target = {};
 
@@ -82,7 +83,7 @@ int on_signal_generate(void *ctx)
 	target.tid = read_s32(ctx, SIGNAL_GENERATE_PID);
 	if (SIGNAL_GENERATE_COMM >= 0) /* a plain array, not a __data_loc */
 		bpf_probe_read_kernel(target.comm, COMM_LEN, (char *)ctx + SIGNAL_GENERATE_COMM);
-	target.call_site = signal_sender(ctx).call_site;
+	target.call_site = signal_sender(ctx, &stack, 0).call_site;
 	target.ordinal = count_signal(get_kill_counter(), target.call_site);
 	signalled_threads.update(&trigger, &target);
 	return 0;

@@ -24,6 +24,30 @@ struct oom_round {
 	struct decision decision;
 };
 
+/* The first victim of a group kill is sent the signal twice: the first one counts. */
+inline_always int is_newer(s64 when, const s64 *before)
+{
+	return !before || when - *before > SHARER_WINDOW_NS;
+}
+
+inline_always void keep_mark(struct oom_round *round, s64 pid, void *mm)
+{
+	round->marked_pid = pid;
+	round->marked_mm = mm;
+	round->marked_at = bpf_ktime_get_ns();
+}
+
+/*
+ * Whether a process that was just signalled shares the mm of the last victim. A thread that has marked a victim may
+ * later send such signals for another reason, as the init process of a pid namespace does when it exits, and by then
+ * the victim's mm may have been freed and its address reused.
+ */
+inline_always int is_sharer(struct oom_round *round, void *task)
+{
+	return round->marked_mm && round->signalled_pid != round->marked_pid &&
+	       round->signalled_at - round->marked_at < SHARER_WINDOW_NS && process_mm(task) == round->marked_mm;
+}
+
 /*
  * The marked task. Up to 6.8, and in stable series before the backport of 72ba14deb40a, the tracepoint has only the
  * thread's id; the task is then the one just signalled, or the trigger itself.

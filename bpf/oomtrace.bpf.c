@@ -17,7 +17,7 @@
 #include "ranking.h"
 #include "sigkill_task.h"
 #include "sockets.h"
-#include "task.h"
+#include "victim_event.h"
 
 BPF_PERF_OUTPUT(events);
 BPF_TABLE("lru_hash", u32, struct oom_round, oom_rounds, 256);
@@ -33,8 +33,20 @@ BPF_PERCPU_ARRAY(context_scratch, struct context, 1);
 BPF_PERCPU_ARRAY(fd_walks, struct fd_walk, 1);
 BPF_PERCPU_ARRAY(memcg_walks, struct memcg_walk, 1);
 
-enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT, EMIT_SIGKILL };
-BPF_PROG_ARRAY(tail_calls, 5);
+enum tail_call {
+	WALK_FDS,
+	EMIT_CONTEXT,
+	APPEND_VICTIM_PATHS,
+	EMIT_VICTIM_EVENT,
+	EMIT_RANKING,
+	EMIT_SIGKILL,
+	APPEND_SIGKILL_PATHS,
+};
+BPF_PROG_ARRAY(tail_calls, 7);
+
+BPF_PERCPU_ARRAY(signal_stacks, struct signal_stack, 1);
+
+BPF_ARRAY(ranking_states, struct ranking_state, 1);
 
 BPF_TABLE("lru_hash", struct exec_key, struct exec_args, exec_cache, 4096);
 
@@ -69,34 +81,53 @@ inline_always s64 fill_exec(char *args, void *mm)
 	return exec->size;
 }
 
+inline_always struct ranking_state *get_ranking(void)
+{
+	u32 zero = 0;
+
+	return ranking_states.lookup(&zero);
+}
+
+/* Whether this thread has decided by a ranking that is not sent yet. */
+inline_always int has_ranking(void)
+{
+	struct ranking_state *state = HAS_DECISION ? get_ranking() : 0;
+
+	return state && state->decided_tid == (u32)bpf_get_current_pid_tgid();
+}
+
 /* Does not return if it succeeds: tail calls do the rest, so that the verifier follows that once for both callers. */
 inline_always void emit_victim(void *ctx, enum kind kind, void *task, void *mm, struct oom_round *round)
 {
-	void *current = (void *)bpf_get_current_task();
 	u32 zero = 0;
 	struct victim_event *e = event_scratch.lookup(&zero);
 	struct memcg_walk *w = memcg_walks.lookup(&zero);
+	struct signal_stack *s = signal_stacks.lookup(&zero);
 
-	if (!e || !w)
+	if (!e || !w || !s)
 		return;
-	e->kind = kind;
-	e->ktime = bpf_ktime_get_ns();
-	e->signalled_at = round && kind != KIND_DYING ? round->signalled_at : UNKNOWN;
-	e->ordinal = round && kind == KIND_KILLED ? round->ordinal : UNKNOWN;
-	fill_victim(&e->victim, task, mm);
-	/* By now other threads may have exited: the signal has been sent. */
-	e->victim.threads = round && kind != KIND_DYING ? round->threads : count_threads(task);
+	fill_event(ctx, e, kind, task, mm, round, s);
 	e->exec_size = fill_exec(e->exec_args, mm);
-	fill_task(&e->trigger, current);
-	begin_cgroups(e, w, task, current);
-	e->decision.ktime = UNKNOWN;
-	/* A process that was already dying is marked without a decision: the round's belongs to an earlier kill. */
-	if (round && kind != KIND_DYING)
-		e->decision = round->decision;
-	__builtin_memset(e->stack, 0, sizeof(e->stack));
-	if (e->decision.ktime == UNKNOWN) /* a third of the whole cost */
-		bpf_get_stack(ctx, e->stack, sizeof(e->stack), 0);
+	begin_cgroups(e, w, task, (void *)bpf_get_current_task());
 	tail_calls.call(ctx, APPEND_VICTIM_PATHS);
+}
+
+/* Called when the chosen process is signalled: the decision's probe is of another type and cannot call it. */
+int emit_ranking(struct bpf_raw_tracepoint_args *ctx)
+{
+	struct ranking_state *state = get_ranking();
+	u64 used;
+
+	if (!state)
+		return 0;
+	if (append_candidate_names(state))
+		tail_calls.call(ctx, EMIT_RANKING);
+	state->decided_tid = 0;
+	used = state->ranking.used;
+	asm volatile("" : "+r"(used));
+	if (used <= sizeof(state->ranking.strings))
+		events.perf_submit(ctx, &state->ranking, offsetof(struct ranking, strings) + used);
+	return 0;
 }
 
 int append_victim_paths(struct bpf_raw_tracepoint_args *ctx)
@@ -107,7 +138,8 @@ int append_victim_paths(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!e || !w)
 		return 0;
-	append_paths(e, w);
+	if (append_victim_names(e, w))
+		tail_calls.call(ctx, APPEND_VICTIM_PATHS);
 	tail_calls.call(ctx, EMIT_VICTIM_EVENT);
 	return 0;
 }
@@ -130,24 +162,21 @@ int emit_victim_event(struct bpf_raw_tracepoint_args *ctx)
 	return 0;
 }
 
-BPF_ARRAY(ranking_states, struct ranking_state, 1);
-
 inline_always struct ranking_state *current_ranking(void)
 {
-	u32 zero = 0;
-	struct ranking_state *state = ranking_states.lookup(&zero);
+	struct ranking_state *state = get_ranking();
 
 	return state && state->tid == (u32)bpf_get_current_pid_tgid() ? state : 0;
 }
 
 inline_always int begin_ranking(void)
 {
-	u32 zero = 0;
-	struct ranking_state *state = ranking_states.lookup(&zero);
+	struct ranking_state *state = get_ranking();
 
 	if (!state)
 		return 0;
 	state->tid = bpf_get_current_pid_tgid();
+	state->decided_tid = 0;
 	state->task = 0;
 	state->ranking.weighed = 0;
 	state->ranking.count = 0;
@@ -170,22 +199,18 @@ inline_always int badness_exit(s64 points)
 	return state ? keep_candidate(state, points) : 0;
 }
 
-inline_always void emit_ranking(void *ctx, s64 ktime)
+inline_always void end_ranking(s64 ktime)
 {
 	struct ranking_state *state = current_ranking();
-	u64 used;
 
 	if (!state || !state->ranking.weighed)
 		return;
 	finish_ranking(state, ktime);
+	state->decided_tid = state->tid;
 	state->tid = 0;
-	used = state->ranking.used;
-	asm volatile("" : "+r"(used));
-	if (used <= sizeof(state->ranking.strings))
-		events.perf_submit(ctx, &state->ranking, offsetof(struct ranking, strings) + used);
 }
 
-inline_always int on_decision(void *ctx, void *oc, const void *message)
+inline_always int on_decision(void *oc, const void *message)
 {
 	struct oom_round *round = current_oom_round();
 	struct decision *d;
@@ -194,7 +219,7 @@ inline_always int on_decision(void *ctx, void *oc, const void *message)
 		return 0;
 	d = &round->decision;
 	fill_decision(d, oc, message);
-	emit_ranking(ctx, d->ktime);
+	end_ranking(d->ktime);
 	return 0;
 }
 
@@ -216,7 +241,7 @@ int on_oom_badness_return(struct pt_regs *ctx)
 
 int on_oom_kill_process(struct pt_regs *ctx)
 {
-	return on_decision(ctx, (void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
+	return on_decision((void *)PT_REGS_PARM1(ctx), (void *)PT_REGS_PARM2(ctx));
 }
 #endif
 
@@ -234,38 +259,29 @@ KRETFUNC_PROBE(oom_badness, void *task, unsigned long totalpages, long points)
 
 KFUNC_PROBE(oom_kill_process, void *oc, void *message)
 {
-	return on_decision(ctx, oc, message);
+	return on_decision(oc, message);
 }
 #endif
 
-/* The first victim of a group kill is sent the signal twice: the first one counts. */
 inline_always void mark_pending(s64 pid, s64 when)
 {
 	u32 key = pid;
-	s64 *before = pending_context.lookup(&key);
 
-	if (!before || when - *before > SHARER_WINDOW_NS)
+	if (is_newer(when, pending_context.lookup(&key)))
 		pending_context.update(&key, &when);
 #ifdef WITH_EXIT
-	before = pending_exit.lookup(&key);
-	if (!before || when - *before > SHARER_WINDOW_NS)
+	if (is_newer(when, pending_exit.lookup(&key)))
 		pending_exit.update(&key, &when);
 #endif
-}
-
-inline_always void emit_repeat_kill(void *ctx, void *task, struct oom_round *round)
-{
-	struct repeat_kill event = {KIND_REPEAT_KILL, round->signalled_at, read_s32(task, OFF_TASK_PID),
-				    round->ordinal};
-
-	events.perf_submit(ctx, &event, sizeof(event));
 }
 
 int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[2];
+	struct signal_stack *stack;
 	struct sender sender;
 	struct oom_round *round;
+	u32 zero = 0;
 	s64 pid;
 
 	if ((int)ctx->args[0] != SIGKILL)
@@ -277,46 +293,64 @@ int on_signal_generate(struct bpf_raw_tracepoint_args *ctx)
 	if (ctx->args[1] != SEND_SIG_PRIV)
 		return 0;
 	round = current_oom_round();
-	if (!round)
+	stack = signal_stacks.lookup(&zero);
+	if (!round || !stack)
 		return 0;
 	pid = read_s32(task, OFF_TASK_TGID);
 	round->signalled_at = bpf_ktime_get_ns();
 	/* No thread can exit of this signal before we return: the process's siglock is held. */
 	round->threads = count_threads(task);
-	sender = signal_sender(ctx);
+	sender = signal_sender(ctx, stack, round->signalled_at);
 	/* Here and not at the mark, by which time the signal may have been delivered. */
 	if (sender.oom_killer)
 		mark_pending(pid, round->signalled_at);
 	round->call_site = sender.call_site;
 	round->ordinal = count_signal(get_kill_counter(), sender.call_site);
-	if (round->ordinal && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM))
-		emit_repeat_kill(ctx, task, round);
+	if (round->ordinal && read_ptr(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_MM)) {
+		struct repeat_kill event = {KIND_REPEAT_KILL, round->signalled_at, read_s32(task, OFF_TASK_PID),
+					    round->ordinal};
+
+		events.perf_submit(ctx, &event, sizeof(event));
+	}
 	round->signalled_pid = pid;
 	round->signalled_task = task;
-	/*
-	 * A thread that has marked a victim may later send such signals for another reason, as the init process of a
-	 * pid namespace does when it exits, and by then the victim's mm may have been freed and its address reused.
-	 */
-	if (!round->ordinal && round->marked_mm && pid != round->marked_pid &&
-	    round->signalled_at - round->marked_at < SHARER_WINDOW_NS && process_mm(task) == round->marked_mm)
+	if (!round->ordinal && is_sharer(round, task))
 		emit_victim(ctx, KIND_SHARER, task, round->marked_mm, round);
+	if (has_ranking())
+		tail_calls.call(ctx, EMIT_RANKING);
 	return 0;
 }
 
 #ifdef WITH_SIGKILL
 BPF_PERF_OUTPUT(sigkills);
 BPF_PERCPU_ARRAY(sigkill_scratch, struct sigkill, 1);
+BPF_PERCPU_ARRAY(sigkill_paths, struct path_walk, 1);
 
 int emit_sigkill(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 zero = 0;
 	struct sigkill *e = sigkill_scratch.lookup(&zero);
+	struct path_walk *p = sigkill_paths.lookup(&zero);
+
+	if (!e || !p)
+		return 0;
+	fill_sigkill(e, p, ctx);
+	e->exec_size = fill_exec(e->exec_args, process_mm((void *)ctx->args[2]));
+	tail_calls.call(ctx, APPEND_SIGKILL_PATHS);
+	return 0;
+}
+
+int append_sigkill_paths(struct bpf_raw_tracepoint_args *ctx)
+{
+	u32 zero = 0;
+	struct sigkill *e = sigkill_scratch.lookup(&zero);
+	struct path_walk *p = sigkill_paths.lookup(&zero);
 	u64 used;
 
-	if (!e)
+	if (!e || !p)
 		return 0;
-	fill_sigkill(e, ctx);
-	e->exec_size = fill_exec(e->exec_args, process_mm((void *)ctx->args[2]));
+	if (append_sigkill_names(e, p))
+		tail_calls.call(ctx, APPEND_SIGKILL_PATHS);
 	used = e->used;
 	asm volatile("" : "+r"(used));
 	if (used <= sizeof(e->strings))
@@ -338,9 +372,7 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 	if (round->signalled_pid == pid) {
 		kind = KIND_KILLED;
 		round->ordinal = count_mark(get_kill_counter(), round->call_site, round->ordinal);
-		round->marked_pid = pid;
-		round->marked_mm = mm;
-		round->marked_at = bpf_ktime_get_ns();
+		keep_mark(round, pid, mm);
 		if (!OOM_KILL_PROCESS) /* signal_sender() cannot recognize the OOM killer */
 			mark_pending(pid, round->signalled_at);
 	}
@@ -352,7 +384,7 @@ int on_mark_victim(struct bpf_raw_tracepoint_args *ctx)
 /* Runs in every thread of a victim, also for the SIGKILL that only announces the group exit: the first one counts. */
 int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 {
-	u32 pid = bpf_get_current_pid_tgid() >> 32, zero = 0;
+	u32 pid, zero = 0;
 	struct context *c;
 	struct fd_walk *w;
 	void *task;
@@ -360,6 +392,7 @@ int on_signal_deliver(struct bpf_raw_tracepoint_args *ctx)
 
 	if ((int)ctx->args[0] != SIGKILL)
 		return 0;
+	pid = bpf_get_current_pid_tgid() >> 32;
 	when = pending_context.lookup(&pid);
 	if (!when)
 		return 0;
@@ -401,7 +434,8 @@ int emit_context(struct bpf_raw_tracepoint_args *ctx)
 
 	if (!c || !w)
 		return 0;
-	fill_sockets(c, w);
+	if (fill_sockets(c, w))
+		tail_calls.call(ctx, EMIT_CONTEXT);
 	fill_arguments(c, read_ptr((void *)bpf_get_current_task(), OFF_TASK_MM));
 	used = c->used;
 	asm volatile("" : "+r"(used));
@@ -415,16 +449,8 @@ int on_sched_process_exec(struct bpf_raw_tracepoint_args *ctx)
 	void *mm = read_ptr((void *)ctx->args[0], OFF_TASK_MM);
 	struct exec_key key = exec_key(mm);
 	struct exec_args exec = {};
-	u64 size;
 
-	if (!mm || OFF_MM_ARG_START < 0 || OFF_MM_ARG_END < 0)
-		return 0;
-	exec.size = read_s64(mm, OFF_MM_ARG_END) - key.arg_start;
-	size = exec.size;
-	if (size > EXEC_LEN)
-		size = EXEC_LEN;
-	asm volatile("" : "+r"(size));
-	if (size <= EXEC_LEN && !bpf_probe_read_user(exec.args, size, (void *)key.arg_start))
+	if (mm && read_exec_args(&exec, mm, key.arg_start))
 		exec_cache.update(&key, &exec);
 	return 0;
 }
@@ -434,18 +460,13 @@ int on_sched_process_exit(struct bpf_raw_tracepoint_args *ctx)
 {
 	u32 pid = bpf_get_current_pid_tgid() >> 32;
 	s64 *when = pending_exit.lookup(&pid);
-	void *signal;
-	struct exit exited = {KIND_EXIT, bpf_ktime_get_ns(), pid};
+	struct exit exited;
 
 	if (!when)
 		return 0;
-	signal = read_ptr((void *)bpf_get_current_task(), OFF_TASK_SIGNAL);
-	exited.signalled_at = *when;
-	exited.maxrss = read_s64(signal, OFF_SIGNAL_MAXRSS);
-	if (read_s32(signal, OFF_SIGNAL_LIVE) != 0 ||
-	    pending_exit.delete(&pid)) /* not the last thread, or another CPU was first */
-		return 0;
-	events.perf_submit(ctx, &exited, sizeof(exited));
+	fill_exit(&exited, pid, *when);
+	if (is_last_thread() && !pending_exit.delete(&pid)) /* else another CPU was first */
+		events.perf_submit(ctx, &exited, sizeof(exited));
 	return 0;
 }
 #endif
@@ -457,8 +478,8 @@ inline_always int on_cgroup_change(struct bpf_raw_tracepoint_args *ctx, enum cha
 {
 	u32 zero = 0;
 	struct cgroup_change *e = cgroup_scratch.lookup(&zero);
-	void *root = read_ptr((void *)ctx->args[0], OFF_CGROUP_ROOT);
-	u64 used = fill_cgroup_change(e, change, read_s32(root, OFF_ROOT_HIERARCHY_ID), (void *)ctx->args[1]);
+	s64 hierarchy = read_s32(read_ptr((void *)ctx->args[0], OFF_CGROUP_ROOT), OFF_ROOT_HIERARCHY_ID);
+	u64 used = fill_cgroup_change(e, change, hierarchy, (void *)ctx->args[1]);
 
 	if (!used)
 		return 0;

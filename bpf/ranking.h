@@ -10,9 +10,15 @@
 
 #include "cgroup.h"
 
-#define MAX_NAMES	64	/* in a candidate's path: each costs the verifier as much for all ten of them */
+#define MAX_NAMES	64	/* in a candidate's path */
 #define CANDIDATE_SLOTS 16	/* MAX_CANDIDATES, rounded up to a power of two for the mask */
 #define INELIGIBLE	UNKNOWN /* LONG_MIN: oom_badness() of a process that must not be killed */
+
+#if defined(WITH_KPROBE) || defined(WITH_FENTRY)
+#define HAS_DECISION 1
+#else
+#define HAS_DECISION 0 /* level `reduced` */
+#endif
 
 struct ranking_state {
 	u32 tid;	  /* the thread in out_of_memory() */
@@ -21,6 +27,8 @@ struct ranking_state {
 	s64 worst_points; /* its points: a candidate with fewer is not kept */
 	struct ranking ranking;
 	void *tasks[CANDIDATE_SLOTS];
+	u32 decided_tid; /* the thread that has decided by this ranking, which is not sent yet */
+	struct path_walk paths;
 };
 
 /* Of two with equal points the earlier is worse: the kernel would choose the later. */
@@ -69,20 +77,20 @@ inline_always int keep_candidate(struct ranking_state *state, s64 points)
 	return 0;
 }
 
-/* Adds what is read only of candidates that are sent. Of one that has exited since, only pid and points are known. */
-inline_always void finish_candidate(struct ranking *r, struct candidate *c, void *task)
+/*
+ * Adds what is read only of candidates that are sent, and returns the cgroup of which the path is to be read. Of one
+ * that has exited since, only pid and points are known.
+ */
+inline_always void *finish_candidate(struct candidate *c, void *task)
 {
-	void *kn = css_kernfs(task_css_memory(task));
-
 	c->oom_score_adj = UNKNOWN;
 	c->path = UNKNOWN;
 	__builtin_memset(c->comm, 0, sizeof(c->comm));
 	if (read_s32(task, OFF_TASK_TGID) != c->pid)
-		return;
+		return 0;
 	c->oom_score_adj = read_s16(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_OOM_SCORE_ADJ);
 	read_str(c->comm, task, OFF_TASK_COMM);
-	if (kn)
-		c->path = append_path(r->strings, &r->used, kn, MAX_NAMES);
+	return css_kernfs(task_css_memory(task));
 }
 
 inline_always void finish_ranking(struct ranking_state *state, s64 ktime)
@@ -96,8 +104,19 @@ inline_always void finish_ranking(struct ranking_state *state, s64 ktime)
 	for (i = 0; i < MAX_CANDIDATES; i++) {
 		if (i >= r->count)
 			break;
-		finish_candidate(r, &r->best[i], state->tasks[i]);
+		state->paths.kns[i] = finish_candidate(&r->best[i], state->tasks[i]);
 	}
+	state->paths.count = r->count;
+	begin_path(&state->paths, 0, 0);
+}
+
+/* Appends one chunk of the paths; returns whether there is more. */
+inline_always int append_candidate_names(struct ranking_state *state)
+{
+	struct ranking *r = &state->ranking;
+
+	return append_paths(r->strings, &r->used, &state->paths, &r->best[0].path, sizeof(r->best[0]), MAX_NAMES,
+			    UNKNOWN);
 }
 
 #endif

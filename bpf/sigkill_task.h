@@ -29,7 +29,7 @@ inline_always void *unified_kernfs(void *task)
 	return read_ptr(read_ptr(read_ptr(task, OFF_TASK_CGROUPS), OFF_CSS_SET_DFL_CGRP), OFF_CGROUP_KN);
 }
 
-inline_always void fill_sigkill(struct sigkill *e, struct bpf_raw_tracepoint_args *ctx)
+inline_always void fill_sigkill(struct sigkill *e, struct path_walk *p, struct bpf_raw_tracepoint_args *ctx)
 {
 	void *task = (void *)ctx->args[2], *kn = css_kernfs(task_css_memory(task));
 	void *sender = (void *)bpf_get_current_task();
@@ -47,10 +47,18 @@ inline_always void fill_sigkill(struct sigkill *e, struct bpf_raw_tracepoint_arg
 	fill_victim(&e->victim, task, process_mm(task));
 	e->victim.threads = count_threads(task);
 	e->used = 0;
-	e->memcg_path = append_path(e->strings, &e->used, kn, MAX_CGROUPS);
-	e->unified_path = append_path(e->strings, &e->used, unified_kernfs(task), MAX_CGROUPS);
-	e->sender_memcg_path = append_path(e->strings, &e->used, css_kernfs(task_css_memory(sender)), MAX_CGROUPS);
-	e->sender_unified_path = append_path(e->strings, &e->used, unified_kernfs(sender), MAX_CGROUPS);
+	p->kns[0] = kn;
+	p->kns[1] = unified_kernfs(task);
+	p->kns[2] = css_kernfs(task_css_memory(sender));
+	p->kns[3] = unified_kernfs(sender);
+	p->count = 4;
+	begin_path(p, 0, 0);
+}
+
+/* Appends one chunk of the paths; returns whether there is more. */
+inline_always int append_sigkill_names(struct sigkill *e, struct path_walk *p)
+{
+	return append_paths(e->strings, &e->used, p, &e->memcg_path, sizeof(e->memcg_path), MAX_CGROUPS, 0);
 }
 
 #endif

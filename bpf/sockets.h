@@ -8,7 +8,8 @@
 #include "fd_walk.h"
 #include "victim_context.h"
 
-#define SUN_PATH 109 /* sizeof(sockaddr_un.sun_path), plus the NUL that the kernel appends */
+#define SOCKETS_PER_CHUNK 8
+#define SUN_PATH	  109 /* sizeof(sockaddr_un.sun_path), plus the NUL that the kernel appends */
 
 inline_always void fill_inet(struct context *c, struct socket *s, void *sk)
 {
@@ -50,29 +51,39 @@ inline_always void fill_unix(struct context *c, struct socket *s, void *sk)
 	s->remote = append_unix_name(c, read_ptr(sk, OFF_UNIX_PEER));
 }
 
-inline_always void fill_sockets(struct context *c, struct fd_walk *w)
+/* Describes one chunk of each kind, first all of the first; returns whether there is more (as in fd_walk.h). */
+inline_always int fill_sockets(struct context *c, struct fd_walk *w)
 {
 	u32 i;
 
-	c->sockets = 0;
-	for (i = 0; i < MAX_INET_SOCKETS && i < w->inet; i++) {
-		c->socket[i].fd = w->inet_sockets[i].fd;
-		fill_inet(c, &c->socket[i], w->inet_sockets[i].sk);
-		c->sockets = i + 1;
-	}
-	for (i = 0; i < MAX_UNIX_WALKED && i < w->unix_domain; i++) {
-		u64 index = c->sockets;
-		struct socket *s;
+	for (i = 0; i < SOCKETS_PER_CHUNK && w->described < w->inet; i++) {
+		u64 index = w->described;
 
 		asm volatile("" : "+r"(index));
-		if (index >= MAX_INET_SOCKETS + MAX_UNIX_SOCKETS || index >= w->inet + MAX_UNIX_SOCKETS)
+		if (index >= MAX_INET_SOCKETS)
 			break;
+		c->socket[index].fd = w->inet_sockets[index].fd;
+		fill_inet(c, &c->socket[index], w->inet_sockets[index].sk);
+		w->described = c->sockets = index + 1;
+	}
+	if (w->described < w->inet)
+		return 1;
+	for (i = 0; i < SOCKETS_PER_CHUNK && w->searched < w->unix_domain; i++) {
+		u64 index = c->sockets, from = w->searched;
+		struct socket *s;
+
+		asm volatile("" : "+r"(index), "+r"(from));
+		if (index >= MAX_INET_SOCKETS + MAX_UNIX_SOCKETS || index >= w->inet + MAX_UNIX_SOCKETS ||
+		    from >= MAX_UNIX_WALKED)
+			return 0;
 		s = &c->socket[index];
-		s->fd = w->unix_sockets[i].fd;
-		fill_unix(c, s, w->unix_sockets[i].sk);
+		s->fd = w->unix_sockets[from].fd;
+		fill_unix(c, s, w->unix_sockets[from].sk);
 		if (s->local != UNKNOWN || s->remote != UNKNOWN)
 			c->sockets = index + 1;
+		w->searched = from + 1;
 	}
+	return w->searched < w->unix_domain;
 }
 
 #endif

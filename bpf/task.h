@@ -70,6 +70,26 @@ inline_always s64 count_threads(void *task)
 	return read_s32(read_ptr(task, OFF_TASK_SIGNAL), OFF_SIGNAL_NR_THREADS);
 }
 
+inline_always void *current_signal(void)
+{
+	return read_ptr((void *)bpf_get_current_task(), OFF_TASK_SIGNAL);
+}
+
+inline_always int is_last_thread(void)
+{
+	return read_s32(current_signal(), OFF_SIGNAL_LIVE) == 0;
+}
+
+/* To be called in the thread that exits. */
+inline_always void fill_exit(struct exit *to, u32 pid, s64 signalled_at)
+{
+	to->kind = KIND_EXIT;
+	to->ktime = bpf_ktime_get_ns();
+	to->pid = pid;
+	to->signalled_at = signalled_at;
+	to->maxrss = read_s64(current_signal(), OFF_SIGNAL_MAXRSS);
+}
+
 inline_always void fill_victim(struct victim *to, void *task, void *mm)
 {
 	void *signal = read_ptr(task, OFF_TASK_SIGNAL);

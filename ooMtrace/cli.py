@@ -34,6 +34,7 @@ examples:
   oomtrace logs /var/log/kern.log*               kills of the past, from kernel logs
   oomtrace explain /var/log/oomtrace.log         what each line says, in sentences
   oomtrace config                                the options in effect, and where each is set
+  oomtrace scores                                which processes the kernel would kill next
   oomtrace schema                                the JSON Schema of a line
 
 exit codes:

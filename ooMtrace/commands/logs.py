@@ -50,6 +50,8 @@ def run(arguments: Namespace, say: Say) -> int:
     """
     if arguments.summary and arguments.pretty:
         raise UsageError("--pretty indents lines, and --summary prints none", "use one of them")
+    if arguments.summary and getattr(arguments, "format", None):
+        raise UsageError("--format is for lines, and --summary prints none", "use one of them")
     reader = _Reader(kill_filter(arguments), say)
     names = arguments.files or [_default_log(say)]
     with closing(StreamSink(arguments.output)) as sink:

@@ -61,7 +61,7 @@ def _show(arguments: Namespace, columns: int) -> bytes:
     """Return one look at the host, as text or JSON."""
     host = take_snapshot()
     hierarchy = read_cgroup_mounts().memory_hierarchy()
-    processes = read_processes(host.page_size, hierarchy.version if hierarchy else None)
+    processes = read_processes(host.page_size, hierarchy.version if hierarchy else None, host_pids=_sees_all())
     if not host.ram or not processes:
         raise ScoresError("/proc shows no memory or no processes", "mount -t proc proc /proc")
     whole = host_domain(host, processes)

@@ -21,6 +21,12 @@ KERNEL = "mm/oom_kill.c"
 CGROUPS = "cgroup-v2.rst"
 SYSTEMD = "systemd.resource-control(5)"
 SERVICE = "systemd.service(5)"
+SYSTEMS = {
+    "celery": "Celery, Workers Guide",
+    "gunicorn": "Gunicorn, Settings",
+    "php-fpm": "PHP manual, FPM configuration",
+    "puma": "Puma, README",
+}
 QOS = "Kubernetes, Node-pressure Eviction"
 
 
@@ -32,6 +38,7 @@ class Rule:
         name: Identifies it in tests and documentation.
         suggest: Returns what to do, with the numbers of the line that are the reason; None if the rule does not fit.
         source: Where the fact behind it is documented.
+        by_system: Whether the job system's own documentation is the source, where that is known.
         unless: Rules that say it better: it is left out if one of them fits.
     """
 
@@ -39,6 +46,7 @@ class Rule:
     suggest: Callable[[Case], str | None]
     source: str
     unless: tuple[str, ...] = ()
+    by_system: bool = False
 
 
 HEAPS = ("jvm-heap", "jvm-outside", "node-heap", "go-limit", "workers", "postgresql")
@@ -60,7 +68,7 @@ RULES = (
     Rule("page-tables", advice_memory.page_tables, KERNEL),
     Rule("kernel-memory", advice_memory.kernel_memory, CGROUPS),
     Rule("mapped-files", advice_memory.mapped_files, "mlock(2)"),
-    Rule("workers", advice_runtime.workers, "docs/jobs.md"),
+    Rule("workers", advice_runtime.workers, CGROUPS, by_system=True),
     Rule("qos", advice_cause.qos, QOS),
     Rule("changed-adj", advice_cause.changed_adj, QOS),
     Rule("many", advice_cause.many, KERNEL),
@@ -76,7 +84,7 @@ RULES = (
     Rule("sidekiq-arenas", advice_runtime.sidekiq_arenas, "Sidekiq wiki, Memory"),
     Rule("sidekiq-job", advice_runtime.sidekiq_job, "Sidekiq wiki, Reliability"),
     Rule("celery-job", advice_runtime.celery_job, "Celery, Tasks"),
-    Rule("recycle", advice_runtime.recycle, "docs/jobs.md"),
+    Rule("recycle", advice_runtime.recycle, CGROUPS, by_system=True),
     Rule("node-default", advice_runtime.node_default, "nodejs.org, CLI"),
     Rule("too-small", advice_memory.too_small, CGROUPS, (*HEAPS, "repeated", "neighbour")),
     Rule("unit-stopped", advice_effect.unit_stopped, SERVICE),
@@ -109,5 +117,6 @@ def what_to_do(case: Case) -> list[Block]:
         return []
     blocks = [Block("heading", (HEADING,), 1)]
     for number, (rule, said) in enumerate(found, 1):
-        blocks.append(numbered(number, f"{said} [{rule.source}]", FIRST_RANK if number == 1 else OTHER_RANK + number))
+        source = SYSTEMS.get(case.facts.word("job.system") or "", rule.source) if rule.by_system else rule.source
+        blocks.append(numbered(number, f"{said} [{source}]", FIRST_RANK if number == 1 else OTHER_RANK + number))
     return blocks

@@ -159,9 +159,12 @@ class Case:
 
     @cached_property
     def is_own_trigger(self) -> bool | None:
-        """Whether the victim asked for the memory itself; None if that is not known."""
+        """Whether the victim asked for the memory itself, in any of its threads; None if that is not known."""
         trigger, pid = self.facts.number("oom.trigger.pid"), self.facts.number("process.pid")
-        return None if trigger is None or pid is None else trigger == pid
+        if trigger is not None and pid is not None:
+            return trigger == pid
+        thread, tid = self.facts.number("oom.trigger.tid"), self.facts.number("process.tid")
+        return True if tid is not None and tid in (trigger, thread) else None
 
     @cached_property
     def is_limit_above(self) -> bool:

@@ -111,6 +111,8 @@ class Facts:
 
 def clean(text: str, longest: int = LONGEST) -> str:
     """Return a text as one line of visible characters; the middle of a longer one is left out."""
+    if len(text) > 2 * longest:  # what is left out need not be examined
+        text = text[:longest] + text[-longest:]
     shown = escape_control(text, longest)
     if shown.isascii():
         return shown

@@ -36,7 +36,7 @@ def _limit(case: Case) -> list[Block]:
     if case.scope == "global" and total is not None:
         return [fact("limit", [f"{size(total)}: all RAM and swap of the host"], 1)]
     if case.scope in ("cpuset", "mempolicy") and (nodes or total is not None):
-        words = [f"NUMA nodes {nodes}" if nodes else "", f"{size(total)} there, swap included" if total else ""]
+        words = [f"NUMA nodes: {nodes}" if nodes else "", f"{size(total)} there, swap included" if total else ""]
         return [fact("limit", [", ".join(word for word in words if word)], 1)]
     return []
 

@@ -9,7 +9,7 @@ from ooMtrace.explain.layout import Block, fact
 
 REASONS = {
     "reduced": "needs kprobes or fentry",
-    "minimal": "not in the tracepoint or /proc (level minimal)",
+    "minimal": "not available at level minimal",
     "log": "not in the kernel log",
     "full": "could not be read",
 }

@@ -65,8 +65,8 @@ CGROUP_BUFFER_BYTES = 64 << 10
 
 LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
 
-TAIL_CALLS = ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
-SIGKILL_TAIL_CALLS = (*TAIL_CALLS, "emit_sigkill")
+TAIL_CALLS = ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event", "emit_ranking")
+SIGKILL_TAIL_CALLS = (*TAIL_CALLS, "emit_sigkill", "append_sigkill_paths")
 
 
 @dataclass(frozen=True, slots=True)

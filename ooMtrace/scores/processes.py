@@ -46,15 +46,19 @@ class Candidate:
     started: int
 
 
-def read_processes(page_size: int, version: int | None, proc: Path = Path("/proc")) -> list[Candidate]:
+def read_processes(
+    page_size: int, version: int | None, proc: Path = Path("/proc"), *, host_pids: bool = True
+) -> list[Candidate]:
     """Return all processes that have memory; one that exits meanwhile is left out, as are kernel threads.
 
     Args:
         page_size: In bytes.
         version: Of cgroups, that of the memory controller; None: there is none.
         proc: Where /proc is mounted.
+        host_pids: Whether its process 1 is the init process of the host, which the kernel never chooses.
     """
-    found = (_process(folder, page_size, version) for folder in proc.iterdir() if folder.name.isdecimal())
+    exempt = "1" if host_pids else ""
+    found = (_process(folder, page_size, version, exempt) for folder in proc.iterdir() if folder.name.isdecimal())
     return [process for process in found if process is not None]
 
 
@@ -67,7 +71,7 @@ def read_pss(pid: int, proc: Path = Path("/proc")) -> int | None:
     return fields[b"Pss"] * KB if b"Pss" in fields else None
 
 
-def _process(folder: Path, page_size: int, version: int | None) -> Candidate | None:
+def _process(folder: Path, page_size: int, version: int | None, exempt: str) -> Candidate | None:
     try:
         status = _status(folder)
         if status is None:
@@ -86,7 +90,7 @@ def _process(folder: Path, page_size: int, version: int | None) -> Candidate | N
                 swap=fields.get(b"VmSwap", 0) * KB // page_size,
                 page_tables=fields.get(b"VmPTE", 0) * KB // page_size,
                 adj=adj,
-                is_exempt=folder.name == "1",
+                is_exempt=folder.name == exempt,
             ),
             oom_score=_number(folder / "oom_score"),
             started=_started((folder / "stat").read_bytes()),

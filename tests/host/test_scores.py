@@ -150,8 +150,10 @@ def test_the_command_ranks_a_cgroup_and_says_what_spares_its_first(scene, progra
         one.go().said()
     done = subprocess.run([COMMAND, "scores", "--json", "--cgroup", parent.path], capture_output=True, check=True)
     (domain,) = json.loads(done.stdout)["domains"]
-    told = subprocess.run([COMMAND, "scores", "--pid", str(started[0].pid)], capture_output=True, text=True, check=True)
-    below = int(told.stdout.split(f"in {parent.path}, ")[1].split("at oom_score_adj ")[1].split()[0])
+    shown = subprocess.run(
+        [COMMAND, "scores", "--pid", str(started[0].pid)], capture_output=True, text=True, check=True
+    )
+    below = int(shown.stdout.split(f"in {parent.path}, ")[1].split("at oom_score_adj ")[1].split()[0])
 
     assert [one["pid"] for one in domain["processes"]] == [one.pid for one in started]
     assert 0 < below < 400

@@ -210,8 +210,10 @@ static void crew(size_t count, int shared)
 	pthread_attr_t attributes;
 	pthread_t thread;
 
+	/* The stacks, side by side, would get huge pages. */
+	prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
 	pthread_attr_init(&attributes);
-	pthread_attr_setstacksize(&attributes, 16384);
+	pthread_attr_setstacksize(&attributes, PTHREAD_STACK_MIN); /* 16 KiB; 128 KiB on arm64 */
 	pthread_attr_setguardsize(&attributes, 0); /* a guard is a mapping, of which a process may have 65,530 */
 	for (size_t i = 1; i < count; i++)
 		if (pthread_create(&thread, &attributes, pause_thread, NULL)) {

@@ -117,6 +117,7 @@ def test_options_stand_before_or_after_the_command(line, command, expected):
             "logs --since x",
             "argument --since: 'x' is not a time, such as '2026-03-05 10:00', 2h or 3d; see `oomtrace logs --help`",
         ),
+        ("logs --summary --format explain", "--format is for lines, and --summary prints none; use one of them"),
         ("logs --summary --pretty", "--pretty indents lines, and --summary prints none; use one of them"),
         ("logs --since 2h --until 3h", "--since is later than --until; exchange them"),
         ("--json", "oomtrace has no option --json; see `oomtrace --help`"),
@@ -183,7 +184,7 @@ def test_help_lists_commands_examples_and_exit_codes(capfd):
 def test_every_example_of_the_help_is_a_command_that_is_understood():
     examples = [line[2:46] for line in cli.EXAMPLES.split("exit codes:")[0].splitlines()[1:] if line]
 
-    assert len(examples) == 9
+    assert len(examples) == 10
     for example in examples:
         cli.parse(example.split("|")[0].removeprefix("sudo ").split()[1:])
 

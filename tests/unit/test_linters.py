@@ -66,6 +66,7 @@ def test_mypy_finds_nothing():
 def test_c_is_formatted():
     files = sorted(
         [
+            *ROOT.glob("bench/*.c"),
             *ROOT.glob("bpf/*.c"),
             *ROOT.glob("bpf/*.h"),
             *ROOT.glob("tests/support/*.c"),

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """The scenarios' own checks: they accept what is right, and complain of any one fact that is wrong.
 
-tests/fixtures/checks has three kills of the kernel matrix: the lines of three levels, and the kernel log's report.
+tests/fixtures/checks has three kills of the kernel matrix: the lines of three levels, and the kernel log's report; and
+the line of a process that was already dying.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import os
 import subprocess
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import ModuleType
@@ -460,3 +461,68 @@ def test_a_number_of_a_process_that_the_kernel_does_not_count_is_noticed(change)
     assert repairs([line], "full") == [
         f"line 1 ({line['event']}): number 41 of a process that the kernel does not count"
     ]
+
+
+@pytest.fixture
+def dying(monkeypatch) -> Callable[..., list[str]]:
+    """Return a function that names what the check of dying processes complains of."""
+    monkeypatch.syspath_prepend(str(ROOT / "vagrant/scenarios"))
+    import _checks
+    import _dying
+
+    monkeypatch.setattr(_checks, "_schema", json_schema)
+
+    def complaints(lines: Collection[Any], marked: Sequence[int] = (149,)) -> list[str]:
+        found: list[str] = []
+
+        def equal(what: str, got: object, expected: object) -> None:
+            if got != expected:
+                found.append(what)
+
+        _dying.check_dying(lines, marked, 149, equal)
+        return found
+
+    return complaints
+
+
+DYING = (FIXTURES / "dying.json").read_text()
+
+
+def test_one_right_line_for_each_mark_of_a_dying_process_has_no_complaint(dying):
+    line = json.loads(DYING)["full"]
+
+    assert dying([line]) == []
+    assert dying([line, line], [149, 149]) == []
+    assert dying([], []) == []
+
+
+@pytest.mark.parametrize("marked", [(), (149, 149), (150,)])
+def test_a_line_more_or_less_than_marks_of_a_dying_process_is_noticed(dying, marked):
+    assert dying([json.loads(DYING)["full"]], marked) == ["dying"]
+
+
+@pytest.mark.parametrize("name", ["process.tid", "process.pid", "severity"])
+def test_a_dying_process_any_wrong_fact_is_noticed(dying, name):
+    assert dying([changed(json.loads(DYING)["full"], name)]) != []
+
+
+@pytest.mark.parametrize(("name", "value"), [("verdict", "killed"), ("number", 41)])
+def test_a_dying_process_that_is_reported_as_killed_is_noticed(dying, name, value):
+    line = json.loads(DYING)["full"]
+    line["oom"][name] = value
+
+    assert dying([line]) == [f"no {name}"]
+
+
+def test_a_kill_in_place_of_a_mark_is_noticed(dying):
+    line = json.loads(DYING)["full"]
+    line["event"] = "oom_kill"
+
+    assert dying([line]) == ["kills", "dying"]
+
+
+def test_a_context_of_a_process_that_got_no_signal_of_the_oom_killer_is_noticed(dying):
+    line = json.loads(DYING)["full"]
+    line["missing"].remove("process.open_files")
+
+    assert dying([line]) == ["no context"]

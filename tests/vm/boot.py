@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from .architecture import Architecture
 from .host import output_of
 from .images import ROOT_PARTUUID
 
@@ -22,7 +23,7 @@ OUT_DISK_MB = 256
 # One virtual CPU unless a machine asks for more: with two, QEMU's multi-threaded emulation makes kernel 7.3 oops on its
 # own live-patched code now and then. An oops is made a panic, so that a broken guest ends at once;
 # `quiet` keeps the OOM reports off the slow emulated serial line (they are in dmesg.txt).
-COMMAND_LINE = f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init console=ttyS0 quiet oops=panic panic=-1"
+COMMAND_LINE = f"root=PARTUUID={ROOT_PARTUUID} rootwait rw init=/sbin/vm-init quiet oops=panic panic=-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +39,18 @@ class Result:
 
 
 def boot(
+    architecture: Architecture,
     kernel: Path,
     image: Path,
     payload: Path,
     out: Path,
     *,
+    initramfs: Path | None = None,
     memory_mb: int = 1024,
     cpus: int = 1,
     numa_nodes: int = 1,
     cmdline_extra: Sequence[str] = (),
+    qemu_options: Sequence[str] = (),
     time_limit_s: float,
 ) -> Result:
     """Boot `kernel` on `image`, let it run the payload folder, and fill `out` with its results.
@@ -60,11 +64,14 @@ def boot(
     output_of(["tar", "--create", "--file", payload_tar, "--directory", payload, "."])
     with result_tar.open("wb") as disk:
         disk.truncate(OUT_DISK_MB << 20)
+    cmdline = " ".join([COMMAND_LINE, f"console={architecture.console}", *cmdline_extra])
     command = [
         # however this process ends, the guest must not outlive it
         *("setpriv", "--pdeathsig", "KILL"),
-        *_machine(memory_mb, cpus, numa_nodes),
-        *("-kernel", str(kernel), "-append", " ".join([COMMAND_LINE, *cmdline_extra])),
+        *_machine(architecture, memory_mb, cpus, numa_nodes),
+        *qemu_options,
+        *("-kernel", str(kernel), "-append", cmdline),
+        *(("-initrd", str(initramfs)) if initramfs else ()),
         *_disk("root", image, "snapshot=on"),
         *_disk("payload", payload_tar, "readonly=on"),
         *_disk("out", result_tar, "cache=unsafe"),
@@ -80,8 +87,8 @@ def boot(
     return result
 
 
-def _machine(memory_mb: int, cpus: int, numa_nodes: int) -> list[str]:
-    command = ["qemu-system-x86_64", "-M", "q35", "-accel", "tcg", "-cpu", "qemu64", "-smp", str(cpus)]
+def _machine(architecture: Architecture, memory_mb: int, cpus: int, numa_nodes: int) -> list[str]:
+    command = [*architecture.qemu, "-smp", str(cpus)]
     command += ["-m", str(memory_mb), "-nodefaults", "-display", "none", "-no-reboot"]
     if numa_nodes > 1:
         for node in range(numa_nodes):

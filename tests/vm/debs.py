@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .architecture import ARCHITECTURES, Architecture
 from .host import HarnessError, output_of
 from .matrix import Package
 
@@ -16,7 +17,7 @@ KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 GONE = ("was not found", "Unable to locate package", "Couldn't find any package")
 
 
-def source_line(suite: str) -> str:
+def source_line(suite: str, architecture: Architecture = ARCHITECTURES["amd64"]) -> str:
     """The apt source of a suite, on whatever mirror this machine is set up with."""
     label = "Debian-Security" if suite.endswith("-security") else "Debian"
     uri = _mirrors().get(label)
@@ -25,7 +26,7 @@ def source_line(suite: str) -> str:
             f"no {label} mirror for suite {suite}: this machine's apt has none among its sources,"
             " or `apt-get update` was never run"
         )
-    return f"deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main"
+    return f"deb [arch={architecture.name} signed-by={KEYRING}] {uri} {suite} main"
 
 
 def _mirrors() -> dict[str, str]:
@@ -35,10 +36,11 @@ def _mirrors() -> dict[str, str]:
 
 
 class Archive:
-    """The suites that pinned packages come from, and a folder of the packages fetched so far."""
+    """The suites that pinned packages of an architecture come from, and a folder of the packages fetched so far."""
 
-    def __init__(self, cache: Path, suites: Iterable[str]) -> None:
-        self._home = cache / "apt"
+    def __init__(self, cache: Path, architecture: Architecture, suites: Iterable[str]) -> None:
+        self._architecture = architecture
+        self._home = cache / "apt" / architecture.name
         self._debs = cache / "debs"
         self._suites = sorted(set(suites))
         self._updated = False
@@ -71,7 +73,7 @@ class Archive:
             return
         for part in ("lists/partial", "cache/archives/partial"):
             (self._home / part).mkdir(parents=True, exist_ok=True)
-        sources = "".join(f"{source_line(suite)}\n" for suite in self._suites)
+        sources = "".join(f"{source_line(suite, self._architecture)}\n" for suite in self._suites)
         (self._home / "sources.list").write_text(sources)
         (self._home / "status").write_text("")
         output_of([*self._apt("apt-get"), "update"])
@@ -91,7 +93,8 @@ class Archive:
             "Dir::Cache": self._home / "cache",
             "Acquire::Check-Valid-Until": "false",
             "Acquire::Languages": "none",
-            "APT::Architecture": "amd64",
+            "APT::Architecture": self._architecture.name,
+            "APT::Architectures": self._architecture.name,
             "APT::Sandbox::User": "root",
             "APT::Update::Error-Mode": "any",
         }

@@ -28,7 +28,8 @@ def require(*programs: str) -> None:
     if missing:
         raise HarnessError(
             f"not installed: {', '.join(missing)}. On Debian: apt-get install"
-            " qemu-system-x86 mmdebstrap fdisk e2fsprogs"
+            " qemu-system-x86 mmdebstrap fdisk e2fsprogs, and for arm64"
+            " qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross"
         )
 
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from .architecture import Architecture
 from .debs import source_line
 from .host import HarnessError, output_of, published
 from .matrix import Userland
@@ -24,12 +25,19 @@ VENV = "/opt/oomtrace"
 SPARE_MB = 768
 SCRATCH = "scratch-"
 UNUSED_AFTER_S = 14 * 24 * 3600
+# What every Debian system has: nothing selects these where no package is configured.
+ESSENTIAL = (
+    *("base-files", "base-passwd", "bash", "bsdutils", "coreutils", "dash", "diffutils", "findutils", "grep", "gzip"),
+    *("hostname", "libc-bin", "login", "mawk", "mount", "passwd", "sed", "tar", "util-linux"),
+)
+# A mirror may be a snapshot: the index of unstable expires within days. It is signed nevertheless.
+APT_OPTIONS = ('--aptopt=Apt::Install-Recommends "false"', '--aptopt=Acquire::Check-Valid-Until "false"')
 UNWANTED = ("/usr/share/man/*", "/usr/share/locale/*", "/usr/share/doc/*")
 
 
-def build(userland: Userland, cache: Path) -> Path:
-    """Return the userland's disk image from the cache, or build it there."""
-    image = cache / "images" / f"{userland.name}-{_key(userland)}.img"
+def build(userland: Userland, architecture: Architecture, cache: Path) -> Path:
+    """Return the userland's disk image for an architecture from the cache, or build it there."""
+    image = cache / "images" / f"{userland.name}-{architecture.name}-{_key(userland)}.img"
     if not image.exists():
         if os.geteuid() != 0:
             raise HarnessError(f"building the {userland.name} image needs root (chroot): use sudo")
@@ -38,8 +46,12 @@ def build(userland: Userland, cache: Path) -> Path:
             TemporaryDirectory(prefix=SCRATCH, dir=image.parent) as scratch,
         ):
             root = Path(scratch) / "root"
-            _bootstrap(userland, root)
-            _add_venv(userland, root, Path(scratch) / "wheels")
+            if architecture.is_native:
+                _bootstrap(userland, architecture, root)
+                _install_venv(userland, architecture, root, Path(scratch) / "wheels")
+            else:
+                _extract(userland, architecture, root)
+                _lay_out_venv(userland, architecture, root, Path(scratch) / "wheels")
             _add_init(root)
             _write_disk(root, draft)
     os.utime(image)
@@ -61,7 +73,7 @@ def _drop_unused(folder: Path) -> None:
             image.unlink(missing_ok=True)
 
 
-def _bootstrap(userland: Userland, root: Path) -> None:
+def _bootstrap(userland: Userland, architecture: Architecture, root: Path) -> None:
     output_of(
         [
             "mmdebstrap",
@@ -69,20 +81,60 @@ def _bootstrap(userland: Userland, root: Path) -> None:
             "--variant=minbase",
             "--format=directory",
             f"--include={','.join(userland.packages)}",
-            '--aptopt=Apt::Install-Recommends "false"',
+            *APT_OPTIONS,
             *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
             userland.suite,
             root,
-            source_line(userland.suite),
+            source_line(userland.suite, architecture),
         ]
     )
 
 
-def _add_venv(userland: Userland, root: Path, wheels: Path) -> None:
-    """Make the venv with the guest's own Python; the wheels are fetched here, outside."""
+def _extract(userland: Userland, architecture: Architecture, root: Path) -> None:
+    """Unpack the packages of a foreign architecture: their scripts cannot run here, and little of them is needed."""
+    # bookworm's packages still have files in /bin and the like; from trixie on base-files has the links
+    hook = ["--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr"] if userland.suite == "bookworm" else []
+    output_of(
+        [
+            *("mmdebstrap", "--mode=root", "--variant=extract", "--format=directory"),
+            f"--architectures={architecture.name}",
+            f"--include={','.join([*ESSENTIAL, *userland.packages])}",
+            *APT_OPTIONS,
+            *(f"--dpkgopt=path-exclude={pattern}" for pattern in UNWANTED),
+            *hook,
+            userland.suite,
+            root,
+            source_line(userland.suite, architecture),
+        ]
+    )
+    for name in ("passwd", "group"):  # as base-passwd's script does
+        shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
+    (root / "usr/bin/awk").symlink_to("mawk")  # as update-alternatives does
+
+
+def _fetch_wheels(userland: Userland, architecture: Architecture, target: Path) -> None:
     fetch = [sys.executable, "-m", "pip", "download", "--quiet", "--only-binary=:all:", "--no-deps"]
-    platform = ["--python-version", userland.python, "--platform", "manylinux_2_17_x86_64"]
-    output_of([*fetch, *platform, "--dest", wheels, *userland.wheels])
+    platform = ["--python-version", userland.python, "--platform", f"manylinux_2_17_{architecture.machine}"]
+    output_of([*fetch, *platform, "--dest", target, *userland.wheels])
+
+
+def _lay_out_venv(userland: Userland, architecture: Architecture, root: Path, wheels: Path) -> None:
+    """Make what `python3 -m venv` makes, without the guest's Python: links, pyvenv.cfg, and the wheels unpacked."""
+    _fetch_wheels(userland, architecture, wheels)
+    venv = root / VENV.removeprefix("/")
+    packages = venv / f"lib/python{userland.python}/site-packages"
+    packages.mkdir(parents=True)
+    (venv / "bin").mkdir()
+    for name in ("python", "python3"):
+        (venv / "bin" / name).symlink_to("/usr/bin/python3")
+    (venv / "pyvenv.cfg").write_text("home = /usr/bin\ninclude-system-site-packages = true\n")
+    for wheel in (*wheels.glob("*.whl"), *(root / "usr/share/python-wheels").glob("pip-*.whl")):
+        shutil.unpack_archive(wheel, packages, "zip")
+
+
+def _install_venv(userland: Userland, architecture: Architecture, root: Path, wheels: Path) -> None:
+    """Make the venv with the guest's own Python; the wheels are fetched here, outside."""
+    _fetch_wheels(userland, architecture, wheels)
     inside = root / "opt" / "wheels"
     shutil.copytree(wheels, inside)
     output_of(["chroot", root, "python3", "-m", "venv", "--system-site-packages", VENV])

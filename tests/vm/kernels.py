@@ -7,11 +7,12 @@ import hashlib
 import lzma
 import re
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from . import initramfs
 from .debs import Archive
 from .host import HarnessError, output_of, published
 from .matrix import Kernel
@@ -28,6 +29,11 @@ class Unpacked:
     def image(self) -> Path:
         """The kernel itself."""
         return self.home / "vmlinuz"
+
+    @property
+    def initramfs(self) -> Path | None:
+        """What loads the drivers of the root disk, for a kernel that has them as modules."""
+        return self.home / "initramfs" if self.kernel.initramfs else None
 
     @property
     def config(self) -> Path:
@@ -50,13 +56,21 @@ def unpack(kernel: Kernel, modules: Iterable[str], cache: Path, archive: Archive
             draft.mkdir()
             _extract(debs, Path(scratch))
             _keep(kernel, Path(scratch), draft)
-            _copy_modules(wanted, Path(scratch), draft / "modules")
+            available = {_name(file): file for file in Path(scratch).rglob("*.ko*")}
+            (draft / "modules").mkdir()
+            for file in _with_dependencies(wanted, available).values():
+                shutil.copy(file, draft / "modules")
+            if kernel.initramfs:
+                drivers = _with_dependencies(initramfs.MODULES, available)
+                contents = {name: _content(file) for name, file in drivers.items()}
+                initramfs.write(contents, kernel.architecture, Path(scratch), draft / "initramfs")
     return Unpacked(kernel, home)
 
 
 def _key(kernel: Kernel, modules: tuple[str, ...]) -> str:
-    built_from = repr((kernel.packages, modules)).encode() + Path(__file__).read_bytes()
-    return hashlib.sha256(built_from).hexdigest()[:12]
+    code = (Path(__file__), Path(initramfs.__file__), initramfs.SOURCE)
+    built_from = repr((kernel.packages, kernel.initramfs, modules)).encode()
+    return hashlib.sha256(built_from + b"".join(file.read_bytes() for file in code)).hexdigest()[:12]
 
 
 def _extract(debs: Iterable[Path], folder: Path) -> None:
@@ -77,16 +91,17 @@ def _keep(kernel: Kernel, unpacked: Path, home: Path) -> None:
         shutil.copy(found, home / name)
 
 
-def _copy_modules(wanted: Iterable[str], unpacked: Path, target: Path) -> None:
-    target.mkdir()
-    available = {_name(file): file for file in unpacked.rglob("*.ko*")}
-    # a module that this kernel does not have is either built in or not needed by its others
-    queue = [name for name in map(_normalized, wanted) if name in available]
-    while queue:
-        file = available[queue.pop()]
-        if not (target / file.name).exists():
-            shutil.copy(file, target)
-            queue += (name for name in _dependencies(file) if name in available)
+def _with_dependencies(wanted: Iterable[str], available: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the files of modules by name, each after those that it depends on.
+
+    A module that this kernel does not have is either built in or not needed by its others.
+    """
+    found: dict[str, Path] = {}
+    for name in map(_normalized, wanted):
+        if name in available:
+            found |= _with_dependencies(_dependencies(available[name]), available)
+            found[name] = available[name]
+    return found
 
 
 def _name(module: Path) -> str:
@@ -99,8 +114,10 @@ def _normalized(name: str) -> str:
 
 
 def _dependencies(module: Path) -> list[str]:
-    content = module.read_bytes()
-    if module.suffix == ".xz":
-        content = lzma.decompress(content)
-    listed = re.search(rb"\0depends=([^\0]*)\0", content)
+    listed = re.search(rb"\0depends=([^\0]*)\0", _content(module))
     return [_normalized(name) for name in listed[1].decode().split(",") if name] if listed else []
+
+
+def _content(module: Path) -> bytes:
+    content = module.read_bytes()
+    return lzma.decompress(content) if module.suffix == ".xz" else content

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .architecture import Architecture, named
+
 if sys.version_info >= (3, 11):
     import tomllib
 else:
@@ -37,6 +39,11 @@ class Kernel:
     userlands: tuple[str, ...]
     cannot: tuple[str, ...]
     """Scenarios that ask for what this kernel does not have."""
+    architecture: Architecture
+    initramfs: bool
+    """Whether it has the drivers of the root disk as modules."""
+    by_default: bool
+    """Whether it runs without it or its architecture being named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +55,8 @@ class Userland:
     python: str
     packages: tuple[str, ...]
     wheels: tuple[str, ...]
+    by_default: bool = True
+    """Whether it runs without being named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +126,16 @@ def load(table: Path = TABLE) -> Matrix:
 
 def _kernel(row: dict[str, Any]) -> Kernel:
     packages = (Package(name, row["version"], row["suite"], sha256) for name, sha256 in row["packages"].items())
-    return Kernel(row["name"], row["release"], tuple(packages), tuple(row["userlands"]), tuple(row.get("cannot", ())))
+    return Kernel(
+        name=row["name"],
+        release=row["release"],
+        packages=tuple(packages),
+        userlands=tuple(row["userlands"]),
+        cannot=tuple(row.get("cannot", ())),
+        architecture=named(row.get("arch", "amd64")),
+        initramfs=row.get("initramfs", False),
+        by_default=row.get("by_default", True),
+    )
 
 
 def _frozen(row: dict[str, Any]) -> dict[str, Any]:

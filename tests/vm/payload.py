@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
-from .host import output_of
 from .kernels import Unpacked
 
 HERE = Path(__file__).parent
@@ -32,8 +31,7 @@ def assemble(folder: Path, kernel: Unpacked, names: Sequence[str], wheel: Path |
     shutil.copytree(SCENARIOS, folder / "scenarios", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copytree(DEPLOY, folder / "deploy")
     shutil.copytree(SUPPORT, folder / "support", ignore=shutil.ignore_patterns("__pycache__"))
-    # static: the guest's C library may be older than the host's
-    output_of(["cc", "-O1", "-static", "-pthread", "-o", folder / "victim", SUPPORT / "victim.c"])
+    kernel.kernel.architecture.compile(SUPPORT / "victim.c", folder / "victim")
     shutil.copytree(kernel.modules, folder / "modules")
     (folder / "names").write_text("".join(f"{name}\n" for name in names))
     if wheel is not None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from . import images, kernels, payload
+from .architecture import ARCHITECTURES
 from .boot import boot
 from .debs import Archive
 from .host import HarnessError, cache_dir, locked, require
@@ -27,7 +28,8 @@ class Prepared:
     """Everything that the boots need, by name."""
 
     kernels: dict[str, kernels.Unpacked]
-    images: dict[str, Path]
+    images: dict[tuple[str, str], Path]
+    """By userland and architecture."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -49,12 +51,14 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="run.py", description="Boot real kernels in QEMU and run oomtrace's scenarios on each."
     )
+    parser.add_argument("--arch", choices=ARCHITECTURES, help="all kernels of this architecture, and no others")
     parser.add_argument("--kernel", action="append", metavar="NAME", help="only this one (repeat)")
     parser.add_argument("--userland", action="append", metavar="NAME", help="only this one (repeat)")
     parser.add_argument("--machine", action="append", metavar="NAME", help="only this one (repeat)")
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="this one (repeat)")
     parser.add_argument("--wheel", type=Path, metavar="PATH", help="install this in every guest")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="guests at a time (%(default)s)")
+    parser.add_argument("--slowdown", type=int, default=1, metavar="N", help="multiply all time limits: a busy host")
     parser.add_argument("--out", type=Path, metavar="DIR", help="consoles and results (CACHE/out)")
     parser.add_argument("--cache", type=Path, default=cache_dir(), metavar="DIR", help="%(default)s")
     parser.add_argument("--list", action="store_true", help="print the boots and stop")
@@ -74,6 +78,12 @@ def _chosen(matrix: Matrix, options: argparse.Namespace) -> list[Cell]:
             if name not in known:
                 raise HarnessError(f"no {axis} {name}; there are: {', '.join(sorted(known))}")
         cells = [cell for cell in cells if not names or getattr(cell, axis).name in names]
+    if options.arch:
+        cells = [cell for cell in cells if cell.kernel.architecture.name == options.arch]
+    if not options.kernel and not options.arch:
+        cells = [cell for cell in cells if cell.kernel.by_default]
+    if not options.userland:
+        cells = [cell for cell in cells if cell.userland.by_default]
     if not options.machine:
         cells = [cell for cell in cells if cell.machine.by_default]
     if options.only:
@@ -84,7 +94,9 @@ def _chosen(matrix: Matrix, options: argparse.Namespace) -> list[Cell]:
 
 
 def _run(matrix: Matrix, cells: Sequence[Cell], options: argparse.Namespace) -> int:
-    require("qemu-system-x86_64", "cc", "setpriv", "mmdebstrap", "sfdisk", "mke2fs", "dpkg-deb")
+    architectures = {cell.kernel.architecture for cell in cells}
+    require(*(each.qemu[0] for each in architectures), *(each.compiler for each in architectures))
+    require("setpriv", "mmdebstrap", "sfdisk", "mke2fs", "dpkg-deb")
     if options.wheel and not options.wheel.is_file():
         raise HarnessError(f"no wheel at {options.wheel}")
     out: Path = (options.out or options.cache / "out").absolute()
@@ -111,18 +123,24 @@ def _run(matrix: Matrix, cells: Sequence[Cell], options: argparse.Namespace) -> 
 
 def _prepare(matrix: Matrix, cells: Sequence[Cell], cache: Path) -> Prepared:
     """Fetch and build what the cells need, one after the other: it is the disk that is slow."""
-    archive = Archive(cache, (deb.suite for row in matrix.kernels for deb in row.packages))
+    archives = {
+        each: Archive(
+            cache, each, (deb.suite for row in matrix.kernels if row.architecture == each for deb in row.packages)
+        )
+        for each in ARCHITECTURES.values()
+    }
     prepared = Prepared({}, {})
     with locked(cache):
         for cell in cells:
-            kernel, userland = cell.kernel, cell.userland
+            kernel, userland, architecture = cell.kernel, cell.userland, cell.kernel.architecture
             if kernel.name not in prepared.kernels:
                 with _announced(f"kernel {kernel.name}"):
-                    unpacked = kernels.unpack(kernel, matrix.modules, cache, archive)
+                    unpacked = kernels.unpack(kernel, matrix.modules, cache, archives[architecture])
                 prepared.kernels[kernel.name] = unpacked
-            if userland.name not in prepared.images:
-                with _announced(f"image {userland.name}"):
-                    prepared.images[userland.name] = images.build(userland, cache)
+            if (userland.name, architecture.name) not in prepared.images:
+                with _announced(f"image {userland.name}, {architecture.name}"):
+                    image = images.build(userland, architecture, cache)
+                prepared.images[userland.name, architecture.name] = image
     return prepared
 
 
@@ -139,31 +157,35 @@ def _announced(what: str) -> Iterator[None]:
 def _boot(cell: Cell, prepared: Prepared, options: argparse.Namespace, out: Path) -> Verdict:
     there = payload.scenarios(cell.machine.name, options.only)
     names = tuple(name for name in there if name not in cell.kernel.cannot)
-    kernel, machine = prepared.kernels[cell.kernel.name], cell.machine
+    kernel, machine, architecture = prepared.kernels[cell.kernel.name], cell.machine, cell.kernel.architecture
+    slowdown = architecture.slowdown * options.slowdown
     with TemporaryDirectory(prefix="oomtrace-vm-") as scratch:
         folder = Path(scratch) / "payload"
         payload.assemble(folder, kernel, names, options.wheel)
         result = boot(
+            architecture,
             kernel.image,
-            prepared.images[cell.userland.name],
+            prepared.images[cell.userland.name, architecture.name],
             folder,
             out,
+            initramfs=kernel.initramfs,
             memory_mb=machine.memory_mb,
             cpus=machine.cpus,
             numa_nodes=machine.numa_nodes,
             cmdline_extra=(
                 f"oomtrace.machine={machine.name}",
-                f"oomtrace.limit={machine.scenario_limit_s}",
+                f"oomtrace.limit={machine.scenario_limit_s * slowdown}",
+                f"oomtrace.slowdown={slowdown}",
                 *machine.cmdline,
             ),
-            time_limit_s=machine.time_limit_s,
+            time_limit_s=machine.time_limit_s * slowdown,
         )
     shutil.copy(kernel.config, out / "config")
     return evaluate(result, (*(("install",) if options.wheel else ()), *names), out)
 
 
 def _line(cell: Cell, verdict: Verdict, out: Path) -> str:
-    names = f"{cell.kernel.name:9} {cell.userland.name:9} {cell.machine.name:10}"
+    names = f"{cell.kernel.name:14} {cell.userland.name:9} {cell.machine.name:10}"
     if verdict.ok:
         return f"ok    {names} {verdict.seconds:6.1f} s  {len(verdict.passed)} scenarios"
     problems = "; ".join(verdict.problems)

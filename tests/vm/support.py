@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Writes docs/support.md, kernel x kind of OOM, from the results of the last run; do not edit that file by hand."""
+"""Writes docs/support.md, kernel x kind of OOM, from the newest results; do not edit that file by hand."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from . import results
 from .host import cache_dir
 from .matrix import Cell, load
 
@@ -13,7 +15,9 @@ TABLE = Path(__file__).parent.parent.parent / "docs/support.md"
 TITLES = {
     "allocating_task": "global OOM with `vm.oom_kill_allocating_task`",
     "context": "ten victims' arguments, files and connections",
+    "deep": "a cgroup 39 levels below the limit",
     "dying": "a process that was already dying: no kill",
+    "dying_chosen": "the chosen process was sent SIGKILL before: no kill",
     "fentry": "no kprobes: fentry instead",
     "global": "global OOM",
     "group": "`memory.oom.group`, 8 processes",
@@ -26,6 +30,7 @@ TITLES = {
     "no_kill": "nothing can be killed",
     "swap": "swap takes part in the points",
     "sysrq": "sysrq-f",
+    "threads": "a process of 5,001 threads",
     "storm": "96 kills, eight at once",
     "story": "a Sidekiq job and its lock in Redis",
     "postgres": "a PostgreSQL backend",
@@ -49,32 +54,55 @@ TITLES = {
 HEAD = """\
 # Support matrix
 
-Written by `make support-table` from the last `make test-vm`, which boots these Debian kernels in QEMU. A tracer of
-each level runs during every scenario.
+Written by `make support-table` from the newest results of `make test-vm`, which boots these Debian kernels in QEMU. A
+tracer of each level runs during every scenario.
 
 - `yes`: the lines of all levels were right. `full` agreed with the kernel's own log to the page and to the kilobyte,
   `reduced` and `minimal` in everything that they can know, and `log` and `oomtrace logs` in everything that the log has
   of the same kills.
 - `-`: this kernel cannot make this kind of OOM, or the scenario is not run on it.
 
-BCC is 0.26 (Debian 12, Python 3.11), or 0.31 (Debian 13, Python 3.13) in the columns marked trixie.
+BCC is 0.26 with LLVM 14 (Debian 12, Python 3.11). It is 0.31 with LLVM 19 (Debian 13, Python 3.13) in the columns
+marked trixie, and 0.37 with LLVM 21 (Debian unstable, Python 3.14) in those marked sid. Kernels marked arm64 have pages
+of 4 KiB, arm64-16k pages of 16 KiB; rt is PREEMPT_RT; all others are x86-64. CI runs the columns that have none of
+these marks except trixie; the others are run by hand. The last row has the day of the oldest result in each column.
 
 """
 
 
 def main() -> int:
-    """Write the table; 1 if a result is missing or bad."""
+    """Add the results of the last run to those that are kept, and write the table; 1 if one is missing or bad."""
     out = Path(sys.argv[1]) if len(sys.argv) > 1 else cache_dir() / "out"
     cells = [cell for cell in load().cells() if cell.machine.by_default]
-    columns = list(dict.fromkeys(_column(cell) for cell in cells))
-    results: dict[tuple[str, str], str] = {}
+    kept = results.load()
     for cell in cells:
-        for name, status in _results(out / cell.name):
-            results[name, _column(cell)] = "yes" if status == "0" else "NO"
-    rows = [("kind of OOM", *columns), tuple("---" for _ in range(len(columns) + 1))]
-    rows += [(title, *(results.get((name, column), "-") for column in columns)) for name, title in TITLES.items()]
-    TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows))
-    return int("NO" in results.values() or not results)
+        kept |= results.of_boot(cell, out)
+    results.save(kept, cells)
+    table = list(rows(cells, kept))
+    TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in table))
+    return int(not kept or any("NO" in row for row in table))
+
+
+def rows(cells: Sequence[Cell], kept: Mapping[results.Key, results.Result]) -> Iterator[tuple[str, ...]]:
+    """Yield the rows of the table; a column for each kernel and userland of which there are results."""
+    boots = {cell.name: _column(cell) for cell in cells}
+    found: dict[str, list[tuple[str, results.Result]]] = {column: [] for column in boots.values()}
+    for (boot, scenario), result in kept.items():
+        if boot in boots:
+            found[boots[boot]].append((scenario, result))
+    columns = {column: those for column, those in found.items() if those}
+    yield ("kind of OOM", *columns)
+    yield ("---",) * (len(columns) + 1)
+    for name, title in TITLES.items():
+        yield (title, *(_answer([it for scenario, it in those if scenario == name]) for those in columns.values()))
+    yield ("oldest result", *(min(result.date for _, result in those) for those in columns.values()))
+
+
+def _answer(those: Sequence[results.Result]) -> str:
+    """Sum up the results of one scenario, which may run on several machines."""
+    if not those:
+        return "-"
+    return "yes" if all(result.status == "0" for result in those) else "NO"
 
 
 def _column(cell: Cell) -> str:
@@ -84,13 +112,6 @@ def _column(cell: Cell) -> str:
         if cell.userland.name in ("bookworm", "services", "systemd")
         else f"{cell.kernel.name} {cell.userland.name}"
     )
-
-
-def _results(folder: Path) -> list[tuple[str, str]]:
-    table = folder / "guest/results.tsv"
-    if not table.exists():
-        return []
-    return [(row[0], row[1]) for row in (line.split("\t") for line in table.read_text().splitlines())]
 
 
 if __name__ == "__main__":

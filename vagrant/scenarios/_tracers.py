@@ -15,10 +15,12 @@ import support.tracer
 from support.tracer import Line, RunningTracer, repairs
 
 FOLDER = Path(os.environ["TRACERS"])
-TIMEOUT_S = 20
-TIMEOUT_FACTOR = {"log": "4"}
+SLOWDOWN = int(os.environ.get("SLOWDOWN") or 1)
+"""How many times as long as on emulated x86-64 anything may take."""
+TIMEOUT_S = 20 * SLOWDOWN
+TIMEOUT_FACTOR = {"log": 4}
 """An emulated CPU may need a second for what takes others a millisecond; the kernel log is not that slow."""
-support.tracer.TIMEOUT_S = 90  # emulated
+support.tracer.TIMEOUT_S = 90 * SLOWDOWN  # emulated
 
 
 class StandingTracer(RunningTracer):
@@ -28,8 +30,9 @@ class StandingTracer(RunningTracer):
         self.level = level
         folder = FOLDER / level
         folder.mkdir(parents=True, exist_ok=True)
-        factor = TIMEOUT_FACTOR.get(level, "20")
-        super().__init__(folder, "--level", level, "--require", level, "--all", "--verbose", "--timeout-factor", factor)
+        factor = min(TIMEOUT_FACTOR.get(level, 20) * SLOWDOWN, 100)  # the most that it takes
+        options = ("--require", level, "--all", "--verbose", "--timeout-factor", str(factor))
+        super().__init__(folder, "--level", level, *options)
         self._before = 0
 
     def __enter__(self) -> StandingTracer:

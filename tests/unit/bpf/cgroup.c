@@ -16,6 +16,17 @@ static struct model_kernfs *hierarchy(int depth, const char *name)
 	return &chain[depth];
 }
 
+static s64 append_path(char *to, s64 *used, struct model_kernfs *kn, int max_names)
+{
+	struct path_walk walk = {.count = 1, .kns = {kn}};
+	s64 length = 77;
+
+	begin_path(&walk, 0, *used);
+	while (append_paths(to, used, &walk, &length, sizeof(length), max_names, 0))
+		;
+	return length;
+}
+
 TEST(a_path_is_leaf_first_and_excludes_the_root)
 {
 	s64 used = 3;

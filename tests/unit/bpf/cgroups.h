@@ -12,7 +12,8 @@ static inline void fill_cgroups(struct victim_event *e, void *task, void *curren
 	static struct memcg_walk walk;
 
 	begin_cgroups(e, &walk, task, current);
-	append_paths(e, &walk);
+	while (append_victim_names(e, &walk))
+		;
 	while (walk_memcgs(e, &walk))
 		;
 }

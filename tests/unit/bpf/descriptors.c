@@ -38,6 +38,13 @@ static int walk_all(void)
 	return chunks;
 }
 
+static void describe(void)
+{
+	context.sockets = walk.described = walk.searched = 0;
+	while (fill_sockets(&context, &walk))
+		;
+}
+
 TEST(descriptors_are_counted_by_type)
 {
 	table[0] = table[70] = &regular_file;
@@ -99,7 +106,7 @@ TEST(all_sockets_are_counted_and_the_first_described)
 	CHECK_EQUAL(walk.inet, MAX_INET_SOCKETS);
 	CHECK_EQUAL(walk.unix_domain, MAX_UNIX_WALKED);
 	CHECK_EQUAL(walk.inet_sockets[MAX_INET_SOCKETS - 1].fd, MAX_INET_SOCKETS - 1);
-	fill_sockets(&context, &walk);
+	describe();
 	CHECK_EQUAL(context.sockets, MAX_INET_SOCKETS);
 }
 
@@ -109,7 +116,7 @@ TEST(inet_sockets_are_described)
 	socks[6] = (struct model_sock){AF_INET, 6, 1, 80, 0x3412, {1, 2, 3, 4}, {5, 6, 7, 8}, {}, {}, 0, 0};
 	open_socket(7, &inet6, SOCK_DGRAM);
 	walk_all();
-	fill_sockets(&context, &walk);
+	describe();
 	CHECK_EQUAL(context.sockets, 2);
 	CHECK_EQUAL(context.socket[0].fd, 6);
 	CHECK_EQUAL(context.socket[0].protocol, 6);
@@ -132,7 +139,7 @@ TEST(unix_sockets_are_described_if_they_or_their_peer_have_a_name)
 	socks[2].addr = &bound;
 	socks[3].peer = &socks[2];
 	walk_all();
-	fill_sockets(&context, &walk);
+	describe();
 	CHECK_EQUAL(context.sockets, 2);
 	CHECK_EQUAL(context.socket[0].fd, 2);
 	CHECK_EQUAL(context.socket[0].local, 4);
@@ -153,7 +160,7 @@ TEST(at_most_16_unix_sockets_are_described_after_the_inet_sockets)
 		socks[fd].addr = &bound;
 	}
 	walk_all();
-	fill_sockets(&context, &walk);
+	describe();
 	CHECK_EQUAL(context.sockets, 1 + MAX_UNIX_SOCKETS);
 	CHECK_EQUAL(context.socket[MAX_UNIX_SOCKETS].fd, MAX_UNIX_SOCKETS);
 }
@@ -166,9 +173,9 @@ TEST(a_named_unix_socket_beyond_the_64th_is_not_found)
 		open_socket(fd, &unix_ops, SOCK_STREAM);
 	socks[MAX_UNIX_WALKED].addr = &bound;
 	walk_all();
-	fill_sockets(&context, &walk);
+	describe();
 	CHECK_EQUAL(context.sockets, 0);
 	socks[MAX_UNIX_WALKED - 1].addr = &bound;
-	fill_sockets(&context, &walk);
+	describe();
 	CHECK_EQUAL(context.sockets, 1);
 }

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only
 #include "harness.h"
 #include "maps.h"
-#define MARK_VICTIM_TASK 1
-#define WITH_EXIT	 1
+#define MARK_VICTIM_TASK   1
+#define WITH_EXIT	   1
+#define WITH_KPROBE	   1
+#define PT_REGS_PARM1(ctx) ((u64)(ctx)) /* the probes of the ranking are not called here */
+#define PT_REGS_PARM2(ctx) ((u64)(ctx))
+#define PT_REGS_RC(ctx)	   ((s64)(ctx))
 #include "oomtrace.bpf.c"
 
 #define VICTIM_SITE (OOM_KILL_ONE + 0x10)
@@ -46,12 +50,14 @@ static void begin(void)
 	begin_process(&other, 20);
 	begin_process(&trigger, 30);
 	run_in(&trigger);
-	fake_stack[1] = VICTIM_SITE;
-	fake_stack[2] = OOM_KILL_PROCESS + 1;
+	fake_stack[5] = VICTIM_SITE;
+	fake_stack[6] = OOM_KILL_PROCESS + 1;
 }
 
 static void run_tail_calls(struct bpf_raw_tracepoint_args *ctx)
 {
+	if (tail_call == EMIT_RANKING)
+		emit_ranking(ctx);
 	if (tail_call == APPEND_VICTIM_PATHS)
 		append_victim_paths(ctx);
 	if (tail_call == EMIT_VICTIM_EVENT)
@@ -78,7 +84,7 @@ static void mark(struct model_task *task)
 
 static void kill_process(struct process *process)
 {
-	fake_stack[1] = VICTIM_SITE;
+	fake_stack[5] = VICTIM_SITE;
 	send(&process->thread);
 	mark(&process->thread);
 }
@@ -143,7 +149,7 @@ TEST(a_sharers_threads_are_its_own)
 	other.leader.mm = &victim.mm;
 	other.signal.threads = 7;
 	kill_process(&victim);
-	fake_stack[1] = SHARER_SITE;
+	fake_stack[5] = SHARER_SITE;
 	send(&other.leader);
 	CHECK_EQUAL(event(1)->kind, KIND_SHARER);
 	CHECK_EQUAL(event(1)->victim.threads, 7);
@@ -191,7 +197,7 @@ TEST(a_process_that_was_dying_has_no_ordinal_no_signal_and_no_decision)
 	struct model_oom_control control = {.order = 3};
 
 	begin();
-	on_decision(0, &control, message);
+	on_decision(&control, message);
 	mark(&victim.thread);
 	CHECK_EQUAL(event(0)->kind, KIND_DYING);
 	CHECK_EQUAL(event(0)->ordinal, UNKNOWN);
@@ -204,7 +210,7 @@ TEST(a_sharer_is_reported_without_an_ordinal)
 	begin();
 	other.leader.mm = &victim.mm;
 	kill_process(&victim);
-	fake_stack[1] = SHARER_SITE;
+	fake_stack[5] = SHARER_SITE;
 	send(&other.leader);
 	CHECK_EQUAL(sent_count, 2);
 	CHECK_EQUAL(event(1)->kind, KIND_SHARER);
@@ -217,7 +223,7 @@ TEST(what_is_no_sharer_is_not_reported)
 {
 	begin();
 	kill_process(&victim);
-	fake_stack[1] = SHARER_SITE;
+	fake_stack[5] = SHARER_SITE;
 	send(&other.leader); /* another mm */
 	send(&victim.leader);
 	other.leader.mm = &victim.mm;
@@ -234,7 +240,7 @@ TEST(signals_to_sharers_may_take_seconds)
 	begin();
 	other.leader.mm = &victim.mm;
 	kill_process(&victim);
-	fake_stack[1] = SHARER_SITE;
+	fake_stack[5] = SHARER_SITE;
 	fake_time += 9 * SECOND;
 	send(&other.leader);
 	CHECK_EQUAL(sent_count, 2);
@@ -280,7 +286,7 @@ TEST(a_kill_has_the_decision_before_it_and_no_stack)
 
 	begin();
 	fake_time = 5000;
-	on_decision(0, &control, message);
+	on_decision(&control, message);
 	fake_time = 6000;
 	kill_process(&victim);
 	CHECK_EQUAL(event(0)->decision.ktime, 5000);
@@ -351,7 +357,7 @@ TEST(a_context_is_begun_once_for_each_kill_with_the_time_of_its_first_signal)
 TEST(a_signal_that_the_oom_killer_did_not_send_begins_no_context)
 {
 	begin();
-	fake_stack[1] = fake_stack[2] = 0x9000;
+	fake_stack[5] = fake_stack[6] = 0x9000;
 	send(&victim.leader);
 	run_in(&victim);
 	CHECK(!deliver());
@@ -412,7 +418,8 @@ TEST(a_ranking_has_the_time_of_its_decision_and_the_candidates_of_the_last_scan)
 	weigh(&other, 8);
 	run_in(&trigger);
 	fake_time = 5000;
-	on_decision(0, &control, message);
+	on_decision(&control, message);
+	send(&victim.thread);
 	CHECK_EQUAL(sent_count, 1);
 	ranking = (struct ranking *)event(0);
 	CHECK_EQUAL(ranking->kind, KIND_RANKING);
@@ -421,7 +428,8 @@ TEST(a_ranking_has_the_time_of_its_decision_and_the_candidates_of_the_last_scan)
 	CHECK_EQUAL(ranking->count, 1);
 	CHECK_EQUAL(ranking->best[0].pid, 10);
 	CHECK_EQUAL(ranking->best[0].points, 7);
-	on_decision(0, &control, message);
+	on_decision(&control, message);
+	send(&other.thread);
 	CHECK_EQUAL(sent_count, 1);
 }
 

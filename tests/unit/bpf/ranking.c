@@ -135,13 +135,20 @@ static struct model_css memory = {.cgroup = &leaf};
 static struct model_css_set set = {&memory};
 static struct model_signal adjusted = {-500};
 
+static void finish(void)
+{
+	finish_ranking(&state, 77);
+	while (append_candidate_names(&state))
+		;
+}
+
 TEST(a_finished_ranking_has_the_facts_of_every_candidate)
 {
 	processes[0] = processes[1] = (struct model_task){.comm = "worker", .signal = &adjusted, .cgroups = &set};
 	state.ranking.used = 99; /* of the ranking before */
 	weigh(0, 1);
 	weigh(1, 2);
-	finish_ranking(&state, 77);
+	finish();
 	CHECK_EQUAL(state.ranking.kind, KIND_RANKING);
 	CHECK_EQUAL(state.ranking.ktime, 77);
 	CHECK_EQUAL(state.ranking.used, 10);
@@ -159,10 +166,26 @@ TEST(of_a_candidate_that_has_exited_only_pid_and_points_are_known)
 	weigh(0, 1);
 	processes[0].tgid = 5; /* its task_struct is used again */
 	strcpy(c->comm, "stale");
-	finish_ranking(&state, 77);
+	finish();
 	CHECK_EQUAL(c->pid, 1000);
 	CHECK_EQUAL(c->oom_score_adj, UNKNOWN);
 	CHECK_EQUAL(c->path, UNKNOWN);
 	CHECK_EQUAL(c->comm[0], 0);
 	CHECK_EQUAL(state.ranking.used, 0);
+}
+
+TEST(a_candidate_without_a_cgroup_has_no_path_and_the_others_have_theirs)
+{
+	static struct model_css_set none;
+
+	processes[0] = processes[2] = (struct model_task){.signal = &adjusted, .cgroups = &set};
+	processes[1] = (struct model_task){.signal = &adjusted, .cgroups = &none};
+	weigh(0, 1);
+	weigh(1, 2);
+	weigh(2, 3);
+	finish();
+	CHECK_EQUAL(state.ranking.best[0].path, 5);
+	CHECK_EQUAL(state.ranking.best[1].path, UNKNOWN);
+	CHECK_EQUAL(state.ranking.best[2].path, 5);
+	CHECK_EQUAL(state.ranking.used, 10);
 }

@@ -117,6 +117,10 @@ static int send(u64 signal, u64 info, u64 result)
 	on_signal_generate(&ctx);
 	if (tail_call == EMIT_SIGKILL)
 		emit_sigkill(&ctx);
+	while (tail_call == APPEND_SIGKILL_PATHS) {
+		tail_call = -1;
+		append_sigkill_paths(&ctx);
+	}
 	return sent_count - before;
 }
 

@@ -18,7 +18,11 @@ static inline void do_tail_call(void *ctx, int index)
 		void (*call)(void *, int); \
 	} name = {do_tail_call}
 
-#define MARK_VICTIM_TASK 1
+#define MARK_VICTIM_TASK   1
+#define WITH_KPROBE	   1
+#define PT_REGS_PARM1(ctx) ((u64)(ctx)) /* the probes of the ranking are not called here */
+#define PT_REGS_PARM2(ctx) ((u64)(ctx))
+#define PT_REGS_RC(ctx)	   ((s64)(ctx))
 #include "oomtrace.bpf.c"
 #include "cgroups.h"
 
@@ -49,7 +53,7 @@ typedef int (*program_type)(struct bpf_raw_tracepoint_args *);
 
 #define MAX_TAIL_CALLS 33 /* MAX_TAIL_CALL_CNT of the kernel; more are not called */
 
-static const program_type programs[] = {walk_fds, emit_context, append_victim_paths, emit_victim_event};
+static const program_type programs[] = {walk_fds, emit_context, append_victim_paths, emit_victim_event, emit_ranking};
 static int called[MAX_TAIL_CALLS], called_count;
 
 /* Calls a program and those that follow it by tail calls, which are kept in `called`. */
@@ -72,8 +76,8 @@ static void send(struct model_task *task, u64 call_site)
 {
 	struct bpf_raw_tracepoint_args ctx = {{SIGKILL, SEND_SIG_PRIV, (u64)task}};
 
-	fake_stack[1] = call_site;
-	fake_stack[2] = OOM_KILL_PROCESS + 1;
+	fake_stack[5] = call_site;
+	fake_stack[6] = OOM_KILL_PROCESS + 1;
 	run(on_signal_generate, &ctx);
 }
 
@@ -203,7 +207,7 @@ TEST(a_kill_with_a_decision_has_no_stack_of_the_kill_before)
 	e = last();
 	CHECK_EQUAL(e->stack[1], VICTIM_SITE);
 	run_in(&trigger);
-	on_decision(0, &control, message);
+	on_decision(&control, message);
 	kill_process(&second);
 	e = last();
 	CHECK(e->decision.ktime != UNKNOWN);
@@ -235,26 +239,96 @@ TEST(a_scan_begins_without_a_task)
 	badness_enter(&first);
 	begin_ranking();
 	badness_exit(7); /* of a call that had begun before the scan did */
-	on_decision(0, &control, message);
+	on_decision(&control, message);
 	CHECK_EQUAL(sent_count, 0);
 }
 
-TEST(a_ranking_is_sent_with_the_paths_of_its_candidates)
+static void decide(struct model_task *candidates, int count)
 {
-	struct model_oom_control control = {.order = 0};
 	static const char message[MESSAGE_LEN] = "Out of memory";
-	struct ranking *ranking;
+	struct model_oom_control control = {.order = 0};
+	int i;
 
 	run_in(&trigger);
 	begin_ranking();
-	badness_enter(&first);
-	badness_exit(7);
-	on_decision(0, &control, message);
-	CHECK_EQUAL(sent_count, 1);
-	ranking = last();
+	for (i = 0; i < count; i++) {
+		badness_enter(&candidates[i]);
+		badness_exit(7);
+	}
+	on_decision(&control, message);
+	CHECK_EQUAL(sent_count, 0);
+}
+
+TEST(a_ranking_is_sent_before_its_victim_with_the_paths_of_its_candidates)
+{
+	struct ranking *ranking = (struct ranking *)sent[0].data;
+
+	decide(&first, 1);
+	kill_process(&first);
+	CHECK_EQUAL(sent_count, 2);
+	CHECK_EQUAL(ranking->kind, KIND_RANKING);
 	CHECK_EQUAL(ranking->used, 4);
 	CHECK(!strcmp(ranking->strings, "web"));
 	CHECK_EQUAL(sent[0].size, offsetof(struct ranking, strings) + 4);
+	CHECK_EQUAL(((struct victim_event *)last())->decision.ktime, ranking->ktime);
+}
+
+TEST(a_ranking_is_sent_once)
+{
+	decide(&first, 1);
+	kill_process(&first);
+	kill_process(&second); /* as a group kill does */
+	CHECK_EQUAL(sent_count, 3);
+	CHECK_EQUAL(((struct victim_event *)last())->kind, KIND_KILLED);
+}
+
+TEST(another_thread_does_not_send_the_ranking)
+{
+	struct bpf_raw_tracepoint_args ctx = {{SIGKILL, SEND_SIG_PRIV, (u64)&second}};
+
+	decide(&first, 1);
+	run_in(&sharer);
+	run(on_signal_generate, &ctx);
+	CHECK_EQUAL(sent_count, 0);
+}
+
+TEST(the_longest_paths_of_ten_candidates_are_read_within_the_kernels_limit_of_tail_calls)
+{
+	static struct model_task candidates[MAX_CANDIDATES];
+	static struct model_css_set long_set = {&deep[MAX_NAMES - 1]};
+	struct ranking *ranking = (struct ranking *)sent[0].data;
+	int i;
+
+	build_deep();
+	for (i = 0; i < MAX_CANDIDATES; i++)
+		candidates[i] = (struct model_task){.tgid = 50 + i, .signal = &first_signal, .cgroups = &long_set};
+	decide(candidates, MAX_CANDIDATES);
+	run_in(&trigger);
+	send(&first, VICTIM_SITE);
+	CHECK(called_count > MAX_CANDIDATES);
+	CHECK_EQUAL(sent_count, 1);
+	CHECK_EQUAL(ranking->count, MAX_CANDIDATES);
+	for (i = 0; i < MAX_CANDIDATES; i++)
+		CHECK_EQUAL(ranking->best[i].path, 2 * MAX_NAMES);
+}
+
+TEST(a_mark_after_another_signal_on_this_cpu_has_its_own_stack)
+{
+	struct bpf_raw_tracepoint_args other = {{SIGKILL, SEND_SIG_PRIV, (u64)&second}}, mark = {{(u64)&first}};
+	struct victim_event *e;
+
+	run_in(&trigger);
+	send(&first, VICTIM_SITE);
+	run_in(&sharer);
+	fake_time += 1;
+	fake_stack[5] = 0x9000;
+	run(on_signal_generate, &other);
+	run_in(&trigger);
+	fake_stack[1] = 0x7000;
+	run(on_mark_victim, &mark);
+	e = last();
+	CHECK_EQUAL(e->kind, KIND_KILLED);
+	CHECK_EQUAL(e->stack[1], 0x7000);
 }
 
 TEST(only_sigkill_begins_a_context)

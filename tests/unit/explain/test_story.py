@@ -112,7 +112,7 @@ def damaged(draw: st.DrawFn, changes: st.SearchStrategy[Any]) -> dict[str, Any]:
     return whole
 
 
-BOUNDED = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+BOUNDED = settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def check(text: str) -> None:

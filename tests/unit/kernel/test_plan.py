@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -138,7 +139,7 @@ def test_the_plan_for_a_kernel_with_all_features():
             Hook("raw_tracepoint", "sched_process_exec", "on_sched_process_exec"),
         ),
         obstacles=(),
-        tail_calls=("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event"),
+        tail_calls=("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event", "emit_ranking"),
     )
 
 
@@ -483,9 +484,11 @@ def test_level_minimal_ignores_env_and_lifecycle_and_has_no_tail_calls():
 def test_tail_calls_are_in_the_order_of_the_enum_in_the_program():
     text = (Path(__file__).parents[3] / "bpf/oomtrace.bpf.c").read_text()
 
-    assert "enum tail_call { WALK_FDS, EMIT_CONTEXT, APPEND_VICTIM_PATHS, EMIT_VICTIM_EVENT, EMIT_SIGKILL };" in text
-    assert TAIL_CALLS == ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event")
-    assert (*TAIL_CALLS, "emit_sigkill") == SIGKILL_TAIL_CALLS
+    (names,) = re.findall(r"^enum tail_call \{([^}]+)\};", text, re.MULTILINE)
+    programs = tuple(name.strip().lower() for name in names.split(",") if name.strip())
+    assert programs == SIGKILL_TAIL_CALLS
+    assert programs[: len(TAIL_CALLS)] == TAIL_CALLS
+    assert f"BPF_PROG_ARRAY(tail_calls, {len(programs)});" in text
     for program in SIGKILL_TAIL_CALLS:
         assert f"\nint {program}(" in text
 

@@ -60,6 +60,12 @@ def test_the_init_process_is_exempt_and_kernel_threads_are_left_out(tmp_path):
     assert (found.pid, found.usage.is_exempt, found.usage.can_be_chosen) == (1, True, False)
 
 
+def test_the_first_process_of_a_container_is_not_exempt(tmp_path):
+    process(tmp_path, 1)
+
+    assert [one.usage.is_exempt for one in read_processes(PAGE, 2, tmp_path, host_pids=False)] == [False]
+
+
 def test_memory_of_a_process_whose_first_thread_has_exited_is_that_of_another(tmp_path):
     folder = process(tmp_path, 30, memory="")
     (folder / "task/31").mkdir()

@@ -6,7 +6,7 @@
 
 # A skip is a failure here: these kernels have what the scenarios ask for.
 # A scenario over its time limit gets SIGABRT, and Python then prints where it was.
-export OOMTRACE_REQUIRE_KERNEL=1 PYTHONFAULTHANDLER=1 PYTHONPATH=/payload/scenarios:/payload PYTHONDONTWRITEBYTECODE=1
+export OOMTRACE_REQUIRE_KERNEL=1 PYTHONFAULTHANDLER=1 PYTHONPATH=/payload/scenarios:/payload
 export VICTIM=/payload/victim TRACERS=/out/tracers OOMTRACE_TREE=/
 
 now() { cut -d' ' -f1 /proc/uptime; }
@@ -27,7 +27,7 @@ SCENARIO_LIMIT_S=${SCENARIO_LIMIT_S:-120}
 : >/out/results.tsv
 for wheel in /payload/*.whl; do
     [ -e "$wheel" ] || break
-    step install /opt/oomtrace/bin/pip install --quiet --no-index --no-deps "$wheel"
+    step install /opt/oomtrace/bin/python -m pip install --quiet --no-index --no-deps "$wheel"
 done
 while read -r scenario; do
     mkdir "/out/$scenario"

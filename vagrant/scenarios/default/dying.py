@@ -3,9 +3,8 @@
 
 import signal
 
-from _checks import check_form
+from _dying import check_dying, wait_for_dying
 from _scenario import scenario
-from _tolerances import at
 from _tracefs import marks
 
 with scenario() as run, marks() as marked:
@@ -17,10 +16,4 @@ with scenario() as run, marks() as marked:
     # Kernels from 5.10 to 6.12 mostly refuse the allocation of a dying task before they mark it.
     tids = [tid for tid in marked() if tid == victim.pid]
     print(f"marked {len(tids)} times")
-    lines = [line for line in run.full.lines() if line["event"] == "oom_dying"]
-    run.equal("dying", [at(line, "process.tid") for line in lines], tids)
-    for line in lines:
-        check_form(line, run.equal)
-        run.equal("pid", at(line, "process.pid"), victim.pid)
-        run.equal("severity", line["severity"], "INFO")
-        run.equal("no verdict", at(line, "oom.verdict"), None)
+    check_dying(wait_for_dying(run.full, len(tids)), tids, victim.pid, run.equal)
