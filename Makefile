@@ -207,6 +207,7 @@ install: packages ## (root) install the command oomtrace for the whole system, b
 	ln -sf $(LIBRARY)/bin/oomtrace $(STAGE)$(PREFIX)/bin/oomtrace
 	$(call documents,$(STAGE)$(PREFIX)/share)
 	@$(MAKE) --no-print-directory install-service
+	@$(if $(STAGE),,$(PREFIX)/bin/oomtrace prepare || true) # such as in a container: the first start compiles
 
 # starts nothing, and leaves a configuration as it is
 install-service:
@@ -220,7 +221,7 @@ uninstall: ## (root) remove what `make install` installed, but for a configurati
 	rm -f $(UNITS)/oomtrace.service $(CONFIGURATION)/logrotate.d/oomtrace
 	! cmp -s deploy/oomtrace.toml $(CONFIGURATION)/oomtrace.toml || rm -f $(CONFIGURATION)/oomtrace.toml
 	rm -rf $(STAGE)$(LIBRARY) $(STAGE)$(PREFIX)/bin/oomtrace $(STAGE)$(PREFIX)/bin/oomtrace-scenario \
-		$(addprefix $(STAGE)$(PREFIX)/share/,$(DOCUMENTS))
+		$(addprefix $(STAGE)$(PREFIX)/share/,$(DOCUMENTS)) $(if $(STAGE),,/var/cache/oomtrace)
 
 deb-packages:
 	@(for program in dpkg-buildpackage dh dh_python3; do command -v $$program || exit 1; done) >/dev/null || { \

@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from vm import images, kernels, payload
+from vm.architecture import ARCHITECTURES
 from vm.boot import boot
 from vm.debs import Archive
 from vm.host import HarnessError, cache_dir, locked, output_of, require
@@ -27,6 +28,7 @@ from bench.table import between, render
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs/cost.md"
+AMD64 = ARCHITECTURES["amd64"]
 ICOUNT = ("-icount", "shift=1")
 """One instruction takes two nanoseconds of the guest's time."""
 MEMORY_MB = 4096
@@ -63,12 +65,12 @@ def _parser() -> argparse.ArgumentParser:
 def _prepared(options: argparse.Namespace) -> list[tuple[Guest, kernels.Unpacked, Path]]:
     require("qemu-system-x86_64", "cc", "setpriv", "mmdebstrap", "sfdisk", "mke2fs", "dpkg-deb")
     matrix = load()
-    archive = Archive(options.cache, (deb.suite for row in matrix.kernels for deb in row.packages))
+    archive = Archive(options.cache, AMD64, (deb.suite for row in matrix.kernels for deb in row.packages))
     with locked(options.cache):
         return [
             (guest, kernels.unpack(guest.kernel, matrix.modules, options.cache, archive), image)
             for guest in guests(matrix, options.kernel or USERLANDS)
-            for image in [images.build(guest.userland, options.cache)]
+            for image in [images.build(guest.userland, AMD64, options.cache)]
         ]
 
 
@@ -80,6 +82,7 @@ def _run(prepared: tuple[Guest, kernels.Unpacked, Path], options: argparse.Names
         payload.assemble(folder, kernel, (), options.wheel)
         add_benchmark(folder)
         result = boot(
+            AMD64,
             kernel.image,
             image,
             folder,

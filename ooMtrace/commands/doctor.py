@@ -6,6 +6,7 @@ from __future__ import annotations
 import platform
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
+from contextlib import closing, nullcontext
 from dataclasses import asdict, replace
 from textwrap import wrap
 
@@ -20,6 +21,7 @@ from ooMtrace.kernel.verdict import shown, verdict
 from ooMtrace.output.encode import dump, plain
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.probe.bcc import bcc_problem, bcc_version
+from ooMtrace.probe.image_cache import ImageCache, cache_path, open_cache
 from ooMtrace.probe.loader import Probe
 from ooMtrace.settings import LEVELS, Level, Settings
 
@@ -32,28 +34,46 @@ def run(arguments: Namespace, _say: Say) -> int:
     fact, hint = bcc_problem() or ("", "")
     features = replace(observe(), bcc_error=fact, bcc_hint=hint)
     bcc = "" if features.bcc_error else bcc_version()
-    if not arguments.quick:
-        features = replace(features, refused=dict(_refused(features)))
     chosen, problem = None, None
-    try:
-        chosen = plan(features, options.settings(arguments))
-    except CannotTraceError as error:
-        problem = error
+    cache = open_cache(lambda _: None, create=False)
+    with closing(cache) if cache else nullcontext():
+        if not arguments.quick:
+            features = replace(features, refused=dict(_refused(features, cache)))
+        try:
+            chosen = plan(features, options.settings(arguments))
+        except CannotTraceError as error:
+            problem = error
+        programs = _programs(features, chosen, cache)
     line = verdict(features, chosen.level if chosen else None, str(problem or ""))
-    report = _json(line, features, bcc, chosen) if arguments.json else text(line, features, bcc, chosen or str(problem))
+    report = (
+        _json(line, features, bcc, chosen)
+        if arguments.json
+        else text(line, features, bcc, chosen or str(problem), programs)
+    )
     StreamSink().write(report)
     return problem.exit_code if problem else 0
 
 
-def _refused(features: Features) -> Iterator[tuple[Level, tuple[str, str]]]:
+def _refused(features: Features, cache: ImageCache | None) -> Iterator[tuple[Level, tuple[str, str]]]:
     """Load the programs of each level that looks possible; yield each level that is refused, and why."""
     blocked = {obstacle.level for obstacle in obstacles(features)}
     for level in LEVELS[1:]:  # the first needs no programs
         if level not in blocked:
             try:
-                Probe(plan(features, Settings(level=level)), features.release, attach=False).close()
+                Probe(plan(features, Settings(level=level)), features.release, cache, attach=False).close()
             except ProbeError as error:
                 yield level, (error.fact.removeprefix(f"level {level}: "), error.hint)
+
+
+def _programs(features: Features, chosen: Plan | None, cache: ImageCache | None) -> str:
+    """Return whether a start has to compile; "" if it needs no programs, or nothing can be traced."""
+    if chosen is None or not chosen.program:
+        return ""
+    if cache is None:
+        return f"not compiled yet for this user: {cache_path()} does not exist or is not usable"
+    if cache.read(chosen, features.release):
+        return f"compiled already, in {cache.path}"
+    return "not compiled yet: the first start does it, or `oomtrace prepare`"
 
 
 def _json(line: str, features: Features, bcc: str, chosen: Plan | None) -> bytes:
@@ -71,13 +91,22 @@ def _json(line: str, features: Features, bcc: str, chosen: Plan | None) -> bytes
     )
 
 
-def text(line: str, features: Features, bcc: str, result: Plan | str) -> bytes:
-    """Return the report for people; `line` is the verdict, and `result` the plan, or why there is none."""
+def text(line: str, features: Features, bcc: str, result: Plan | str, programs: str = "") -> bytes:
+    """Return the report for people.
+
+    Args:
+        line: The verdict.
+        features: What was found.
+        bcc: BCC's version; "" if it cannot be used.
+        result: The plan, or why there is none.
+        programs: Whether they are compiled already; "" if none are needed.
+    """
     hints: set[str] = set()
     rows = list(_lines(shown(checks(features, bcc), features), hints))
     rungs = list(_lines(shown(levels(features), features), hints))
     head = f"oomtrace {__version__}, Python {platform.python_version()}, Linux {features.release} {features.machine}"
-    sections = ([line, head], rows, rungs, _end(features, result))
+    end = [*_end(features, result), *wrap(f"programs: {programs}" if programs else "", WIDTH, subsequent_indent="  ")]
+    sections = ([line, head], rows, rungs, end)
     return "\n".join("".join(f"{each}\n" for each in section) for section in sections if section).encode(
         errors="backslashreplace"
     )

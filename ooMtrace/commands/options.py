@@ -4,24 +4,19 @@
 from __future__ import annotations
 
 import os
-import re
-from argparse import ArgumentParser, ArgumentTypeError, Namespace
+from argparse import ArgumentParser, Namespace
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
 from ooMtrace.commands.moments import parse_moment
+from ooMtrace.commands.option_values import count, output_url, process_name, service, timeout_factor
 from ooMtrace.errors import UsageError
-from ooMtrace.output.url import OutputUrl, known_schemes, parse_output
+from ooMtrace.output.url import known_schemes
 from ooMtrace.settings import CMDLINE_MODES, LEVELS, MAX_MEMORY_KILLERS, NAME_SOURCES, SIGKILL_MODES, Settings
 
-DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
 FORMATS = ("native", "ecs", "flat", "text", "explain")
 """Those of output.formats, and explanations; neither is imported only to parse options."""
-COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
-PORT = re.compile(r"[0-9]{1,20}")
-HIGHEST_PORT = 65535
-MAX_TIMEOUT_FACTOR = 100
 STATE_DIRECTORY = "STATE_DIRECTORY"
 """The variable from which the default of --state comes: systemd sets it for a unit with StateDirectory=."""
 
@@ -143,15 +138,23 @@ def _scores(parser: ArgumentParser) -> None:
         "--cgroup", metavar="PATH", help="only the limit of this memory cgroup, or else the nearest one above it"
     )
     parser.add_argument(
-        "--pid", type=_count, metavar="PID", help="explain one process: its place, and what would spare it"
+        "--pid", type=count, metavar="PID", help="explain one process: its place, and what would spare it"
     )
     parser.add_argument(
-        "--top", type=_count, default=10, metavar="N", help="processes of each domain (default: 10); 0: all"
+        "--top", type=count, default=10, metavar="N", help="processes of each domain (default: 10); 0: all"
     )
     parser.add_argument(
         "--pss", action="store_true", help="also read proportional set sizes, which the kernel does not use"
     )
     parser.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
+
+
+def _prepare(parser: ArgumentParser) -> None:
+    parser.add_argument("--lifecycle", action="store_true", help="compile for oomtrace --lifecycle")
+    _sigkill(parser)
+    _probe_content(parser)
+    _level(parser)
+    _verbose(parser)
 
 
 def _doctor(parser: ArgumentParser) -> None:
@@ -172,6 +175,7 @@ COMMANDS = {
     "logs": CommandLine("report the kills in kernel logs", _logs, _log_files),
     "explain": CommandLine("explain the kills in oomtrace's lines, for people", _explain, _explained),
     "scores": CommandLine("which processes the kernel would kill next", _scores),
+    "prepare": CommandLine("compile the BPF programs now, for a faster start", _prepare),
     "doctor": CommandLine("what this host can do, and what is in the way", _doctor),
     "config": CommandLine("print the options in effect, and where each is set", _trace, reads_config=True),
     "schema": CommandLine("print the JSON Schema of a line", _schema),
@@ -182,7 +186,7 @@ def _outputs(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--output",
         action="append",
-        type=_output,
+        type=output_url,
         metavar="URL",
         help="write lines there instead of to stdout: a file, or a URL (see docs/outputs.md) that begins with"
         f" {known_schemes()}; may be repeated",
@@ -204,13 +208,6 @@ def _format(parser: ArgumentParser) -> None:
         help="`native`: the documented JSON line (the default); `ecs`: Elastic Common Schema; `flat`: JSON with one"
         " level of keys; `text`: one line for people; `explain`: what happened, why and what to do, in sentences",
     )
-
-
-def _output(text: str) -> OutputUrl:
-    try:
-        return parse_output(text)
-    except UsageError as error:
-        raise ArgumentTypeError(str(error)) from error
 
 
 def _memory_killers(names: Iterable[str], sigkill: str | None) -> tuple[str, ...]:
@@ -235,13 +232,38 @@ def _sigkill(parser: ArgumentParser) -> None:
         "--memory-killer",
         dest="memory_killers",
         action="append",
-        type=_comm,
+        type=process_name,
         metavar="NAME",
         help="another process name (comm) of a memory killer; may be repeated",
     )
 
 
 def _content(parser: ArgumentParser) -> None:
+    _probe_content(parser)
+    parser.add_argument(
+        "--no-network",
+        dest="network",
+        action="store_false",
+        help="do not look up the addresses of the victim's network namespace",
+    )
+    parser.add_argument(
+        "--service",
+        dest="services",
+        action="append",
+        type=service,
+        metavar="PORT=NAME",
+        help="name the service at a port, such as 7000=redis; may be repeated",
+    )
+    parser.add_argument(
+        "--timeout-factor",
+        type=timeout_factor,
+        metavar="N",
+        help="multiply correlation timeouts by N (default: 1: a line waits up to 250 ms for the victim's context)",
+    )
+
+
+def _probe_content(parser: ArgumentParser) -> None:
+    """Declare the options that change the BPF programs."""
     parser.add_argument(
         "--env",
         action="append",
@@ -256,26 +278,6 @@ def _content(parser: ArgumentParser) -> None:
     )
     parser.add_argument(
         "--no-cmdline", dest="cmdline", action="store_const", const="none", help="the same as --cmdline none"
-    )
-    parser.add_argument(
-        "--no-network",
-        dest="network",
-        action="store_false",
-        help="do not look up the addresses of the victim's network namespace",
-    )
-    parser.add_argument(
-        "--service",
-        dest="services",
-        action="append",
-        type=_service,
-        metavar="PORT=NAME",
-        help="name the service at a port, such as 7000=redis; may be repeated",
-    )
-    parser.add_argument(
-        "--timeout-factor",
-        type=_timeout_factor,
-        metavar="N",
-        help="multiply correlation timeouts by N (default: 1: a line waits up to 250 ms for the victim's context)",
     )
 
 
@@ -295,29 +297,3 @@ def _systemd_state_directory() -> Path | None:
     """Return the first directory that systemd has made for the unit (StateDirectory= in systemd.exec(5))."""
     directory = os.environ.get(STATE_DIRECTORY, "").partition(":")[0]
     return Path(directory) if directory else None
-
-
-def _comm(text: str) -> str:
-    if not text or text.startswith("/"):
-        raise ArgumentTypeError(f"{text!r} is not the name of a process, such as earlyoom")
-    return text
-
-
-def _count(text: str) -> int:
-    if not COUNT.fullmatch(text):
-        raise ArgumentTypeError(f"{text!r} is not a whole number")
-    return int(text)
-
-
-def _timeout_factor(text: str) -> float:
-    factor = float(text) if DECIMAL.fullmatch(text) else 0.0
-    if not 0 < factor <= MAX_TIMEOUT_FACTOR:
-        raise ArgumentTypeError(f"{text!r} is not a number between 0 and {MAX_TIMEOUT_FACTOR}")
-    return factor
-
-
-def _service(text: str) -> tuple[int, str]:
-    port, equals, name = text.partition("=")
-    if not (equals and name and name.isprintable() and PORT.fullmatch(port) and int(port) <= HIGHEST_PORT):
-        raise ArgumentTypeError(f"{text!r} is not PORT=NAME, such as 7000=redis")
-    return int(port), name

@@ -9,13 +9,11 @@ import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
-from ooMtrace.errors import BtfError
 from ooMtrace.kernel import bpf_syscall
-from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.build import BuildStore, read, read_build
 from ooMtrace.kernel.cgroup_mounts import CgroupMounts, read_cgroup_mounts
-from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
+from ooMtrace.kernel.offsets import Offsets
 from ooMtrace.kernel.perf_syscall import perf_error
 from ooMtrace.kernel.surroundings import Surroundings, observe_surroundings
 from ooMtrace.settings import Level
@@ -27,20 +25,6 @@ KMSG = os.makedev(1, 11)
 
 HOST_PIDS = "pid:[4026531836]"
 """The initial pid namespace has a fixed inode number (PROC_PID_INIT_INO, since 98f842e675f9 in 3.8)."""
-
-SYMBOLS = (
-    "oom_kill_process",
-    "__oom_kill_process",
-    "oom_kill_memcg_member",
-    "mem_cgroup_out_of_memory",
-    "moom_callback",
-    "oom_badness",
-    "oom_badness.part.0",
-    "out_of_memory",
-    "cgroup_kill_write",
-    "__per_cpu_offset",
-)
-"""Kernel symbols that the plan or the attribution of a kill depends on."""
 
 TRACEPOINTS = ("oom/mark_victim", "signal/signal_generate", "cgroup/cgroup_mkdir")
 MEMORY_HIERARCHY = re.compile(rb"^([0-9]{1,9}):(?:[^:\n]+,)?memory(?:,[^:\n]+)?:", re.MULTILINE)
@@ -62,7 +46,7 @@ class Features:
         cgroup_mkdir: The same of that tracepoint.
         kprobes: Whether the kernel has kprobes.
         fentry_error: Why fentry on oom_kill_process is unavailable; "" if it is available.
-        symbols: Start and end address of the kernel symbols in SYMBOLS that exist; (0, 0) where addresses are hidden.
+        symbols: Start and end address of the symbols in build.SYMBOLS that exist; (0, 0) where addresses are hidden.
         formats: Tracepoint -> field -> (offset, size) in bytes, from tracefs; empty where tracefs cannot be read.
         possible_cpus: One more than the highest CPU number that may ever be online.
         page_size: In bytes.
@@ -126,10 +110,19 @@ class Features:
         return bool(self.capabilities >> capability & 1)
 
 
-def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Path("/dev")) -> Features:
-    """Observe the running kernel; never fails: what cannot be read counts as not offered."""
+def observe(
+    proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Path("/dev"), store: BuildStore | None = None
+) -> Features:
+    """Observe the running kernel; never fails: what cannot be read counts as not offered.
+
+    Args:
+        proc: Where procfs is mounted.
+        sys: Where sysfs is.
+        dev: Where the devices are.
+        store: Knows what is the same in each boot.
+    """
     uname = os.uname()
-    types = _types(sys / "kernel/btf/vmlinux")
+    types, symbols = read_build(proc, sys, store)
     mounts = read_cgroup_mounts(proc)
     memory = mounts.memory_hierarchy()
     return Features(
@@ -144,58 +137,22 @@ def observe(proc: Path = Path("/proc"), sys: Path = Path("/sys"), dev: Path = Pa
         cgroup_mkdir=types.cgroup_mkdir,
         kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
         fentry_error=bpf_syscall.fentry_error(types.oom_kill_process),
-        symbols=_symbols(_read(proc / "kallsyms")),
-        formats={name: _format(_read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
-        possible_cpus=_last_cpu(_read(sys / "devices/system/cpu/possible")) + 1,
+        symbols=symbols,
+        formats={name: _format(read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
+        possible_cpus=_last_cpu(read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
         kmsg_error=_open_error(dev / "kmsg", device=KMSG),
-        dmesg_restrict=_read(proc / "sys/kernel/dmesg_restrict").strip() == b"1",
+        dmesg_restrict=read(proc / "sys/kernel/dmesg_restrict").strip() == b"1",
         tracefs_error=_open_error(sys / "kernel/tracing/events"),
         host_pids=_link(proc / "self/ns/pid") == HOST_PIDS,
-        oom_kill_counter=b"\noom_kill " in _read(proc / "vmstat"),
+        oom_kill_counter=b"\noom_kill " in read(proc / "vmstat"),
         cgroups=_mount_points(mounts),
         memory_cgroups=f"v{memory.version}" if memory else "",
-        memory_hierarchy=_memory_hierarchy(_read(proc / "self/cgroup")),
+        memory_hierarchy=_memory_hierarchy(read(proc / "self/cgroup")),
         surroundings=observe_surroundings(proc=proc, sys=sys),
         bpf_error=bpf_syscall.load_error(),
         perf_error=perf_error(),
     )
-
-
-class _Types(NamedTuple):
-    """What was found in BTF, or the error."""
-
-    error: str = ""
-    offsets: Offsets | None = None
-    mark_victim: tuple[str, ...] | None = None
-    cgroup_mkdir: tuple[str, ...] | None = None
-    oom_kill_process: int | None = None
-
-
-def _types(path: Path) -> _Types:
-    """Look up all or nothing: data that is corrupt in one place is not trusted in another."""
-    try:
-        btf = Btf.load(path, NAMES)
-    except BtfError as problem:
-        return _Types(problem.fact)
-    try:
-        return _Types(
-            offsets=find_offsets(btf),
-            mark_victim=btf.tracepoint_arguments("mark_victim"),
-            cgroup_mkdir=btf.tracepoint_arguments("cgroup_mkdir"),
-            oom_kill_process=btf.function("oom_kill_process"),
-        )
-    except BtfError as problem:
-        return _Types(f"{path}: {problem.fact}")
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb", buffering=0) as file:
-            # Large reads: pathlib would read kallsyms a kilobyte at a time, which takes twice as long.
-            return b"".join(iter(lambda: file.read(1 << 20), b""))
-    except OSError:  # not mounted, not configured or not permitted: the plan is the same
-        return b""
 
 
 def _open_error(path: Path, *, device: int = 0) -> str:
@@ -227,12 +184,12 @@ def _mount_points(mounts: CgroupMounts) -> dict[str, str]:
 
 
 def _capabilities(proc: Path) -> int:
-    found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", _read(proc / "self/status"), re.MULTILINE)
+    found = re.search(rb"^CapEff:\s*([0-9a-f]+)$", read(proc / "self/status"), re.MULTILINE)
     return int(found[1], 16) if found else 0
 
 
 def _lockdown(sys: Path) -> str:
-    found = re.search(rb"\[(\w+)\]", _read(sys / "kernel/security/lockdown"))
+    found = re.search(rb"\[(\w+)\]", read(sys / "kernel/security/lockdown"))
     return found[1].decode() if found else ""
 
 
@@ -248,24 +205,6 @@ def _last_cpu(cpus: bytes) -> int:
     """Return the last number of a list such as `0-3,8`; 0 if there is none."""
     numbers = re.findall(rb"[0-9]{1,9}", cpus)
     return int(numbers[-1]) if numbers else 0
-
-
-def _symbols(kallsyms: bytes) -> dict[str, tuple[int, int]]:
-    """Find a few symbols in some megabytes of text; a function ends at the address on the next line."""
-    found: dict[str, tuple[int, int]] = {}
-    for name in SYMBOLS:
-        line_end = kallsyms.find(f" {name}\n".encode())
-        if line_end < 0:
-            continue
-        start = kallsyms.rfind(b"\n", 0, line_end) + 1
-        following = kallsyms.find(b"\n", line_end) + 1
-        found[name] = (_address(kallsyms, start), _address(kallsyms, following))
-    return found
-
-
-def _address(kallsyms: bytes, at: int) -> int:
-    digits = re.match(rb"[0-9a-f]{1,16}", kallsyms[at : at + 16])
-    return int(digits[0], 16) if digits else 0
 
 
 def _format(text: bytes) -> dict[str, tuple[int, int]]:

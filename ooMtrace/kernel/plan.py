@@ -65,6 +65,9 @@ CGROUP_BUFFER_BYTES = 64 << 10
 
 LOG_HOOKS = (Hook("kmsg", "/dev/kmsg"),)
 
+KILLERS = {"OOM_KILL_PROCESS": "oom_kill_process", "OOM_KILL_ONE": "__oom_kill_process"}
+"""Macro -> the function that the OOM killer sends its signals from."""
+
 TAIL_CALLS = ("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event", "emit_ranking")
 SIGKILL_TAIL_CALLS = (*TAIL_CALLS, "emit_sigkill", "append_sigkill_paths")
 
@@ -81,6 +84,7 @@ class Plan:
         tail_calls: Programs that others call, in the order of `enum tail_call` in the program.
         obstacles: Why each higher level is out of reach.
         auxiliary_buffers: BPF maps of further perf buffers, with the size of each CPU's buffer in bytes.
+        addresses: Macros whose value is a kernel address of this boot; 0: unknown.
     """
 
     level: Level
@@ -90,6 +94,7 @@ class Plan:
     obstacles: tuple[Obstacle, ...]
     tail_calls: tuple[str, ...] = ()
     auxiliary_buffers: Mapping[str, int] = field(default_factory=dict)
+    addresses: Mapping[str, int] = field(default_factory=dict)
 
 
 DEFAULT_SETTINGS = Settings()
@@ -139,10 +144,12 @@ def _plan(features: Features, settings: Settings, level: Level, found: tuple[Obs
     }
     if level == "minimal":
         macros, hooks = {**_minimal_macros(features), **sigkill}, (*MINIMAL_HOOKS, *watch)
-        return Plan(level, "minimal.bpf.c", macros, hooks, above, auxiliary_buffers=buffers)
+        addresses = _addresses(features, sigkill=bool(sigkill))
+        return Plan(level, "minimal.bpf.c", macros, hooks, above, auxiliary_buffers=buffers, addresses=addresses)
     macros, hooks = {**_macros(features, level, settings), **sigkill}, (*_hooks(features, level, settings), *watch)
     tail_calls = SIGKILL_TAIL_CALLS if sigkill else TAIL_CALLS
-    return Plan(level, "oomtrace.bpf.c", macros, hooks, above, tail_calls, buffers)
+    addresses = _addresses(features, per_cpu=True, sigkill=bool(sigkill))
+    return Plan(level, "oomtrace.bpf.c", macros, hooks, above, tail_calls, buffers, addresses)
 
 
 def _hooks(features: Features, level: Level, settings: Settings) -> Iterator[Hook]:
@@ -190,7 +197,6 @@ def _ranking_hooks(features: Features) -> tuple[Hook, ...]:
 
 def _macros(features: Features, level: Level, settings: Settings) -> dict[str, int]:
     macros = {**(features.offsets.macros if features.offsets else {}), **_killer_macros(features)}
-    macros["PER_CPU_OFFSET"] = features.symbols.get("__per_cpu_offset", (0, 0))[0]
     macros["NR_CPUS"] = min(features.possible_cpus, 1024)
     macros["MEMORY_HIERARCHY"] = _memory_hierarchy(features)
     # 72ba14deb40a (6.9, and in stable series) turned the argument from a thread's id into the task.
@@ -208,12 +214,22 @@ def _macros(features: Features, level: Level, settings: Settings) -> dict[str, i
 
 
 def _killer_macros(features: Features) -> dict[str, int]:
-    """Return address and size of the functions that the OOM killer sends its signals from; 0: unknown."""
+    """Return the sizes of the functions that the OOM killer sends its signals from; 0: unknown."""
     macros = {}
-    for macro, symbol in (("OOM_KILL_PROCESS", "oom_kill_process"), ("OOM_KILL_ONE", "__oom_kill_process")):
+    for macro, symbol in KILLERS.items():
         start, end = features.symbols.get(symbol, (0, 0))
-        macros[macro], macros[f"{macro}_SIZE"] = start, end - start
+        macros[f"{macro}_SIZE"] = end - start
     return macros
+
+
+def _addresses(features: Features, *, per_cpu: bool = False, sigkill: bool) -> dict[str, int]:
+    """Return the macros for kernel addresses, which are different in each boot (KASLR)."""
+    symbols = {
+        **KILLERS,
+        **({"PER_CPU_OFFSET": "__per_cpu_offset"} if per_cpu else {}),
+        **({"CGROUP_KILL_WRITE": "cgroup_kill_write"} if sigkill else {}),
+    }
+    return {macro: features.symbols.get(symbol, (0, 0))[0] for macro, symbol in symbols.items()}
 
 
 def _minimal_macros(features: Features) -> dict[str, int]:

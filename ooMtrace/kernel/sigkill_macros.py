@@ -29,7 +29,6 @@ def sigkill_macros(features: Features, settings: Settings) -> dict[str, int]:
     return {
         "WITH_SIGKILL": 1,
         "SIGKILL_ALL": int(settings.sigkill == "all"),
-        "CGROUP_KILL_WRITE": start,
         "CGROUP_KILL_WRITE_SIZE": end - start,
         **dict(_names(MEMORY_KILLERS, 0, DEFAULT_SLOTS)),
         **dict(_names(settings.memory_killers, DEFAULT_SLOTS, MAX_MEMORY_KILLERS)),

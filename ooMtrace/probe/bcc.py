@@ -1,23 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Access to BCC: its import, its environment and what it prints. The only module that imports BCC."""
+"""Access to BCC: its import and its environment. The only module that imports BCC."""
 
 from __future__ import annotations
 
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from ooMtrace.errors import CannotTraceError, ProbeError
+from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.obstacles import Reason
 from ooMtrace.probe import bcc_search
-
-LIMITS = "raise the limit on open files: ulimit -n 1024"
-MAX_OUTPUT = 1 << 20
-"""Bytes of BCC's output that are kept."""
 
 
 def import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
@@ -83,52 +79,3 @@ def _update_environment(changes: dict[str, str | None]) -> None:
             os.environ.pop(name, None)
         else:
             os.environ[name] = value
-
-
-@contextmanager
-def captured_output() -> Iterator[int]:
-    """Redirect file descriptors 1 and 2 to a memory file; yield its descriptor, for `read_output`.
-
-    BCC, LLVM and libbpf print from C, and stdout is for lines only.
-
-    Raises:
-        ProbeError: There are too few file descriptors.
-    """
-    with ExitStack() as stack:
-        try:
-            log = os.memfd_create("oomtrace")
-            stack.callback(os.close, log)
-            for fd in (1, 2):
-                saved = os.dup(fd)
-                stack.callback(os.close, saved)
-                stack.callback(os.dup2, saved, fd)
-                os.dup2(log, fd)
-        except OSError as error:
-            raise ProbeError(f"the compiler's output cannot be redirected: {error.strerror}", LIMITS) from error
-        yield log
-
-
-def read_output(fd: int) -> str:
-    """Return the captured output, of more than a MiB the first and the last half; "" if it cannot be read."""
-    with suppress(OSError):
-        start = os.pread(fd, MAX_OUTPUT // 2, 0)
-        rest = max(os.fstat(fd).st_size - MAX_OUTPUT // 2, len(start))  # the verifier's verdict is at the end
-        return (start + os.pread(fd, MAX_OUTPUT // 2, rest)).decode("utf-8", "backslashreplace")
-    return ""
-
-
-def load_only(bcc: Any) -> Any:  # noqa: ANN401 (BCC has no types)
-    """Return a replacement of `bcc.BPF` that loads what it is asked to attach, and attaches nothing."""
-
-    def loader(kind: str) -> Any:  # noqa: ANN401
-        return lambda bpf, fn_name, **_: bpf.load_func(fn_name, getattr(bcc.BPF, kind))
-
-    kinds = {
-        "attach_kprobe": "KPROBE",
-        "attach_kretprobe": "KPROBE",
-        "attach_kfunc": "TRACING",
-        "attach_kretfunc": "TRACING",
-        "attach_tracepoint": "TRACEPOINT",
-        "attach_raw_tracepoint": "RAW_TRACEPOINT",
-    }
-    return type("LoadOnly", (bcc.BPF,), {name: loader(kind) for name, kind in kinds.items()})

@@ -1,23 +1,35 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile, load, attach and read the BPF programs."""
+"""Load, attach and read the BPF programs."""
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import os
 import re
-from typing import Any
+import sys
+from collections.abc import Callable
 
-from ooMtrace.errors import ProbeError
+from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError
 from ooMtrace.kernel.plan import Hook, Plan
-from ooMtrace.probe.bcc import captured_output, environment, import_bcc, load_only, read_output
-from ooMtrace.probe.compiler_memory import release_compiler_memory
+from ooMtrace.probe import libbcc_bpf
+from ooMtrace.probe.captured_output import captured_output, read_output
+from ooMtrace.probe.compiler import HINT, compile_image
+from ooMtrace.probe.image import Image
+from ooMtrace.probe.image_cache import ImageCache
 from ooMtrace.probe.perf_buffer import EVENTS, PerfBuffers
-from ooMtrace.probe.stub_headers import bpf_dir, header_tree
 
-REFUSED = re.compile(r"Failed to load BPF program b?'?(?P<program>\w+)'?: (?P<reason>.*)", re.DOTALL)
-"""BCC's exception for a program that the kernel refuses; the reason is strerror(3)."""
+KINDS = {
+    "kprobe": libbcc_bpf.KPROBE,
+    "kretprobe": libbcc_bpf.KPROBE,
+    "raw_tracepoint": libbcc_bpf.RAW_TRACEPOINT,
+    "tracepoint": libbcc_bpf.TRACEPOINT,
+    "fentry": libbcc_bpf.TRACING,
+    "fexit": libbcc_bpf.TRACING,
+}
+TRACING_PREFIX = {"fentry": "kfunc__", "fexit": "kretfunc__"}
+
+REFUSED = re.compile(r"Failed to load BPF program (?P<program>\w+): (?P<reason>.*)", re.DOTALL)
+"""The error for a program that the kernel refuses; the reason is strerror(3)."""
 
 SIZE = re.compile(r"too large \((?P<size>[0-9]{1,20}) insns\)")
 """On E2BIG, BCC prints the program's size in place of the verifier's log, even where the steps were too many."""
@@ -32,8 +44,9 @@ class Probe:
     The kernel detaches them when the process ends, even by SIGKILL: they are held by file descriptors only.
 
     Args:
-        plan: What to compile and attach.
+        plan: What to load and attach.
         release: The kernel's `uname -r`.
+        cache: Holds compiled programs; None: compile.
         attach: Whether to attach them. Otherwise they are only loaded, as the verifier's answer is all that is wanted.
 
     Raises:
@@ -41,26 +54,27 @@ class Probe:
         ProbeError: The compiler or the kernel rejected a program or a hook; `detail` has their log.
     """
 
-    def __init__(self, plan: Plan, release: str, *, attach: bool = True) -> None:
+    def __init__(self, plan: Plan, release: str, cache: ImageCache | None = None, *, attach: bool = True) -> None:
         self._plan = plan
-        self._release = release
-        self._bpf: Any = None
-        bcc = import_bcc()
+        self._attach = attach
+        self._fds: list[int] = []
         self._buffers = PerfBuffers(plan.auxiliary_buffers)
-        with captured_output() as log:
-            try:
-                self._start(bcc, attach=attach)
-            except Exception as error:  # BCC raises nothing narrower
-                self.close()
-                raise _load_error(plan, error, read_output(log)) from error
-        release_compiler_memory()
+        self.maps: dict[str, libbcc_bpf.Map] = {}
+        self.program_fds: dict[str, int] = {}
+        try:
+            self._open(release, cache)
+        except OomtraceError:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Detach everything; a second call does nothing."""
         self._buffers.close()
-        if self._bpf is not None:
-            self._bpf.cleanup()
-            self._bpf = None
+        fds, self._fds = self._fds, []
+        for fd in reversed(fds):  # what is attached before what it runs
+            os.close(fd)
+        self.maps.clear()
+        self.program_fds.clear()
 
     def fds(self) -> list[int]:
         """Return the file descriptors to poll: `read` when one is readable. A new CPU changes them."""
@@ -75,49 +89,91 @@ class Probe:
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached, whether delivered or lost."""
-        return int(self._bpf["kill_counter"][0].kills)
+        value = self.maps["kill_counter"].lookup(bytes(4)) or bytes(8)
+        return int.from_bytes(value[:8], sys.byteorder, signed=True)
 
     def lost_records(self, buffer: str = EVENTS) -> int:
         """Return how many perf records did not fit into a buffer since the probes were attached."""
         return self._buffers.lost_records(buffer)
 
-    def _start(self, bcc: Any, *, attach: bool) -> None:  # noqa: ANN401 (BCC has no types)
-        self._bpf = self._compile(bcc.BPF if attach else load_only(bcc))
-        self._load_tail_calls(bcc)
-        if attach:  # Before the first hook: every kill that is counted must find an open buffer.
-            self._buffers.open(self._bpf, bcc.lib)
-        for hook in self._plan.hooks:
-            self._attach(hook)
+    def _open(self, release: str, cache: ImageCache | None) -> None:
+        plan = self._plan
+        image = cache.read(plan, release) if cache else None
+        if cache and image:
+            try:
+                self._start(image)
+            except ProbeError:
+                cache.refuse("the kernel does not accept them")
+                self._buffers = PerfBuffers(plan.auxiliary_buffers)
+            else:
+                return
+        image = compile_image(plan, release)
+        self._start(image)
+        if cache:
+            cache.write(plan, release, image)
 
-    def _compile(self, bpf: Any) -> Any:  # noqa: ANN401 (BCC has no types)
-        macros = [f"-D{name}={_literal(value)}" for name, value in self._plan.macros.items()]
-        with header_tree(self._release) as tree, environment(BCC_KERNEL_SOURCE=str(tree), ARCH=None, TMPDIR=str(tree)):
-            source = (bpf_dir() / self._plan.program).read_bytes()
-            return bpf(text=source, cflags=[f"-I{bpf_dir()}", "-w", *macros])
+    def _start(self, image: Image) -> None:
+        with captured_output() as log:
+            try:
+                self._load(image)
+            except CannotTraceError:
+                self.close()
+                raise
+            except ProbeError as error:
+                self.close()
+                raise _load_error(self._plan, error, read_output(log)) from error
 
-    def _load_tail_calls(self, bcc: Any) -> None:  # noqa: ANN401 (BCC has no types)
+    def _load(self, image: Image) -> None:
+        for definition in image.maps:
+            self.maps[definition.name] = libbcc_bpf.Map(self._own(libbcc_bpf.create_map(definition)), definition)
+        load = self._loader(image)
         for index, name in enumerate(self._plan.tail_calls):
-            program = self._bpf.load_func(name.encode(), bcc.BPF.RAW_TRACEPOINT)
-            self._bpf["tail_calls"][ctypes.c_int(index)] = ctypes.c_int(program.fd)
+            fd = load(name, libbcc_bpf.RAW_TRACEPOINT)
+            self.maps["tail_calls"].update(index.to_bytes(4, sys.byteorder), fd.to_bytes(4, sys.byteorder))
+        names = {program.name for program in image.programs}
+        hooks = [(hook, load(_program_name(hook, names), _kind(hook))) for hook in self._plan.hooks]
+        if not self._attach:
+            return
+        self._buffers.open(self.maps)  # before the first hook: every kill that is counted must find an open buffer
+        for hook, fd in hooks:
+            self._own(libbcc_bpf.attach(hook.kind, hook.target, fd))
 
-    def _attach(self, hook: Hook) -> None:
-        target, program = hook.target.encode(), hook.program.encode()
-        if hook.kind == "kprobe":
-            self._bpf.attach_kprobe(event=target, fn_name=program)
-        elif hook.kind == "kretprobe":
-            self._bpf.attach_kretprobe(event=target, fn_name=program)
-        elif hook.kind == "raw_tracepoint":
-            self._bpf.attach_raw_tracepoint(tp=target, fn_name=program)
-        elif hook.kind == "tracepoint":
-            self._bpf.attach_tracepoint(tp=target, fn_name=program)
-        elif hook.kind not in ("fentry", "fexit"):  # BCC attaches those while it compiles, by their names
-            raise ValueError(f"cannot attach a program to {hook}")
+    def _loader(self, image: Image) -> Callable[[str, int], int]:
+        """Return a function that loads a program of the image, given its name and type, and returns its descriptor."""
+        map_fds = [self.maps[definition.name].fd for definition in image.maps]
+        addresses = [self._plan.addresses[name] for name in image.addresses]
+        programs = {program.name: program for program in image.programs}
+
+        def load(name: str, kind: int) -> int:
+            if name not in programs:
+                raise ProbeError(f"the compiled BPF programs lack {name}")
+            code = programs[name].relocated(map_fds, addresses)
+            self.program_fds[name] = self._own(libbcc_bpf.load_program(kind, name, code))
+            return self.program_fds[name]
+
+        return load
+
+    def _own(self, fd: int) -> int:
+        self._fds.append(fd)
+        return fd
 
 
-def _load_error(plan: Plan, error: Exception, log: str) -> ProbeError:
-    reason = _refusal(str(error), log) or " ".join(str(error).split())
-    hint = "see `oomtrace --verbose` for the compiler's and the verifier's log, or request less with --level"
-    return ProbeError(f"level {plan.level}: {reason}", hint, detail=log)
+def _kind(hook: Hook) -> int:
+    if hook.kind not in KINDS:
+        raise ProbeError(f"cannot attach a program to {hook}")
+    return KINDS[hook.kind]
+
+
+def _program_name(hook: Hook, names: set[str]) -> str:
+    prefix = TRACING_PREFIX.get(hook.kind)
+    if prefix is None:
+        return hook.program
+    qualified = f"{prefix}vmlinux__{hook.target}"  # since BCC 0.22
+    return qualified if qualified in names else prefix + hook.target
+
+
+def _load_error(plan: Plan, error: ProbeError, log: str) -> ProbeError:
+    return ProbeError(f"level {plan.level}: {_refusal(error.fact, log) or error.fact}", HINT, detail=log)
 
 
 def _refusal(error: str, log: str) -> str:
@@ -134,8 +190,3 @@ def _refusal(error: str, log: str) -> str:
     if verdict:
         return f"{refused} after {verdict['steps']} steps: {verdict['verdict']}"
     return f"the kernel refused the program {found['program']}: {found['reason']}"
-
-
-def _literal(value: int) -> str:
-    """Return a macro's value for C, where a decimal constant of 2^63 or more needs a suffix."""
-    return f"{value}ULL" if value >= 1 << 63 else str(value)

@@ -3,15 +3,16 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
+import sys
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from ooMtrace.errors import ProbeError
 from ooMtrace.probe.cpu_hotplug import CpuHotplug
+from ooMtrace.probe.libbcc_bpf import Map, PerfReader
 
 EVENTS = "events"
 """The BPF map for kills and what belongs to them."""
@@ -34,49 +35,42 @@ class PerfBuffers:
     """
 
     def __init__(self, auxiliary: Mapping[str, int] = MappingProxyType({})) -> None:
-        self._bpf: Any = None
-        self._lib: Any = None
         pages = {EVENTS: buffer_pages(), **{name: _pages(size) for name, size in auxiliary.items()}}
-        self._buffers = {name: _MapBuffer(name, count) for name, count in pages.items()}
+        self._buffers = {name: _MapBuffer(count) for name, count in pages.items()}
         self._hotplug = CpuHotplug()
 
-    def open(self, bpf: Any, lib: Any) -> None:  # noqa: ANN401 (BCC has no types)
-        """Open the buffers of all CPUs that are online; raises what BCC raises.
+    def open(self, maps: Mapping[str, Map]) -> None:
+        """Open the buffers of all CPUs that are online.
 
         Args:
-            bpf: BCC's object with the loaded programs.
-            lib: BCC's C library.
+            maps: The maps by their names.
+
+        Raises:
+            ProbeError: The kernel refused one.
         """
-        self._bpf, self._lib = bpf, lib
-        for buffer in self._buffers.values():
-            buffer.open(bpf)
+        for name, buffer in self._buffers.items():
+            buffer.open(maps[name])
 
     def close(self) -> None:
-        """Stop listening for new CPUs. To be called before BCC's cleanup(), which frees the buffers."""
-        self._bpf = self._lib = None
+        """Free the buffers and stop listening for new CPUs."""
+        for buffer in self._buffers.values():
+            buffer.close()
         self._hotplug.close()
 
     def fds(self) -> list[int]:
         """Return the file descriptors to poll: `read` each map when one is readable. A new CPU changes them."""
-        readers = map(self._lib.perf_reader_fd, self._bpf.perf_buffers.values())
-        return [*readers, *self._hotplug.fds()]
+        return [*(fd for buffer in self._buffers.values() for fd in buffer.fds()), *self._hotplug.fds()]
 
     def read(self, name: str = EVENTS) -> list[bytes]:
-        """Return the records of a map that have arrived since the last call, without blocking; none of an unknown map.
-
-        BCC's perf_buffer_poll() calls poll(2), which reports a perf buffer as readable only once: after the caller has
-        polled `fds` it would block. BCC 0.18 has no perf_buffer_consume().
-        """
-        buffer = self._buffers.get(name)
-        if buffer is None:
+        """Return a map's records that have arrived since the last call, without blocking; none of an unknown map."""
+        if name not in self._buffers:
             return []
-        for reader in buffer.readers(self._bpf):
-            self._lib.perf_reader_event_read(ctypes.c_void_p(reader))
+        self._buffers[name].read()
         for cpu in self._hotplug.new_cpus():
-            for each in self._buffers.values():
+            for buffer in self._buffers.values():
                 with suppress(ProbeError):  # offline again: the kernel's count reveals what was lost
-                    each.renew(self._bpf, self._lib, cpu)
-        return buffer.take()
+                    buffer.renew(cpu)
+        return self._buffers[name].take()
 
     def lost_records(self, name: str = EVENTS) -> int:
         """Return how many records of a map did not fit into a buffer since it was opened."""
@@ -84,51 +78,69 @@ class PerfBuffers:
 
 
 class _MapBuffer:
-    """The perf buffers of one BPF map.
+    """The perf buffers of one BPF map."""
 
-    BCC's object of the map is never kept: BCC frees the buffers when the last reference goes.
-    """
-
-    def __init__(self, name: str, pages: int) -> None:
+    def __init__(self, pages: int) -> None:
         self.lost = 0
-        self._name = name
         self._pages = pages
+        self._map: Map | None = None
+        self._readers: dict[int, PerfReader] = {}
         self._records: list[bytes] = []
 
-    def open(self, bpf: Any) -> None:  # noqa: ANN401
-        bpf[self._name].open_perf_buffer(self._receive, page_cnt=self._pages, lost_cb=self._count_lost)
+    def open(self, events: Map) -> None:
+        self._map = events
+        for cpu in online_cpus():
+            self._open_cpu(cpu)
 
-    def readers(self, bpf: Any) -> list[int]:  # noqa: ANN401
-        table = id(bpf[self._name])
-        return [reader for (owner, _), reader in bpf.perf_buffers.items() if owner == table]
+    def close(self) -> None:
+        for reader in self._readers.values():
+            reader.close()
+        self._readers.clear()
+
+    def fds(self) -> list[int]:
+        return [reader.fd for reader in self._readers.values()]
+
+    def read(self) -> None:
+        for reader in self._readers.values():
+            reader.read()
 
     def take(self) -> list[bytes]:
         records, self._records = self._records, []
         return records
 
-    def renew(self, bpf: Any, lib: Any, cpu: int) -> None:  # noqa: ANN401
+    def renew(self, cpu: int) -> None:
         """Open the buffer of a CPU that has come online: it had none, or one that died when it went offline.
 
-        BCC's open_perf_buffer() always opens those of all CPUs. Kills on this CPU before this call are lost, but the
-        BPF programs count them.
+        Kills on this CPU before this call are lost, but the BPF programs count them.
         """
-        table = bpf[self._name]
-        old = bpf.perf_buffers.pop((id(table), cpu), None)
-        wakeup = (1,) if "wakeup_events" in table._open_perf_buffer.__code__.co_varnames else ()  # since BCC 0.21
+        old = self._readers.pop(cpu, None)
         try:
-            table._open_perf_buffer(cpu, self._receive, self._pages, self._count_lost, *wakeup)
-        except Exception as error:  # BCC raises nothing narrower
-            raise ProbeError(f"cannot open the perf buffer of CPU {cpu}: {error}") from error
+            self._open_cpu(cpu)
         finally:
             if old:  # freed last, so that the new buffer cannot have the same file descriptor
-                lib.perf_reader_free(ctypes.c_void_p(old))
+                old.close()
 
-    def _receive(self, _cpu: int, data: int, size: int) -> None:
-        # Called from C, where exceptions are printed and lost: copy and do nothing else.
-        self._records.append(ctypes.string_at(data, size))
+    def _open_cpu(self, cpu: int) -> None:
+        assert self._map is not None
+        reader = PerfReader(cpu, self._pages, self._receive, self._count_lost)
+        self._readers[cpu] = reader
+        self._map.update(cpu.to_bytes(4, sys.byteorder), reader.fd.to_bytes(4, sys.byteorder))
+
+    def _receive(self, record: bytes) -> None:
+        self._records.append(record)
 
     def _count_lost(self, count: int) -> None:
         self.lost += count
+
+
+def online_cpus(sys_dir: Path = Path("/sys")) -> list[int]:
+    """Return the numbers of the CPUs that are online; those below their count where /sys does not state them."""
+    try:
+        ranges = (sys_dir / "devices/system/cpu/online").read_text().strip().split(",")
+        bounds = [(int(part.split("-")[0]), int(part.split("-")[-1])) for part in ranges]
+    except (OSError, ValueError):
+        return list(range(os.cpu_count() or 1))
+    return [cpu for first, last in bounds for cpu in range(first, last + 1)]
 
 
 def buffer_pages(cpus: int | None = None) -> int:

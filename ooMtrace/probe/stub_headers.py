@@ -13,22 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ooMtrace.errors import ProbeError
+from ooMtrace.probe.bpf_sources import bpf_dir
 
-PACKAGE = Path(__file__).resolve().parent.parent
 FALLBACK_DIRS = ("/run", "/var/tmp", "/tmp")
 VERSION_H = "#define LINUX_VERSION_CODE {code}\n#define KERNEL_VERSION(a, b, c) (((a) << 16) + ((b) << 8) + (c))\n"
-
-
-def bpf_dir() -> Path:
-    """Return the directory of the BPF sources: inside an installed package, beside it in a checkout.
-
-    Raises:
-        ProbeError: They are in neither.
-    """
-    for directory in (PACKAGE / "bpf", PACKAGE.parent / "bpf"):
-        if (directory / "oomtrace.bpf.c").is_file():
-            return directory
-    raise ProbeError(f"the BPF sources are missing from {PACKAGE}", "reinstall oomtrace")
 
 
 def version_h(release: str) -> str:

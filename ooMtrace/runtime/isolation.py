@@ -12,14 +12,14 @@ from pathlib import Path
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-SERVICE = frozenset({"NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"})
+SERVICE = frozenset({"CACHE_DIRECTORY", "NOTIFY_SOCKET", "STATE_DIRECTORY", "WATCHDOG_PID", "WATCHDOG_USEC"})
 """Variables that systemd sets for a service."""
 KUBERNETES = frozenset({"KUBERNETES_SERVICE_HOST", "KUBERNETES_SERVICE_PORT", "NODE_NAME"})
 """Variables that the kubelet sets, or the manifest."""
 
 KEPT = SERVICE | KUBERNETES | {"COLUMNS", "LANG", "LANGUAGE", "LINES", "NO_COLOR", "TERM", "TMPDIR", "TZ"}
-"""Variables that are used, besides LC_*. TMPDIR is checked before use. All others could change what the compiler or a
-child process reads or runs: PYTHON*, LD_*, BCC_*, CPATH, HOME."""
+"""Variables that are used, besides LC_*. CACHE_DIRECTORY and TMPDIR are checked before use. Others could change what
+the compiler or a child process reads or runs: PYTHON*, LD_*, BCC_*, CPATH, HOME."""
 
 OWNER = 0o077
 """The owner may always read and write what is created, whatever the umask."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from ooMtrace.kernel import remedies
 from ooMtrace.kernel.surroundings import observe_surroundings
-from ooMtrace.probe.compiler_memory import unlock_compiler
 from ooMtrace.runtime.capabilities import Capability, effective
 
 SAFE_ADJ, NEVER_ADJ = -900, -1000
@@ -50,5 +49,3 @@ def lock_memory(warn: Callable[[str], None]) -> None:
     elif ctypes.CDLL(None, use_errno=True).mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT):
         reason = os.strerror(ctypes.get_errno())
         warn(f"cannot lock memory (mlockall: {reason}); events may be delayed under memory pressure")
-    else:
-        unlock_compiler()

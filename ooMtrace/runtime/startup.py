@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
 
 from ooMtrace.enrich.chain import backfill_enrichers, enrichers
@@ -14,7 +14,8 @@ from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.checks import pid_namespace_problem
 from ooMtrace.kernel.features import Features, observe
 from ooMtrace.kernel.plan import Plan, plan
-from ooMtrace.probe.bcc import LIMITS
+from ooMtrace.probe.captured_output import LIMITS
+from ooMtrace.probe.image_cache import ImageCache, open_cache
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import Reconciler
 from ooMtrace.runtime.host import read_host
@@ -54,15 +55,23 @@ def attached(
 
 
 def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | None) -> Tracer:
-    """The kernel decides: what looked possible may be refused, and then the next lower level is tried."""
     _check_spare_fds("tracing")
-    features = observe()
+    cache = open_cache(say)
+    with closing(cache) if cache else nullcontext():
+        return _attach_highest(settings, say, cache, verbose=verbose, since=since)
+
+
+def _attach_highest(
+    settings: Settings, say: Say, cache: ImageCache | None, *, verbose: bool, since: Checkpoint | None
+) -> Tracer:
+    """The kernel decides: what looked possible may be refused, and then the next lower level is tried."""
+    features = observe(store=cache)
     if features.proc and (problem := pid_namespace_problem(features)):
         say(f"the pid namespace is {'; '.join(problem)}")
     while True:
         chosen = plan(features, settings)
         try:
-            tracer = _open_tracer(chosen, features, say, settings, since)
+            tracer = _open_tracer(chosen, features, say, settings, since, cache)
         except CannotTraceError as error:  # without BCC
             features = replace(features, bcc_error=error.fact, bcc_hint=error.hint)
         except ProbeError as error:
@@ -79,9 +88,11 @@ def _attach(settings: Settings, say: Say, *, verbose: bool, since: Checkpoint | 
             return tracer
 
 
-def _open_tracer(chosen: Plan, features: Features, say: Say, settings: Settings, since: Checkpoint | None) -> Tracer:
+def _open_tracer(
+    chosen: Plan, features: Features, say: Say, settings: Settings, since: Checkpoint | None, cache: ImageCache | None
+) -> Tracer:
     host = read_host()
-    source = open_source(chosen, features, host, say, settings)
+    source = open_source(chosen, features, host, say, settings, cache)
     try:
         _check_spare_fds(f"level {chosen.level}")
     except CannotTraceError as error:

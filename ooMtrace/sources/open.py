@@ -11,7 +11,8 @@ from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.kmsg.device import KMSG, KernelLog
-from ooMtrace.probe.bcc import LIMITS
+from ooMtrace.probe.captured_output import LIMITS
+from ooMtrace.probe.image_cache import ImageCache
 from ooMtrace.probe.loader import Probe
 from ooMtrace.record import Host
 from ooMtrace.settings import Settings
@@ -20,8 +21,15 @@ from ooMtrace.sources.kmsg_source import KmsgSource
 from ooMtrace.sources.probe_source import ProbeSource
 
 
-def open_source(plan: Plan, features: Features, host: Host, warn: Callable[[str], None], settings: Settings) -> Source:
-    """Attach what the plan says.
+def open_source(
+    plan: Plan,
+    features: Features,
+    host: Host,
+    warn: Callable[[str], None],
+    settings: Settings,
+    cache: ImageCache | None = None,
+) -> Source:
+    """Attach what the plan says, with programs from the cache if it has them.
 
     Raises:
         CannotTraceError: BCC is not there.
@@ -42,4 +50,4 @@ def open_source(plan: Plan, features: Features, host: Host, warn: Callable[[str]
         env=settings.env,
         timeout_factor=settings.timeout_factor,
     )
-    return ProbeSource(Probe(plan, features.release), assembler, warn)
+    return ProbeSource(Probe(plan, features.release, cache), assembler, warn)

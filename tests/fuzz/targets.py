@@ -7,6 +7,7 @@ tests/unit/test_fuzz.py tries a few thousand in seconds, `make fuzz` as many mil
 from __future__ import annotations
 
 import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -32,9 +33,10 @@ from ooMtrace.enrich.services import add_services
 from ooMtrace.errors import BtfError, DecodeError
 from ooMtrace.events import RepeatKill
 from ooMtrace.kernel.btf import Btf
+from ooMtrace.kernel.build import Build, Types
 from ooMtrace.kernel.cgroup_mounts import parse_cgroup_mounts
 from ooMtrace.kernel.cmdline import parse_cmdline, parse_environment
-from ooMtrace.kernel.offsets import NAMES, find_offsets
+from ooMtrace.kernel.offsets import NAMES, Offsets, find_offsets
 from ooMtrace.kernel.snapshot import HostSnapshot
 from ooMtrace.kmsg.coverage import Coverage
 from ooMtrace.kmsg.detect import AnyFormat
@@ -43,7 +45,9 @@ from ooMtrace.kmsg.formats import kmsg as kmsg_record
 from ooMtrace.kmsg.scanner import records as log_records
 from ooMtrace.kmsg.to_record import Origin, with_seq
 from ooMtrace.output.encode import LINE_LIMIT, encode
+from ooMtrace.probe.build_file import decode_build, encode_build
 from ooMtrace.probe.decode import decode
+from ooMtrace.probe.image import Image, MapDefinition, Program, decode_image, encode_image
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 KERNEL: dict[str, Any] = json.loads((FIXTURES / "kernel.json").read_text())
@@ -322,7 +326,32 @@ class Target:
     longest: int = 1 << 14
 
 
+IMAGE_KEY = bytes(32)
+
+
+def image(data: bytes) -> None:
+    """A cached file is read, or refused with ValueError; a checksum that fits protects from nothing here."""
+    header = encode_image(Image((), ()), IMAGE_KEY)
+    payload = data[len(header) :]
+    fitting = header[:48] + hashlib.sha256(payload).digest() + len(payload).to_bytes(4, "little") + payload
+    for attempt in (data, fitting):
+        with suppress(ValueError):
+            decode_build(attempt, IMAGE_KEY)
+        with suppress(ValueError):
+            for program in decode_image(attempt, IMAGE_KEY).programs:
+                program.relocated([1] * 0x10000, [1] * 0x10000)
+
+
+def _images() -> Iterator[bytes]:
+    code = bytes.fromhex("18110000000000000000000000000000180100000000000000000000000000009500000000000000")
+    maps = (MapDefinition("events", 4, 4, 4, 2, 0), MapDefinition("kill_counter", 2, 4, 16, 1, 0))
+    types = Types("", Offsets({"OFF_A": 8}, ()), ("task_struct *",), None, 7)
+    yield encode_build(Build(types, {"oom_kill_process": (1, 2)}), IMAGE_KEY)
+    yield encode_image(Image(maps, (Program("on_mark_victim", code, ((0, 1),), ((16, 0),)),), ("KILL",)), IMAGE_KEY)
+
+
 TARGETS = {
+    "image": Target(image, _images, 1 << 14),
     "kmsg": Target(kmsg, _reports, 1 << 17),
     "prefixes": Target(prefixes, _prefixed, 1 << 16),
     "lines": Target(lines, _lines, 1 << 12),

@@ -150,6 +150,12 @@ def _is_attached(pid: int) -> bool:
     return found is not None and bool(int(found[1], 16) >> (signal.SIGTERM - 1) & 1)
 
 
+@pytest.fixture(autouse=True)
+def without_cache(monkeypatch):
+    """Compile at each start: programs that are compiled already are loaded on most of these hosts."""
+    monkeypatch.setenv("CACHE_DIRECTORY", "/nonexistent")
+
+
 @pytest.mark.parametrize("name", HOSTS)
 def test_each_command_works_or_says_why_not(tmp_path, name):
     def folder(command: str) -> Path:

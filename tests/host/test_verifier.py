@@ -25,38 +25,32 @@ import re, sys
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-import bcc
 from ooMtrace.kernel.features import observe
 from ooMtrace.kernel.plan import plan
 from ooMtrace.probe import loader
+from ooMtrace.probe.compiler import compile_here, macro_flags
 from ooMtrace.settings import Settings
 
 arch, limit = sys.argv[1], int(sys.argv[2])
-KINDS = {"raw_tracepoint": bcc.BPF.RAW_TRACEPOINT, "tracepoint": bcc.BPF.TRACEPOINT}
 
-class BPF(bcc.BPF):
-    def __init__(self, text, cflags):  # what the compiler protects a kernel for x86 with, it refuses for others
-        super().__init__(text=text, cflags=[*cflags, "-fcf-protection=none"])
+def compile_image(plan, release):  # what the compiler protects a kernel for x86 with, it refuses for others
+    flags = [*macro_flags(plan), "-fcf-protection=none"]
+    return compile_here(plan.program, release, tuple(plan.addresses), flags, arch or None)
 
-def load_only(self, hook):
-    self._bpf.load_func(hook.program.encode(), KINDS.get(hook.kind, bcc.BPF.KPROBE))
+loader.compile_image = compile_image
 
 def load(features, settings, limit=limit):
     chosen = plan(features, settings)
     assert chosen.level == settings.level, chosen
-    with closing(loader.Probe(chosen, features.release)) as probe:
+    with closing(loader.Probe(chosen, features.release, attach=False)) as probe:
         steps = {}
-        for name, function in probe._bpf.funcs.items():
-            info = Path(f"/proc/self/fdinfo/{function.fd}").read_text()
+        for name, fd in probe.program_fds.items():
+            info = Path(f"/proc/self/fdinfo/{fd}").read_text()
             if found := re.search(r"^verified_insns:\\t([0-9]+)$", info, re.MULTILINE):  # since 5.16
-                steps[name.decode()] = int(found[1])
+                steps[name] = int(found[1])
         print(settings.level, features.possible_cpus, steps)
         assert max(steps.values(), default=0) < limit, steps
 
-environment = loader.environment
-loader.environment = lambda **changes: environment(**{**changes, "ARCH": arch or None})
-loader.Probe._attach = load_only
-bcc.BPF = BPF
 features = observe()
 full = replace(features, kprobes=True)
 symbols = {**features.symbols, "__per_cpu_offset": (0xFFFFFFFF82000000, 0xFFFFFFFF82000100)}

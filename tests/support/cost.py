@@ -72,7 +72,7 @@ def measure_other_signal(program: int) -> float:
 def main() -> None:
     features = observe()
     probe = Probe(plan(features), features.release)
-    program = probe._bpf.funcs[b"on_signal_deliver"].fd
+    program = probe.program_fds["on_signal_deliver"]
     before = STATS.read_text()
     STATS.write_text("1")
     try:

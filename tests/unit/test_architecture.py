@@ -73,6 +73,14 @@ def test_what_only_an_option_needs_is_not_loaded_at_the_start():
     assert not {f"ooMtrace.output.{name}" for name in ("courier", "formats", "metrics", "stream_socket")} & outputs
 
 
+def test_what_only_a_compilation_needs_is_not_loaded_at_the_start():
+    command = [sys.executable, "-c", "import sys; from ooMtrace.commands import trace; print(*sys.modules)"]
+    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+
+    assert "ooMtrace.probe.loader" in done.stdout.split()
+    assert not {"bcc", "subprocess", "tempfile", "shutil", "ooMtrace.probe.stub_headers"} & set(done.stdout.split())
+
+
 def test_nothing_but_the_standard_library_and_these_is_imported():
     import sys
 

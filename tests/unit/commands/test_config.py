@@ -17,6 +17,7 @@ from ooMtrace import cli
 from ooMtrace.commands import config, config_file
 from ooMtrace.commands.config_file import Configuration, configure, trace_options
 from ooMtrace.errors import UsageError
+from ooMtrace.output.url import parse_output
 
 LEVELS = "log, minimal, reduced, full"
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only for root the owner of the file matters")
@@ -53,7 +54,7 @@ def error_of(tmp_path: Path, content: str | bytes, capsys: pytest.CaptureFixture
 
 
 SETTINGS = {"level": "full", "cmdline": "redacted", "timeout_factor": 1.0}
-LISTS = ("env", "memory_killers", "names_from", "services")
+LISTS = ("env", "memory_killers", "names_from", "output", "services")
 """What is printed for these stands for the default."""
 
 
@@ -64,7 +65,8 @@ def with_defaults(configuration: Configuration) -> dict[str, Any]:
 
 
 EXAMPLES: dict[str, tuple[str, Any]] = {
-    "output": ('"/var/log/x"', Path("/var/log/x")),
+    "output": ('["/var/log/x", "journald:"]', [parse_output("/var/log/x"), parse_output("journald:")]),
+    "format": ('"flat"', "flat"),
     "pretty": ("true", True),
     "state": ('"/var/lib/x"', Path("/var/lib/x")),
     "all": ("true", True),

@@ -34,6 +34,7 @@ from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.obstacles import Reason
 from ooMtrace.kernel.plan import Plan, plan
 from ooMtrace.kernel.surroundings import Surroundings
+from ooMtrace.probe import image_cache
 from ooMtrace.settings import LEVELS, Settings
 
 README = Path(__file__).parents[3] / "README.md"
@@ -177,6 +178,18 @@ def test_each_level_states_what_it_gives_or_what_is_missing():
     assert found[2].fact == "what the tracepoint reports (pid, name, memory sizes), and what /proc still has"
 
 
+class FakeCache:
+    """Has the programs of level `reduced`."""
+
+    path = Path("/var/cache/oomtrace")
+
+    def read(self, plan: Plan, _release: str) -> bool:
+        return plan.level == "reduced"
+
+    def close(self) -> None:
+        pass
+
+
 Doctor = Callable[..., tuple[str, int]]
 
 
@@ -190,6 +203,7 @@ def run_on(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -
             doctor, "bcc_problem", lambda: Reason(host.bcc_error, host.bcc_hint) if host.bcc_error else None
         )
         monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
+        monkeypatch.setattr(doctor, "open_cache", lambda *_, **__: FakeCache())
         code = doctor.run(Namespace(**{"json": json, "quick": True, **settings}), print)
         return capfd.readouterr().out, code
 
@@ -229,6 +243,34 @@ def test_the_exit_code_says_whether_this_host_can_trace(run_on, host, options, c
         assert (json.loads(report)["plan"] is None) is bool(code)
     else:
         assert ("\nplan: " in report) is not bool(code)
+
+
+@pytest.mark.parametrize(
+    ("level", "end"),
+    [
+        ("full", "programs: not compiled yet: the first start does it, or `oomtrace prepare`"),
+        ("reduced", "programs: compiled already, in /var/cache/oomtrace"),
+        ("log", "plan: log, by kmsg:/dev/kmsg"),
+    ],
+)
+def test_the_report_ends_with_the_state_of_the_compiled_programs(run_on, level, end):
+    report, _ = run_on(HOST, level=level)
+
+    assert report.splitlines()[-1] == end
+
+
+def test_the_directory_of_compiled_programs_is_not_created(monkeypatch, tmp_path, capfd):
+    monkeypatch.setattr(doctor, "observe", lambda: HOST)
+    monkeypatch.setattr(doctor, "bcc_error", lambda: "")
+    monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
+    monkeypatch.setattr(image_cache, "DEFAULT", tmp_path / "cache")
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
+
+    doctor.run(Namespace(json=False, quick=True), print)
+
+    last = f"programs: not compiled yet for this user: {tmp_path / 'cache'} does not exist or is not usable"
+    assert " ".join(capfd.readouterr().out.split()).endswith(last)
+    assert not (tmp_path / "cache").exists()
 
 
 def test_without_a_plan_the_report_ends_with_the_reason(run_on):
@@ -297,7 +339,7 @@ class RefusingProbe:
     refused: ClassVar[tuple[str, ...]] = ()
     asked: ClassVar[list[tuple[str, bool]]] = []
 
-    def __init__(self, plan: Plan, release: str, *, attach: bool) -> None:
+    def __init__(self, plan: Plan, release: str, _cache: object, *, attach: bool) -> None:
         self.asked.append((plan.level, attach))
         if plan.level in self.refused:
             raise ProbeError(f"level {plan.level}: refused by the verifier", "see the log")

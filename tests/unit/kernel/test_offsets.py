@@ -390,7 +390,8 @@ def provided(settings: Settings | None = None, **changes: object) -> set[str]:
         "symbols": {"oom_kill_process": (1, 2)},
         "formats": formats,
     }
-    return set(plan(Features(**{**kernel_6_18, **changes}), settings or Settings()).macros)  # type: ignore[arg-type]
+    chosen = plan(Features(**{**kernel_6_18, **changes}), settings or Settings())  # type: ignore[arg-type]
+    return {*chosen.macros, *chosen.addresses}
 
 
 def test_exactly_the_macros_that_the_probes_use_are_provided():

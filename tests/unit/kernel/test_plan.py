@@ -121,13 +121,10 @@ def test_the_plan_for_a_kernel_with_all_features():
         macros={
             "OFF_TASK_PID": 1264,
             "OFF_TASK_TGID": 1268,
-            "PER_CPU_OFFSET": 18446744071600000000,
             "NR_CPUS": 4,
             "MEMORY_HIERARCHY": -1,
             "MARK_VICTIM_TASK": 1,
-            "OOM_KILL_PROCESS": 18446744071584707344,
             "OOM_KILL_PROCESS_SIZE": 400,
-            "OOM_KILL_ONE": 18446744071584706560,
             "OOM_KILL_ONE_SIZE": 720,
             "WITH_KPROBE": 1,
         },
@@ -140,6 +137,11 @@ def test_the_plan_for_a_kernel_with_all_features():
         ),
         obstacles=(),
         tail_calls=("walk_fds", "emit_context", "append_victim_paths", "emit_victim_event", "emit_ranking"),
+        addresses={
+            "OOM_KILL_PROCESS": 18446744071584707344,
+            "OOM_KILL_ONE": 18446744071584706560,
+            "PER_CPU_OFFSET": 18446744071600000000,
+        },
     )
 
 
@@ -159,7 +161,7 @@ def test_macros_state_the_hooks_and_the_argument_of_mark_victim(name, expected):
 
 
 def test_without_the_address_of_per_cpu_data_its_macro_is_0():
-    assert plan(features("linux-6.18-no-kprobes-no-fentry")).macros["PER_CPU_OFFSET"] == 0
+    assert plan(features("linux-6.18-no-kprobes-no-fentry")).addresses["PER_CPU_OFFSET"] == 0
 
 
 def test_the_number_of_cpus_is_bounded():
@@ -170,9 +172,7 @@ def test_level_minimal_has_the_offsets_of_the_tracepoints():
     assert plan(features("no-btf"), Settings(sigkill="none")).macros == {
         "PAGE_SIZE": 4096,
         "MEMORY_HIERARCHY": -1,
-        "OOM_KILL_PROCESS": 18446744071584707344,
         "OOM_KILL_PROCESS_SIZE": 400,
-        "OOM_KILL_ONE": 0,
         "OOM_KILL_ONE_SIZE": 0,
         "MARK_VICTIM_PID": 8,
         "MARK_VICTIM_COMM": 12,
@@ -495,9 +495,21 @@ def test_tail_calls_are_in_the_order_of_the_enum_in_the_program():
 
 @pytest.mark.parametrize("symbols", [{}, {"oom_kill_process": (0, 0)}])
 def test_an_unknown_address_of_the_oom_killer_is_0(symbols):
-    macros = plan(replace(features("linux-6.18-no-kprobes-no-fentry"), symbols=symbols)).macros
+    chosen = plan(replace(features("linux-6.18-no-kprobes-no-fentry"), symbols=symbols))
 
-    assert (macros["OOM_KILL_PROCESS"], macros["OOM_KILL_PROCESS_SIZE"]) == (0, 0)
+    assert (chosen.addresses["OOM_KILL_PROCESS"], chosen.macros["OOM_KILL_PROCESS_SIZE"]) == (0, 0)
+
+
+@pytest.mark.parametrize(("level", "settings"), [("full", Settings()), ("minimal", Settings(level="minimal"))])
+def test_no_macro_has_a_kernel_address(level, settings):
+    host = features("kprobes")
+    moved = {name: (start + (1 << 24), end + (1 << 24)) for name, (start, end) in host.symbols.items()}
+    here, there = plan(host, settings), plan(replace(host, symbols=moved), settings)
+
+    assert here.level == level
+    assert here.macros == there.macros
+    assert here.addresses.keys() == there.addresses.keys()
+    assert here.addresses != there.addresses
 
 
 def test_every_attached_function_is_in_the_program():

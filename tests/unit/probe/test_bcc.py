@@ -16,6 +16,7 @@ import pytest
 from ooMtrace.errors import CannotTraceError
 from ooMtrace.kernel.obstacles import Reason
 from ooMtrace.probe import bcc, bcc_search
+from ooMtrace.probe.captured_output import captured_output, read_output
 
 
 def break_import(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
@@ -83,10 +84,10 @@ def test_the_environment_is_restored(monkeypatch):
 
 def test_output_from_c_is_captured_and_stdout_and_stderr_are_restored(capfd):
     before = len(list(Path("/proc/self/fd").iterdir()))
-    with bcc.captured_output() as log:
+    with captured_output() as log:
         os.write(1, b"verifier \xff\n")
         os.write(2, b"compiler\n")
-        text = bcc.read_output(log)
+        text = read_output(log)
     os.write(1, b"line\n")
 
     assert text == "verifier \\xff\ncompiler\n"
@@ -95,7 +96,7 @@ def test_output_from_c_is_captured_and_stdout_and_stderr_are_restored(capfd):
 
 
 def test_output_that_cannot_be_read_is_empty():
-    assert bcc.read_output(-1) == ""
+    assert read_output(-1) == ""
 
 
 def test_syntax_warnings_of_bcc_are_not_shown_and_others_still_are(monkeypatch, tmp_path):

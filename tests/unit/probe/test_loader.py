@@ -1,174 +1,205 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The loader: what it compiles, the order in which it loads and attaches, and failures that leave nothing behind."""
+"""The loader: the order in which it loads and attaches, the cache, and failures that leave nothing behind."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+import sys
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
 
 from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.plan import Hook, Plan
-from ooMtrace.probe import loader
+from ooMtrace.probe import libbcc_bpf, loader, perf_buffer
+from ooMtrace.probe.image import Image, MapDefinition, Program
+from ooMtrace.probe.image_cache import open_cache
 from ooMtrace.probe.loader import Probe
-from ooMtrace.probe.stub_headers import bpf_dir
 
-
-@pytest.fixture(autouse=True)
-def no_compiler(monkeypatch):
-    monkeypatch.setattr(loader, "release_compiler_memory", lambda: None)
-
-
-def plan(*hooks: Hook, macros: dict[str, int] | None = None, tail_calls: tuple[str, ...] = ()) -> Plan:
-    return Plan("reduced", "oomtrace.bpf.c", macros or {}, hooks, (), tail_calls)
-
-
+EXIT = bytes.fromhex("9500000000000000")
+NAMES = ("on_oom_kill_process", "on_mark_victim", "walk_fds", "kfunc__out_of_memory", "kretfunc__vmlinux__oom_badness")
+LOAD = bytes.fromhex("1801000000000000") + bytes(8)
+IMAGE = Image(
+    tuple(MapDefinition(name, 2, 4, 4, 4, 0) for name in ("tail_calls", "kill_counter", "events")),
+    tuple(Program(name, LOAD + EXIT, addresses=((0, 0),)) for name in NAMES),
+    ("OOM_KILL_PROCESS",),
+)
+ADDRESS = 0xFFFFFFFF812B4560
 KPROBE = Hook("kprobe", "oom_kill_process", "on_oom_kill_process")
+HOOKS = (KPROBE, Hook("raw_tracepoint", "mark_victim", "on_mark_victim"))
+
+
+def plan(*hooks: Hook, tail_calls: tuple[str, ...] = ()) -> Plan:
+    return Plan("reduced", "oomtrace.bpf.c", {}, hooks, (), tail_calls, {}, {"OOM_KILL_PROCESS": ADDRESS})
+
+
+class FakeLibrary:
+    """Records the calls; `fail` names those that are refused, as often as `times` says."""
+
+    def __init__(self) -> None:
+        self.calls: list[tuple[object, ...]] = []
+        self.fail, self.times = "", 99
+        self.output, self.message = b"R1 invalid mem access\n", ""
+        self.code: list[bytes] = []
+        self.updates: list[tuple[int, int]] = []
+
+    def do(self, *call: object) -> int:
+        self.calls.append(call)
+        if call[0] == self.fail and self.times:
+            self.times -= 1
+            os.write(2, self.output)
+            raise ProbeError(self.message or f"{call[0]} failed")
+        return os.dup(2)
+
+    def load(self, kind: int, name: str, code: bytes) -> int:
+        self.code.append(code)
+        return self.do("load", kind, name)
+
+    def update(self, key: bytes, value: bytes) -> None:
+        os.close(self.do("update"))
+        self.updates.append((key[0], int.from_bytes(value, sys.byteorder)))
+
+    def compile(self, *_: object) -> Image:
+        os.close(self.do("compile"))
+        return IMAGE
+
+    def names(self) -> list[object]:
+        return [call[0] for call in self.calls]
+
+
+@pytest.fixture
+def library(monkeypatch):
+    fake = FakeLibrary()
+    monkeypatch.setattr(loader, "compile_image", fake.compile)
+    monkeypatch.setattr(libbcc_bpf, "create_map", lambda definition: fake.do("map", definition.name))
+    monkeypatch.setattr(libbcc_bpf, "load_program", fake.load)
+    monkeypatch.setattr(libbcc_bpf, "attach", lambda kind, target, _: fake.do("attach", kind, target))
+    monkeypatch.setattr(libbcc_bpf.Map, "update", lambda _, key, value: fake.update(key, value))
+    monkeypatch.setattr(perf_buffer.PerfBuffers, "open", lambda *_: os.close(fake.do("buffers")))
+    return fake
+
+
+def descriptors() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_the_buffers_are_open_before_the_first_hook_and_tail_calls_before_them(library):
+    Probe(plan(*HOOKS, tail_calls=("walk_fds",)), "6.1.0").close()
+
+    maps = ["map"] * 3
+    assert library.names() == ["compile", *maps, "load", "update", "load", "load", "buffers", "attach", "attach"]
+
+
+def test_tail_calls_are_numbered_in_the_order_of_the_plan(library):
+    probe = Probe(plan(tail_calls=("walk_fds", "on_mark_victim")), "6.1.0")
+
+    fds = probe.program_fds
+    assert library.updates == [(0, fds["walk_fds"]), (1, fds["on_mark_victim"])]
+    probe.close()
 
 
 @pytest.mark.parametrize(
-    ("hook", "call"),
-    [
-        (KPROBE, ("attach_kprobe", ("event", b"oom_kill_process"), ("fn_name", b"on_oom_kill_process"))),
-        (Hook("kretprobe", "f", "on_f"), ("attach_kretprobe", ("event", b"f"), ("fn_name", b"on_f"))),
-        (Hook("raw_tracepoint", "t", "on_t"), ("attach_raw_tracepoint", ("tp", b"t"), ("fn_name", b"on_t"))),
-        (Hook("tracepoint", "oom:t", "on_t"), ("attach_tracepoint", ("tp", b"oom:t"), ("fn_name", b"on_t"))),
-    ],
+    ("kind", "target", "program"),
+    [("fentry", "out_of_memory", NAMES[3]), ("fexit", "oom_badness", NAMES[4])],
 )
-def test_each_kind_of_hook_is_attached(fake_bcc, hook, call):
-    Probe(plan(hook), "6.1.0").close()
+def test_fentry_and_fexit_programs_have_bccs_names_of_any_version(library, kind, target, program):
+    Probe(plan(Hook(kind, target)), "6.1.0").close()
 
-    assert [made for made in fake_bcc.calls if str(made[0]).startswith("attach_")] == [call]
+    assert ("load", libbcc_bpf.TRACING, program) in library.calls
 
 
-@pytest.mark.parametrize("kind", ["fentry", "fexit"])
-def test_fentry_and_fexit_are_left_to_bcc(fake_bcc, kind):
-    Probe(plan(Hook(kind, "out_of_memory")), "6.1.0").close()
+def test_a_failure_of_the_compiler_leaves_nothing_behind(library):
+    library.fail, library.message = "compile", "Failed to compile"
+    before = descriptors()
 
-    assert not [name for name in fake_bcc.names() if str(name).startswith("attach_")]
+    with pytest.raises(ProbeError, match=r"^Failed to compile"):
+        Probe(plan(*HOOKS), "6.1.0")
+    assert descriptors() == before
+
+
+@pytest.mark.parametrize("step", ["map", "load", "update", "buffers", "attach"])
+def test_a_failure_is_a_probe_error_with_the_log_and_leaves_nothing_behind(library, capfd, step):
+    library.fail = step
+    before = descriptors()
+
+    with pytest.raises(ProbeError) as caught:
+        Probe(plan(*HOOKS, tail_calls=("walk_fds",)), "6.1.0")
+
+    assert (caught.value.fact, caught.value.detail) == (f"level reduced: {step} failed", "R1 invalid mem access\n")
+    assert capfd.readouterr() == ("", "")
+    assert descriptors() == before
+
+
+def test_a_cached_program_is_not_compiled_and_one_that_is_refused_is_compiled_once(library, tmp_path):
+    tmp_path.chmod(0o700)
+    cache = open_cache(lambda _: None, tmp_path)
+    for _ in range(2):
+        Probe(plan(*HOOKS), "6.1.0", cache).close()
+    assert library.names().count("compile") == 1
+
+    library.fail, library.times = "load", 1
+    Probe(plan(*HOOKS), "6.1.0", cache).close()
+    assert library.names().count("compile") == 2
+
+
+def test_a_cached_program_that_the_kernel_refuses_costs_one_message(library, tmp_path):
+    said: list[str] = []
+    path = tmp_path / "cache"
+    path.mkdir(0o700)
+    for times in (0, 2, 1):  # refused with all its programs, and refused once
+        library.fail, library.times = "load", times
+        with suppress(ProbeError):
+            Probe(plan(*HOOKS), "6.1.0", open_cache(said.append, path)).close()
+    assert (
+        said
+        == [f"the cached BPF programs in {path} are not used (the kernel does not accept them); compiling them again"]
+        * 2
+    )
+
+
+def test_of_cached_programs_that_are_refused_nothing_stays_attached(library, tmp_path):
+    tmp_path.chmod(0o700)
+    with closing(open_cache(lambda _: None, tmp_path)) as cache:
+        Probe(plan(*HOOKS), "6.1.0", cache).close()
+        before = descriptors()
+        probe = Probe(plan(*HOOKS), "6.1.0", cache)
+        held = descriptors() - before
+        probe.close()
+        library.fail, library.times = "attach", 1
+        probe = Probe(plan(*HOOKS), "6.1.0", cache)
+
+        assert descriptors() - before == held
+        probe.close()
+
+
+def test_the_addresses_of_this_boot_are_in_the_programs(library):
+    Probe(plan(*HOOKS), "6.1.0").close()
+
+    low, high = (ADDRESS & 0xFFFFFFFF).to_bytes(4, "little"), (ADDRESS >> 32).to_bytes(4, "little")
+    assert set(library.code) == {LOAD[:4] + low + bytes(4) + high + EXIT}
 
 
 @pytest.mark.parametrize("kind", ["kmsg", "uprobe"])
-def test_an_unknown_kind_of_hook_is_rejected(fake_bcc, kind):
+def test_an_unknown_kind_of_hook_is_rejected(library, kind):
+    before = descriptors()
     with pytest.raises(ProbeError, match=f"^level reduced: cannot attach a program to {kind}:target;"):
-        Probe(plan(Hook(kind, "target")), "6.1.0")
+        Probe(plan(Hook(kind, "target", "on_mark_victim")), "6.1.0")
 
-    assert fake_bcc.names()[-1] == "cleanup"
-
-
-def test_the_buffers_are_open_before_the_first_hook_and_tail_calls_before_them(fake_bcc):
-    hooks = (KPROBE, Hook("raw_tracepoint", "mark_victim", "on_mark_victim"))
-    Probe(plan(*hooks, tail_calls=("walk_fds", "emit_context")), "6.1.0").close()
-
-    assert fake_bcc.names() == [
-        *("compile", "load", "set", "load", "set", "open_perf_buffer", "open_cpu", "open_cpu"),
-        *("attach_kprobe", "attach_raw_tracepoint", "free_buffers", "cleanup"),
-    ]
+    assert descriptors() == before
 
 
-def test_tail_calls_are_numbered_in_the_order_of_the_plan(fake_bcc):
-    Probe(plan(tail_calls=("walk_fds", "emit_context")), "6.1.0").close()
-
-    assert [call for call in fake_bcc.calls if call[0] in ("load", "set")] == [
-        ("load", b"walk_fds", 17),
-        ("set", "tail_calls", 0, 58),
-        ("load", b"emit_context", 17),
-        ("set", "tail_calls", 1, 62),
-    ]
+def test_a_program_that_was_not_compiled_is_named(library):
+    with pytest.raises(ProbeError, match=r"^level reduced: the compiled BPF programs lack on_t;"):
+        Probe(plan(Hook("raw_tracepoint", "t", "on_t")), "6.1.0")
 
 
-def test_the_program_is_compiled_with_the_macros_and_the_stub_headers(fake_bcc, monkeypatch):
-    monkeypatch.setenv("ARCH", "arm64")
-    macros = {"OFF_TASK_MM": 8, "OFF_X": -1, "PER_CPU_OFFSET": 1 << 63, "SMALL": (1 << 63) - 1}
-    Probe(plan(macros=macros), "6.1.0").close()
+def test_programs_are_loaded_without_a_buffer_or_a_hook(library):
+    probe = Probe(plan(*HOOKS, tail_calls=("walk_fds",)), "6.1.0", attach=False)
 
-    assert fake_bcc.calls[0] == ("compile", (bpf_dir() / "oomtrace.bpf.c").read_bytes())
-    assert fake_bcc.cflags == [
-        *(f"-I{bpf_dir()}", "-w", "-DOFF_TASK_MM=8", "-DOFF_X=-1"),
-        *("-DPER_CPU_OFFSET=9223372036854775808ULL", "-DSMALL=9223372036854775807"),
-    ]
-    assert fake_bcc.environment["ARCH"] is None
-    assert not Path(fake_bcc.environment["BCC_KERNEL_SOURCE"]).exists()
-    assert os.environ["ARCH"] == "arm64"
-
-
-@pytest.mark.parametrize("step", ["compile", "load", "set", "open_perf_buffer", "open_cpu", "attach_kprobe"])
-def test_a_failure_is_a_probe_error_with_the_log_and_leaves_nothing_behind(fake_bcc, capfd, step):
-    fake_bcc.fail, fake_bcc.output = step, b"R1 invalid mem access\n"
-    before = len(list(Path("/proc/self/fd").iterdir()))
-
-    with pytest.raises(ProbeError) as caught:
-        Probe(plan(KPROBE, tail_calls=("walk_fds",)), "6.1.0")
-
-    assert caught.value.fact == f"level reduced: {step} failed"
-    assert (
-        caught.value.hint
-        == "see `oomtrace --verbose` for the compiler's and the verifier's log, or request less with --level"
-    )
-    assert caught.value.detail == "R1 invalid mem access\n"
-    assert capfd.readouterr() == ("", "")
-    assert (fake_bcc.names()[-1] == "cleanup") == (step != "compile")
-    assert len(list(Path("/proc/self/fd").iterdir())) == before
-
-
-def test_closing_twice_detaches_once(fake_bcc):
-    probe = Probe(plan(KPROBE), "6.1.0")
+    assert library.names() == ["compile", *["map"] * 3, "load", "update", "load", "load"]
+    assert probe.program_fds.keys() == {"walk_fds", "on_oom_kill_process", "on_mark_victim"}
     probe.close()
-    probe.close()
-
-    assert fake_bcc.names().count("cleanup") == 1
-
-
-def test_the_perf_buffers_are_freed_before_the_programs(fake_bcc):
-    """BCC frees them with the map's last reference, and prints an error if its module is gone by then."""
-    probe = Probe(plan(), "6.1.0")
-    probe.read()
-    probe.close()
-
-    assert fake_bcc.names()[-2:] == ["free_buffers", "cleanup"]
-
-
-def test_the_kill_count_is_read_from_the_bpf_map(fake_bcc):
-    probe = Probe(plan(), "6.1.0")
-    fake_bcc.kills = 3
-
-    assert probe.kill_count() == 3
-    probe.close()
-
-
-def test_records_descriptors_and_losses_come_from_the_perf_buffer(fake_bcc):
-    probe = Probe(plan(), "6.1.0")
-    fake_bcc.pending = [(0, b"record")]
-    fake_bcc.lose(100, 2)
-
-    assert probe.read() == [b"record"]
-    assert probe.fds()[:2] == [1100, 1101]
-    assert probe.lost_records() == 2
-    probe.close()
-    assert probe.lost_records() == 2
-
-
-def test_auxiliary_buffers_are_opened_before_the_first_hook_and_read_apart(fake_bcc):
-    probe = Probe(replace(plan(KPROBE), auxiliary_buffers={"cgroups": 65536}), "6.1.0")
-    fake_bcc.send(100, b"kill")
-    fake_bcc.send(200, b"cgroup")
-    fake_bcc.lose(200, 2)
-
-    opened = ["open_perf_buffer", "open_cpu", "open_cpu"]
-    assert fake_bcc.names() == ["compile", *opened, *opened, "attach_kprobe"]
-    assert [probe.read(), probe.read("cgroups")] == [[b"kill"], [b"cgroup"]]
-    assert [probe.lost_records(), probe.lost_records("cgroups")] == [0, 2]
-    probe.close()
-
-
-def test_compiler_memory_is_released_once_the_programs_are_attached(fake_bcc, monkeypatch):
-    monkeypatch.setattr(loader, "release_compiler_memory", lambda: fake_bcc.do("release"))
-
-    Probe(plan(KPROBE), "6.1.0").close()
-
-    assert fake_bcc.names()[-3:] == ["release", "free_buffers", "cleanup"]
 
 
 E2BIG, EACCES = "Argument list too long", "Permission denied"
@@ -203,10 +234,9 @@ LOG = "0: R1=ctx() R10=fp0\n6: (7b) *(u64 *)(r0 +0) = r1\nR0 invalid mem access 
         (EACCES, "bpf: Failed to load program\n", "the kernel refused the program walk_fds: Permission denied"),
     ],
 )
-@pytest.mark.parametrize("name", ["b'walk_fds'", "walk_fds"])
-def test_a_refusal_names_the_program_and_what_the_verifier_says(fake_bcc, name, reason, log, fact):
-    fake_bcc.fail, fake_bcc.output = "load", log.encode()
-    fake_bcc.message = f"Failed to load BPF program {name}: {reason}"
+def test_a_refusal_names_the_program_and_what_the_verifier_says(library, reason, log, fact):
+    library.fail, library.output = "load", log.encode()
+    library.message = f"Failed to load BPF program walk_fds: {reason}"
 
     with pytest.raises(ProbeError) as caught:
         Probe(plan(tail_calls=("walk_fds",)), "6.1.0")
@@ -214,27 +244,39 @@ def test_a_refusal_names_the_program_and_what_the_verifier_says(fake_bcc, name, 
     assert caught.value.fact == f"level reduced: {fact}"
 
 
-def test_the_verdict_is_found_at_the_end_of_a_log_of_many_megabytes(fake_bcc):
-    fake_bcc.fail, fake_bcc.output = (
-        "load",
-        b"1: R0=0\n" * 500_000 + LOG.encode() + b"processed 9 insns (limit 1000000)\n",
-    )
-    fake_bcc.message = f"Failed to load BPF program b'walk_fds': {EACCES}"
+def test_the_verdict_is_found_at_the_end_of_a_log_of_many_megabytes(library):
+    end = LOG.encode() + b"processed 9 insns (limit 1000000)\n"
+    library.fail, library.output = "load", b"1: R0=0\n" * 500_000 + end
+    library.message = f"Failed to load BPF program walk_fds: {EACCES}"
 
     with pytest.raises(ProbeError, match="after 9 steps: R0 invalid mem access 'scalar'"):
         Probe(plan(tail_calls=("walk_fds",)), "6.1.0")
 
 
-def test_programs_are_loaded_without_a_buffer_or_a_hook(fake_bcc):
-    hooks = (KPROBE, *(Hook(kind, "t", "on_t") for kind in ("kretprobe", "raw_tracepoint", "tracepoint")))
-    Probe(plan(*hooks, tail_calls=("walk_fds",)), "6.1.0", attach=False).close()
+def test_losses_and_descriptors_come_from_the_buffers_and_losses_still_after_the_end(library, monkeypatch):
+    probe = Probe(plan(), "6.1.0")
+    monkeypatch.setattr(perf_buffer.PerfBuffers, "fds", lambda _: [7])
+    monkeypatch.setattr(perf_buffer.PerfBuffers, "read", lambda _, name: [name.encode()])
+    monkeypatch.setattr(perf_buffer.PerfBuffers, "lost_records", lambda _, name: len(name))
 
-    assert fake_bcc.calls[1:] == [
-        ("load", b"walk_fds", 17),
-        ("set", "tail_calls", 0, 58),
-        ("load", b"on_oom_kill_process", 2),
-        ("load", b"on_t", 2),
-        ("load", b"on_t", 17),
-        ("load", b"on_t", 5),
-        ("cleanup",),
-    ]
+    assert (probe.fds(), probe.read(), probe.read("sigkills")) == ([7], [b"events"], [b"sigkills"])
+    probe.close()
+    assert (probe.lost_records(), probe.lost_records("sigkills")) == (6, 8)
+
+
+def test_the_kill_count_is_read_from_its_map(library, monkeypatch):
+    values = {"kill_counter": (3).to_bytes(8, "little") + bytes(8)}
+    monkeypatch.setattr(libbcc_bpf.Map, "lookup", lambda map_, key: values.get(map_._definition.name))
+    probe = Probe(plan(), "6.1.0")
+
+    assert probe.kill_count() == 3
+    probe.close()
+
+
+def test_closing_twice_closes_once(library):
+    before = descriptors()
+    probe = Probe(plan(KPROBE), "6.1.0")
+    probe.close()
+    probe.close()
+
+    assert descriptors() == before

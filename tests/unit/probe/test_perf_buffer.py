@@ -4,11 +4,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from itertools import count
 
 import pytest
 
+from ooMtrace.errors import ProbeError
 from ooMtrace.probe import perf_buffer
-from ooMtrace.probe.perf_buffer import PerfBuffers, buffer_pages
+from ooMtrace.probe.perf_buffer import PerfBuffers, buffer_pages, online_cpus
 
 
 class FakeHotplug:
@@ -27,6 +30,37 @@ class FakeHotplug:
         self.closed = True
 
 
+class FakeReader:
+    """Numbered 100 + CPU, or the next free one of 200 + CPU etc.; `offline` are the CPUs that cannot be opened."""
+
+    opened: dict[int, FakeReader]
+    offline: set[int]
+    closed: list[int]
+
+    def __init__(self, cpu: int, pages: int, receive: Callable[[bytes], None], lose: Callable[[int], None]) -> None:
+        if cpu in self.offline:
+            raise ProbeError("offline")
+        self.fd = next(number for number in count(100 + cpu, 100) if number not in self.opened)
+        self.pages, self.receive, self.lose = pages, receive, lose
+        self.pending: list[bytes] = []
+        self.opened[self.fd] = self
+
+    def read(self) -> None:
+        while self.pending:
+            self.receive(self.pending.pop(0))
+
+    def close(self) -> None:
+        self.closed.append(self.fd)
+
+
+class FakeMap:
+    def __init__(self) -> None:
+        self.values: dict[int, int] = {}
+
+    def update(self, key: bytes, value: bytes) -> None:
+        self.values[int.from_bytes(key, "little")] = int.from_bytes(value, "little")
+
+
 @pytest.fixture
 def hotplug(monkeypatch):
     fake = FakeHotplug()
@@ -35,9 +69,23 @@ def hotplug(monkeypatch):
 
 
 @pytest.fixture
-def buffer(fake_bcc, hotplug):
-    opened = PerfBuffers()
-    opened.open(fake_bcc.BPF(text=b"", cflags=[]), fake_bcc.lib)
+def readers(monkeypatch, hotplug):
+    FakeReader.opened, FakeReader.offline, FakeReader.closed = {}, set(), []
+    monkeypatch.setattr(perf_buffer, "PerfReader", FakeReader)
+    monkeypatch.setattr(perf_buffer, "online_cpus", lambda: [0, 1])
+    return FakeReader.opened
+
+
+@pytest.fixture
+def maps():
+    return {"events": FakeMap(), "cgroups": FakeMap()}
+
+
+@pytest.fixture
+def buffers(readers, maps):
+    """Open the buffer for kills (readers 100 and 101) and one of 64 KiB for each CPU (200 and 201)."""
+    opened = PerfBuffers({"cgroups": 65_535 + os.sysconf("SC_PAGE_SIZE")})
+    opened.open(maps)
     return opened
 
 
@@ -48,118 +96,63 @@ def test_each_buffer_has_between_256_kib_and_1_mib(cpus, size):
     assert buffer_pages(cpus) * os.sysconf("SC_PAGE_SIZE") == size
 
 
-def test_the_file_descriptors_are_those_of_all_cpus_and_of_hotplug(buffer):
-    assert buffer.fds() == [1100, 1101, 7]
+@pytest.mark.parametrize(("text", "cpus"), [("0\n", [0]), ("0-2\n", [0, 1, 2]), ("0,2-3,9\n", [0, 2, 3, 9])])
+def test_the_online_cpus_are_those_that_the_kernel_lists(tmp_path, text, cpus):
+    path = tmp_path / "devices/system/cpu/online"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+
+    assert online_cpus(tmp_path) == cpus
 
 
-def test_records_of_all_cpus_are_copied_and_returned_once(fake_bcc, buffer):
-    fake_bcc.pending = [(1, b"second"), (0, b"fi\0rst"), (1, b"third")]
-
-    assert buffer.read() == [b"fi\0rst", b"second", b"third"]
-    assert buffer.read() == []
+def test_the_cpus_are_counted_where_the_kernel_lists_none(tmp_path):
+    assert online_cpus(tmp_path) == list(range(os.cpu_count() or 1))
 
 
-def test_lost_records_are_added_up(fake_bcc, buffer):
-    assert buffer.lost_records() == 0
-    fake_bcc.lose(100, 2)
-    fake_bcc.lose(101, 3)
-
-    assert buffer.lost_records() == 5
+def test_each_map_has_its_own_buffers_and_all_are_polled(readers, maps, buffers):
+    assert buffers.fds() == [100, 101, 200, 201, 7]
+    assert [maps["events"].values, maps["cgroups"].values] == [{0: 100, 1: 101}, {0: 200, 1: 201}]
+    assert [readers[100].pages, readers[200].pages] == [buffer_pages(), 65_536 // os.sysconf("SC_PAGE_SIZE")]
 
 
-def test_a_new_cpu_gets_a_buffer(fake_bcc, hotplug, buffer):
-    hotplug.cpus = [2]
-    fake_bcc.pending = [(2, b"early")]
-    assert buffer.read() == []
+def test_records_of_all_cpus_are_returned_once_and_not_with_those_of_another_map(readers, buffers):
+    readers[101].pending = [b"second"]
+    readers[100].pending = [b"first"]
+    readers[201].pending = [b"cgroup"]
 
-    assert buffer.fds() == [1100, 1101, 1102, 7]
-    assert buffer.read() == [b"early"]
-    assert "free" not in fake_bcc.names()
+    assert [buffers.read("cgroups"), buffers.read(), buffers.read()] == [[b"cgroup"], [b"first", b"second"], []]
 
 
-def test_the_dead_buffer_of_a_cpu_that_returns_is_replaced_and_freed_last(fake_bcc, hotplug, buffer):
-    hotplug.cpus = [1]
-    buffer.read()
-    fake_bcc.lose(201, 4)
+def test_losses_are_added_up_for_each_map(readers, buffers):
+    readers[100].lose(2)
+    readers[101].lose(3)
+    readers[200].lose(9)
 
-    assert buffer.fds() == [1100, 1201, 7]
-    assert fake_bcc.calls[-2:] == [("open_cpu", 1, buffer_pages(), 1), ("free", 101)]
-    assert buffer.lost_records() == 4
+    assert [buffers.lost_records(), buffers.lost_records("cgroups")] == [5, 9]
 
 
-def test_a_cpu_that_is_offline_again_is_ignored_and_its_old_buffer_freed(fake_bcc, hotplug, buffer):
-    fake_bcc.fail = "open_cpu"
-    fake_bcc.pending = [(0, b"record")]
+def test_a_new_cpu_gets_a_buffer_of_each_map_and_a_dead_one_is_freed_last(readers, maps, hotplug, buffers):
+    hotplug.cpus = [1, 2]
+    buffers.read("cgroups")
+
+    assert buffers.fds() == [100, 301, 102, 200, 401, 202, 7]
+    assert maps["events"].values == {0: 100, 1: 301, 2: 102}
+    assert FakeReader.closed == [101, 201]
+
+
+def test_a_cpu_that_is_offline_again_is_ignored_and_its_old_buffer_freed(readers, hotplug, buffers):
+    FakeReader.offline = {1, 2}
+    readers[100].pending = [b"record"]
     hotplug.cpus = [1, 2]
 
-    assert buffer.read() == [b"record"]
-    assert buffer.fds() == [1100, 7]
-    assert fake_bcc.names()[-3:] == ["open_cpu", "free", "open_cpu"]
+    assert buffers.read() == [b"record"]
+    assert buffers.fds() == [100, 200, 7]
+    assert FakeReader.closed == [101, 201]
 
 
-def test_bcc_before_0_21_is_not_given_wakeup_events(fake_bcc, hotplug):
-    fake_bcc.become_older_than_0_21()
-    buffer = PerfBuffers()
-    buffer.open(fake_bcc.BPF(text=b"", cflags=[]), fake_bcc.lib)
-    hotplug.cpus = [0]
-    buffer.read()
+def test_closing_frees_all_buffers_once(hotplug, buffers):
+    buffers.close()
+    buffers.close()
 
-    assert ("open_cpu", 0, buffer_pages(), None) in fake_bcc.calls
-    assert buffer.fds() == [1101, 1200, 7]
-
-
-def open_two(fake_bcc) -> PerfBuffers:
-    """Open the buffer for kills (readers 100 and 101) and one of 64 KiB for each CPU (200 and 201)."""
-    buffers = PerfBuffers({"cgroups": 65_535 + os.sysconf("SC_PAGE_SIZE")})
-    buffers.open(fake_bcc.BPF(text=b"", cflags=[]), fake_bcc.lib)
-    return buffers
-
-
-def test_each_map_has_its_own_buffers_and_all_are_polled(fake_bcc, hotplug):
-    buffers = open_two(fake_bcc)
-
-    pages = 65_536 // os.sysconf("SC_PAGE_SIZE")
-    assert buffers.fds() == [1100, 1101, 1200, 1201, 7]
-    assert [call for call in fake_bcc.calls if call[0] == "open_cpu"] == [
-        *(("open_cpu", cpu, buffer_pages(), 1) for cpu in (0, 1)),
-        *(("open_cpu", cpu, pages, 1) for cpu in (0, 1)),
-    ]
-
-
-def test_records_of_another_map_are_not_read_with_the_kills(fake_bcc, hotplug):
-    buffers = open_two(fake_bcc)
-    fake_bcc.send(100, b"kill")
-    fake_bcc.send(201, b"cgroup")
-
-    assert [buffers.read("cgroups"), buffers.read(), buffers.read()] == [[b"cgroup"], [b"kill"], []]
-
-
-def test_losses_of_another_map_are_not_lost_kills(fake_bcc, hotplug):
-    buffers = open_two(fake_bcc)
-    fake_bcc.lose(200, 9)
-    fake_bcc.lose(101, 1)
-
-    assert [buffers.lost_records(), buffers.lost_records("cgroups")] == [1, 9]
-
-
-def test_a_new_cpu_gets_a_buffer_of_each_map_whichever_is_read(fake_bcc, hotplug):
-    buffers = open_two(fake_bcc)
-    hotplug.cpus = [1]
-    buffers.read("cgroups")
-    fake_bcc.send(301, b"kill")
-    fake_bcc.send(401, b"cgroup")
-    fake_bcc.lose(401, 1)
-
-    assert buffers.fds() == [1100, 1200, 1301, 1401, 7]
-    assert [buffers.read(), buffers.read("cgroups")] == [[b"kill"], [b"cgroup"]]
-    assert buffers.lost_records() == 0
-
-
-def test_after_close_nothing_reads_the_buffers_that_bcc_frees(fake_bcc, hotplug, buffer):
-    buffer.close()
-
+    assert FakeReader.closed == [100, 101, 200, 201]
     assert hotplug.closed
-    with pytest.raises(TypeError):
-        buffer.read()
-    with pytest.raises(AttributeError):
-        buffer.fds()

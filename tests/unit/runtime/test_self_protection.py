@@ -72,24 +72,21 @@ class FakeLibc:
     ("limit", "capabilities"),
     [(resource.RLIM_INFINITY, frozenset()), (8 << 20, frozenset({Capability.IPC_LOCK}))],
 )
-def test_memory_is_locked_as_it_is_used_and_the_compilers_is_not(monkeypatch, limit, capabilities):
-    libc, unlocked = FakeLibc(), []
+def test_memory_is_locked_as_it_is_used(monkeypatch, limit, capabilities):
+    libc = FakeLibc()
     monkeypatch.setattr(self_protection, "effective", lambda: capabilities)
     monkeypatch.setattr(resource, "getrlimit", lambda _: (limit, limit))
     monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: libc)
-    monkeypatch.setattr(self_protection, "unlock_compiler", lambda: unlocked.append(list(libc.flags)))
 
     lock_memory(pytest.fail)
 
     assert libc.flags == [1 | 2 | 4]  # MCL_CURRENT, MCL_FUTURE, MCL_ONFAULT
-    assert unlocked == [[7]]
 
 
 def test_where_locking_fails_the_reason_is_shown(monkeypatch):
     monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     monkeypatch.setattr("ctypes.CDLL", lambda *_, **__: FakeLibc(-1))
     monkeypatch.setattr("ctypes.get_errno", lambda: 1)
-    monkeypatch.setattr(self_protection, "unlock_compiler", lambda: pytest.fail("nothing is locked"))
     warnings: list[str] = []
 
     lock_memory(warnings.append)

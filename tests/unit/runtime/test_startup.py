@@ -45,14 +45,30 @@ class Start:
         self.since: list[Checkpoint | None] = []
         self.chains: list[tuple[Settings, bool]] = []
         self.source = FakeSource()
+        self.cache: FakeSource | None = None
         self.said: list[str] = []
-        monkeypatch.setattr(startup, "observe", lambda: self.host)
+        monkeypatch.setattr(startup, "open_cache", lambda warn: self.cache)
+        monkeypatch.setattr(startup, "observe", self._observe)
         monkeypatch.setattr(startup, "read_host", lambda: HOST)
         monkeypatch.setattr(startup, "open_source", self._open)
         monkeypatch.setattr(startup, "Reconciler", self._reconciler)
         monkeypatch.setattr(startup, "enrichers", self._enrichers)
 
-    def _open(self, plan: Plan, host_features: Features, host: Any, warn: Callable[[str], None], settings: Settings):
+    def _observe(self, store: object) -> Features:
+        assert store is self.cache
+        return self.host
+
+    def _open(
+        self,
+        plan: Plan,
+        host_features: Features,
+        host: Any,
+        warn: Callable[[str], None],
+        settings: Settings,
+        cache: object,
+    ):
+        assert cache is self.cache
+        assert cache is None or not self.cache.closed
         self.tried.append((plan.level, host_features.bcc_error))
         self.settings.append(settings)
         if plan.level in self.refuse:
@@ -86,6 +102,15 @@ def test_the_highest_level_is_attached_and_named(start):
     assert start.level == "full"
     assert start.said == ["tracing at level full; Ctrl-C ends"]
     assert start.source.closed == 1
+
+
+def test_the_cache_is_open_while_levels_are_tried(start):
+    start.cache = FakeSource()
+    start.refuse["full"] = ProbeError("level full: no")
+    start.run()
+
+    assert [level for level, _ in start.tried] == ["full", "reduced"]
+    assert start.cache.closed == 1
 
 
 def test_settings_checkpoint_and_pid_namespace_reach_those_who_need_them(start):

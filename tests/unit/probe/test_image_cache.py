@@ -1,0 +1,226 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cache of compiled programs: what cannot be trusted is refused with one message, and compiled again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ooMtrace.kernel.plan import Plan
+from ooMtrace.probe import image_cache
+from ooMtrace.probe.image import Image, MapDefinition
+from ooMtrace.probe.image_cache import MAX_FILES, ImageCache, cache_path, image_key, open_cache
+
+PLAN = Plan("minimal", "minimal.bpf.c", {"PAGE_SIZE": 4096}, (), ())
+IMAGE = Image((MapDefinition("events", 4, 4, 4, 2, 0),), ())
+
+
+@pytest.fixture
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def cache(tmp_path, said) -> ImageCache:
+    (tmp_path / "cache").mkdir(0o700)
+    cache = open_cache(said.append, tmp_path / "cache")
+    assert cache
+    cache.write(PLAN, "6.1.0", IMAGE)
+    return cache
+
+
+def file_of(tmp_path: Path) -> Path:
+    (path,) = (tmp_path / "cache").iterdir()
+    return path
+
+
+def test_what_is_written_is_read_and_private(cache, tmp_path, said):
+    assert cache.read(PLAN, "6.1.0") == IMAGE
+    assert ((tmp_path / "cache").stat().st_mode & 0o777, file_of(tmp_path).stat().st_mode & 0o777) == (0o700, 0o600)
+    assert said == []
+
+
+def test_another_release_or_macro_is_a_miss_without_a_message(cache, said):
+    assert cache.read(PLAN, "6.1.1") is None
+    assert cache.read(replace(PLAN, macros={"PAGE_SIZE": 65536}), "6.1.0") is None
+    assert said == []
+
+
+@pytest.mark.parametrize("part", ["macros", "names", "program", "btf", "cpus", "compiler", "version", "kernel"])
+def test_whatever_the_programs_depend_on_makes_another_key(tmp_path, monkeypatch, part):
+    (tmp_path / "kernel/btf").mkdir(parents=True)
+    (tmp_path / "devices/system/cpu").mkdir(parents=True)
+    (tmp_path / "devices/system/cpu/possible").write_text("0-1\n")
+    before = image_key(PLAN, "6.1.0", tmp_path)
+    changed = {
+        "macros": replace(PLAN, macros={}),
+        "names": replace(PLAN, addresses={"OOM_KILL_PROCESS": 1}),
+        "program": replace(PLAN, program="oomtrace.bpf.c"),
+    }
+    if part == "btf":
+        (tmp_path / "kernel/btf/vmlinux").write_bytes(b"btf")
+    elif part == "cpus":
+        (tmp_path / "devices/system/cpu/possible").write_text("0-3\n")
+    elif part == "compiler":
+        monkeypatch.setattr(image_cache, "compiler_identity", lambda: "another")
+    elif part == "version":
+        monkeypatch.setattr(image_cache, "__version__", "99")
+    elif part == "kernel":
+        uname = os.uname()
+        monkeypatch.setattr(os, "uname", lambda: os.uname_result((*uname[:3], "#2 another build", uname[4])))
+
+    assert image_key(changed.get(part, PLAN), "6.1.0", tmp_path) != before
+
+
+def test_another_boot_of_the_same_kernel_has_the_same_key(tmp_path):
+    here, there = (replace(PLAN, addresses={"OOM_KILL_PROCESS": address}) for address in (1, 2))
+
+    assert image_key(here, "6.1.0", tmp_path) == image_key(there, "6.1.0", tmp_path)
+
+
+def flip(path: Path) -> None:
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+
+
+def link(path: Path) -> None:
+    path.rename(path.parent.parent / "elsewhere")
+    path.symlink_to(path.parent.parent / "elsewhere")
+
+
+def fifo(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def directory(path: Path) -> None:
+    path.unlink()
+    path.mkdir(0o700)
+
+
+FAULTS = {
+    "flipped": flip,
+    "link": link,
+    "fifo": fifo,
+    "directory": directory,
+    "empty": lambda path: os.truncate(path, 0),
+    "1 GB": lambda path: os.truncate(path, 1 << 30),
+    "writable by a group": lambda path: path.chmod(0o620),
+    "writable by all": lambda path: path.chmod(0o602),
+    "of another user": lambda path: os.chown(path, 65534, -1),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_file_that_cannot_be_trusted_is_refused_with_one_message(cache, tmp_path, said, fault):
+    if fault == "of another user" and os.geteuid() != 0:
+        pytest.skip("only root can give a file away")
+    FAULTS[fault](file_of(tmp_path))
+
+    assert cache.read(PLAN, "6.1.0") is None
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("fault", ["flipped", "link", "fifo", "1 GB"])
+def test_a_refused_file_is_replaced(cache, tmp_path, fault):
+    FAULTS[fault](file_of(tmp_path))
+    cache.write(PLAN, "6.1.0", IMAGE)
+
+    assert cache.read(PLAN, "6.1.0") == IMAGE
+
+
+def test_few_files_are_kept_and_those_of_others_are_left_alone(cache, tmp_path):
+    others = {f"{number}.txt.new" for number in range(MAX_FILES)}
+    for name in others:
+        (tmp_path / "cache" / name).touch()
+    for size in range(MAX_FILES + 5):
+        cache.write(replace(PLAN, macros={"PAGE_SIZE": size}), "6.1.0", IMAGE)
+
+    assert len({path.name for path in (tmp_path / "cache").iterdir()} - others) == MAX_FILES
+    assert all((tmp_path / "cache" / name).exists() for name in others)
+
+
+@pytest.mark.parametrize("mode", [0o720, 0o770, 0o777])
+def test_a_directory_that_others_can_write_to_is_refused_with_one_message(tmp_path, said, mode):
+    tmp_path.chmod(mode)
+
+    assert open_cache(said.append, tmp_path) is None
+    assert len(said) == 1
+
+
+def test_a_link_in_place_of_the_directory_or_a_missing_one_is_no_cache(tmp_path, said):
+    (tmp_path / "link").symlink_to("/root")
+
+    assert open_cache(said.append, tmp_path / "link") is None
+    assert open_cache(said.append, tmp_path / "none") is None
+    assert not (tmp_path / "none").exists()
+
+
+def test_the_default_directory_is_created(tmp_path, said, monkeypatch):
+    monkeypatch.setattr(image_cache, "DEFAULT", tmp_path / "cache")
+
+    assert open_cache(said.append, tmp_path / "cache")
+    assert (tmp_path / "cache").stat().st_mode & 0o7777 == 0o700
+
+
+def test_a_directory_that_disappears_costs_only_the_compilation(cache, tmp_path):
+    shutil.rmtree(tmp_path / "cache")
+    cache.write(PLAN, "6.1.0", IMAGE)
+
+    assert cache.read(PLAN, "6.1.0") is None
+
+
+def test_only_the_first_refusal_is_reported(cache, tmp_path, said):
+    flip(file_of(tmp_path))
+    cache.read(PLAN, "6.1.0")
+    cache.read(PLAN, "6.1.0")
+    cache.refuse("again")
+
+    assert len(said) == 1
+
+
+def test_a_file_under_the_name_of_another_kernels_is_refused(cache, tmp_path, said):
+    other = replace(PLAN, macros={})
+    cache.write(other, "6.1.0", IMAGE)
+    here, there = (image_key(plan, "6.1.0").hex()[:32] + ".bpf" for plan in (PLAN, other))
+    (tmp_path / "cache" / there).replace(tmp_path / "cache" / here)
+
+    assert cache.read(PLAN, "6.1.0") is None
+    assert len(said) == 1
+
+
+def test_a_directory_of_another_user_is_refused_with_one_message(cache, tmp_path, said):
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a directory away")
+    os.chown(tmp_path / "cache", 65534, -1)
+
+    assert open_cache(said.append, tmp_path / "cache") is None
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "path"),
+    [
+        ("/var/cache/a", "/var/cache/a"),
+        ("/var/cache/a:/var/cache/b", "/var/cache/a"),
+        ("", "/var/cache/oomtrace"),
+        (None, "/var/cache/oomtrace"),
+    ],
+)
+def test_the_cache_is_where_systemd_says(monkeypatch, variable, path):
+    monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
+    if variable is not None:
+        monkeypatch.setenv("CACHE_DIRECTORY", variable)
+
+    assert cache_path() == Path(path)
+
+
+def test_a_relative_cache_directory_is_not_used(monkeypatch):
+    monkeypatch.setenv("CACHE_DIRECTORY", "cache")
+
+    assert cache_path() is None
