@@ -7,8 +7,8 @@ VENV := .venv
 PREFIX := /usr/local
 LIBRARY := $(PREFIX)/lib/oomtrace
 # systemd reads units in both /usr/lib and /usr/local/lib. Only a PREFIX of the system has its configuration in /etc.
-UNITS = $(DESTDIR)$(PREFIX)/lib/systemd/system
-CONFIGURATION = $(DESTDIR)$(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
+UNITS = $(STAGE)$(PREFIX)/lib/systemd/system
+CONFIGURATION = $(STAGE)$(if $(filter /usr /usr/local,$(PREFIX)),,$(PREFIX))/etc
 # What runs as root here loads no modules of the user whose environment root has kept.
 export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH PYTHONHOME PYTHONSTARTUP

@@ -12,10 +12,10 @@ from collections.abc import Iterator
 from deploy.command_line import SUMMARIES, Argument, all_options, operands_of, options_of
 from ooMtrace.cli import DEFAULT_COMMAND, HELP, VERSION
 
-FILE, DIRECTORY = "FILE", "DIR"
-"""What the help calls values that are paths."""
+FILE, URL, DIRECTORY = "FILE", "URL", "DIR"
+"""What the help calls values that are paths; a URL may be one."""
 
-PATHS = {FILE: "file", DIRECTORY: "directory"}
+PATHS = {FILE: "file", URL: "file", DIRECTORY: "directory"}
 """Their names in bash."""
 
 GLOBAL = (Argument(HELP, "", (), SUMMARIES["help"]), Argument(VERSION, "", (), SUMMARIES["version"]))
@@ -184,7 +184,7 @@ def zsh_value(option: Argument) -> str:
 
 def zsh_action(argument: Argument) -> str:
     """Return what zsh offers as a value."""
-    paths = {FILE: "_files", DIRECTORY: "_files -/"}
+    paths = {FILE: "_files", URL: "_files", DIRECTORY: "_files -/"}
     return f"({' '.join(argument.choices)})" if argument.choices else paths.get(argument.value, " ")
 
 
@@ -215,7 +215,7 @@ def fish_option(option: Argument) -> str:
     if option.choices:
         words.append(f"-x -a {quoted(' '.join(option.choices))}")
     elif option.value:
-        paths = {FILE: "-r -F", DIRECTORY: "-x -a '(__fish_complete_directories)'"}
+        paths = {FILE: "-r -F", URL: "-r -F", DIRECTORY: "-x -a '(__fish_complete_directories)'"}
         words.append(paths.get(option.value, "-x"))
     return " ".join([*words, f"-d {quoted(option.help)}"])
 

@@ -180,6 +180,8 @@ def _converted(action: Action, text: str) -> object:
         value: object = action.type(text) if callable(action.type) else text
     except ArgumentTypeError as error:
         raise _WrongValueError(f"is wrong: {error}", _SEE) from error
+    except UsageError as error:
+        raise _WrongValueError(f"is wrong: {error.fact}", error.hint) from error
     except (TypeError, ValueError) as error:
         raise _WrongValueError(f"has a wrong value, {_shown(text)}", _SEE) from error
     if action.choices is not None and value not in action.choices:

@@ -105,7 +105,7 @@ def text(line: str, features: Features, bcc: str, result: Plan | str, programs: 
     rows = list(_lines(shown(checks(features, bcc), features), hints))
     rungs = list(_lines(shown(levels(features), features), hints))
     head = f"oomtrace {__version__}, Python {platform.python_version()}, Linux {features.release} {features.machine}"
-    end = [*_end(features, result), *wrap(f"programs: {programs}" if programs else "", WIDTH, subsequent_indent="  ")]
+    end = [*_end(features, result), *(_wrapped("programs: ", programs, 2) if programs else ())]
     sections = ([line, head], rows, rungs, end)
     return "\n".join("".join(f"{each}\n" for each in section) for section in sections if section).encode(
         errors="backslashreplace"
@@ -130,5 +130,5 @@ def _lines(rows: Iterable[Check], hints: set[str]) -> Iterator[str]:
             yield from _wrapped(" " * (INDENT - 3) + "-> ", row.hint)
 
 
-def _wrapped(begin: str, words: str) -> list[str]:
-    return wrap(words, WIDTH, initial_indent=begin, subsequent_indent=" " * INDENT, break_on_hyphens=False)
+def _wrapped(begin: str, words: str, indent: int = INDENT) -> list[str]:
+    return wrap(words, WIDTH, initial_indent=begin, subsequent_indent=" " * indent, break_on_hyphens=False)

@@ -36,7 +36,7 @@ def nodes(case: Case) -> str | None:
         return None
     allowed = case.facts.text("oom.nodemask", 40) or case.facts.text("oom.mems_allowed", 40)
     which = f"Only NUMA nodes {allowed} were allowed" if allowed else "Only some NUMA nodes were allowed"
-    if allowed and allowed.isdigit():
+    if allowed and allowed.isascii() and allowed.isdigit():
         which = f"Only NUMA node {allowed} was allowed"
     name = case.facts.text("oom.cpuset", 80)
     how = {

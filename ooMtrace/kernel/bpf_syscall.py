@@ -5,6 +5,9 @@ from __future__ import annotations
 
 import ctypes
 import os
+import resource
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 SYSCALL = {"x86_64": 321, "aarch64": 280}
 PROG_LOAD, PROG_TYPE_RAW_TRACEPOINT, PROG_TYPE_TRACING, TRACE_FENTRY = 5, 17, 26, 24
@@ -67,8 +70,25 @@ def _load(number: int, **members: int) -> str:
         **members,
     )
     libc = ctypes.CDLL(None, use_errno=True)
-    fd = libc.syscall(number, PROG_LOAD, ctypes.byref(attr), ctypes.sizeof(attr))
+    with _unlimited_memlock():
+        fd = libc.syscall(number, PROG_LOAD, ctypes.byref(attr), ctypes.sizeof(attr))
+        error = ctypes.get_errno()
     if fd < 0:
-        return os.strerror(ctypes.get_errno())
+        return os.strerror(error)
     os.close(fd)
     return ""
+
+
+@contextmanager
+def _unlimited_memlock() -> Iterator[None]:
+    """Lift the limit on locked memory where that is permitted, as BCC does to load programs.
+
+    Before Linux 5.11 programs count as locked memory of the user, and beyond the limit loading one is EPERM.
+    """
+    before = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, before)

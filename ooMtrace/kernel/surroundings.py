@@ -71,7 +71,7 @@ def observe_surroundings(root: Path = Path("/"), proc: Path = Path("/proc"), sys
         host_users=_link(proc / "self/ns/user") in ("", HOST_USERS),
         seccomp=re.search(rb"^Seccomp:\s*2$", status, re.MULTILINE) is not None,
         bounding=int(bounding[1], 16) if bounding else ALL_CAPABILITIES,
-        last_capability=int(last) if last.isdigit() else LAST_CAPABILITY,
+        last_capability=int(last) if re.fullmatch(rb"[0-9]{1,9}", last) else LAST_CAPABILITY,
         sysfs=(sys / "kernel").exists(),
         perf_event_paranoid=int(paranoid[0]) if paranoid else None,
     )

@@ -144,7 +144,7 @@ class Courier:
             self._thread.join(CLOSE_S)
 
     def _run(self) -> None:
-        self._attempt(self._transport.connect)
+        self._attempt(self._connect)
         while messages := self._await_messages():
             self._attempt(lambda batch=messages: self._deliver(batch))  # type: ignore[misc]
         self._transport.close()
@@ -155,9 +155,14 @@ class Courier:
             self._changed.wait_for(lambda: self._messages or self._is_closing)
             return [] if self._is_closing else list(islice(self._messages, BATCH))
 
+    def _connect(self) -> None:
+        self._transport.connect()
+        self._note_success()
+
     def _deliver(self, batch: Sequence[bytes]) -> None:
         try:
             count, refused = self._transport.send(batch), 0
+            self._note_success()
         except RefusedError as error:
             count, refused = error.of, error.count
             self._report(f"{error.fact}; what is refused is left out")
@@ -177,9 +182,12 @@ class Courier:
             self._wait_before_retry()
         else:
             self._delay = FIRST_DELAY_S
-            if self._error and not self._refused:
-                self._error = ""
-                self._tell(f"{self.name}: works again")
+
+    def _note_success(self) -> None:
+        """Say that it works again: before the queue is empty, for the end of the run waits for no more than that."""
+        if self._error:
+            self._error = ""
+            self._tell(f"{self.name}: works again")
 
     def _report(self, text: str) -> None:
         if text != self._error:

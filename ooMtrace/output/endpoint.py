@@ -81,9 +81,13 @@ class Endpoint:
         return int(self._listener.getsockname()[1])
 
     def start(self) -> None:
-        """Start the thread."""
-        self._thread = Thread(target=self._run, name="metrics", daemon=True)
-        self._thread.start()
+        """Start the thread; raises SinkError."""
+        thread = Thread(target=self._run, name="metrics", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError as error:
+            raise SinkError(f"{self.name}: no thread can be started", "check the limits (ulimit -a)") from error
+        self._thread = thread
 
     def put(self, message: bytes) -> bool:
         """Return True: metrics are read when a client asks for them."""

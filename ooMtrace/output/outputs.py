@@ -133,6 +133,7 @@ class Outputs:
         while self._is_any_left(waiting) and (left := deadline - time.monotonic()) > 0:
             self._wait(int(left * 1000) + 1)
             self.flush()
+        self.flush()  # what was said with the last line
         for channel in waiting:
             channel.is_late = not channel.empty
 

@@ -33,7 +33,8 @@ def import_bcc() -> Any:  # noqa: ANN401 (BCC has no types)
     except Exception as error:
         raise CannotTraceError(*_not_importable(error)) from error
     if not hasattr(bcc, "BPF"):
-        raise CannotTraceError(*bcc_search.unrelated(bcc.__file__ or "the module bcc"))
+        file = getattr(bcc, "__file__", None)  # None of an empty directory, which Python takes for a package
+        raise CannotTraceError(*(bcc_search.unrelated(file) if file else bcc_search.missing()))
     return bcc
 
 

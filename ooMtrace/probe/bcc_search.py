@@ -133,7 +133,7 @@ def _is_made_of_system(me: Interpreter, version: str | None) -> bool:
 def _version_of_system(root: Path) -> str | None:
     """Return the version of the distribution's Python, from what its name is a link to; None if there is none."""
     try:
-        found = re.search(r"python(\d+\.\d+)$", str((root / SYSTEM_PYTHON).resolve()))
+        found = re.search(r"python([0-9]+\.[0-9]+)$", str((root / SYSTEM_PYTHON).resolve()))
     except (OSError, RuntimeError):  # a loop
         return None
     return found[1] if found else None

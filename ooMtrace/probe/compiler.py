@@ -6,14 +6,17 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe.bpf_sources import bpf_dir
+from ooMtrace.probe.captured_output import LIMITS, read_output
 from ooMtrace.probe.image import (
     KEY_SIZE,
+    MAX_SIZE,
     PLACEHOLDER,
     Image,
     MapDefinition,
@@ -45,22 +48,31 @@ def compile_image(plan: Plan, release: str) -> Image:
 
     names = " ".join(plan.addresses)
     command = [sys.executable, "-I", "-c", CHILD, "\n".join(sys.path), plan.program, release, names, *macro_flags(plan)]
-    try:
-        # no stdin=DEVNULL: there may be no /dev
-        done = subprocess.run(command, input=b"", capture_output=True, check=False, timeout=TIMEOUT, cwd="/")
-    except (OSError, subprocess.SubprocessError) as error:
-        raise ProbeError(f"level {plan.level}: the compiler cannot be run: {error}", HINT) from error
-    log = done.stderr.decode("utf-8", "backslashreplace")
+    with ExitStack() as stack:
+        try:
+            # no pipes: where there is no descriptor for the last one, Popen of Python 3.11 leaves the others open
+            output, log_file = (_memory_file(stack) for _ in range(2))
+            done = subprocess.run(command, stdout=output, stderr=log_file, check=False, timeout=TIMEOUT, cwd="/")
+        except (OSError, subprocess.SubprocessError) as error:
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise ProbeError(f"level {plan.level}: the compiler cannot be run: {reason}", LIMITS) from error
+        written, log = os.pread(output, MAX_SIZE + 1, 0), read_output(log_file)
     if done.returncode == 0:
         try:
-            return decode_image(done.stdout, UNUSED_KEY)
+            return decode_image(written, UNUSED_KEY)
         except ValueError as error:
             raise ProbeError(f"level {plan.level}: the compiler's output is unusable", HINT, detail=log) from error
-    fact, _, hint = done.stdout.decode("utf-8", "replace").partition("\n")
+    fact, _, hint = written.decode("utf-8", "replace").partition("\n")
     if done.returncode == CANNOT_TRACE:
         raise CannotTraceError(fact, hint)
     fact = fact or f"the compiler ended with status {done.returncode}"
     raise ProbeError(f"level {plan.level}: {fact}", hint or HINT, detail=log)
+
+
+def _memory_file(stack: ExitStack) -> int:
+    file = os.memfd_create("oomtrace")
+    stack.callback(os.close, file)
+    return file
 
 
 def main(arguments: list[str]) -> int:
@@ -73,6 +85,8 @@ def main(arguments: list[str]) -> int:
         output = encode_image(compile_here(program, release, tuple(names.split()), flags), UNUSED_KEY)
     except OomtraceError as error:
         output, status = f"{error.fact}\n{error.hint}".encode(), error.exit_code
+    except OSError as error:
+        output, status = f"the compiler: {error.strerror}\n{LIMITS}".encode(), 1
     with os.fdopen(result, "wb") as file:
         file.write(output)
     return status

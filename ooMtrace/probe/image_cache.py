@@ -22,7 +22,9 @@ from ooMtrace.probe.image import MAGIC, MAX_SIZE, Image, decode_image, encode_im
 from ooMtrace.probe.libbcc_bpf import compiler_identity
 
 DEFAULT = Path("/var/cache/oomtrace")
-OWN_NAME = re.compile(r"[0-9a-f]{32}\.bpf|[0-9]+\.new")
+OWN_NAME = re.compile(r"[0-9a-f]{32}\.(?:bpf|kernel)|[0-9]+\.new")
+PROGRAMS, BUILD = "bpf", "kernel"
+"""Suffixes of names."""
 MAX_FILES = 16
 """Files kept: one for each level and combination of options that was compiled last. Each has about 50 KB."""
 
@@ -59,26 +61,27 @@ class ImageCache:
 
     def read(self, plan: Plan, release: str) -> Image | None:
         """Return the programs for a plan; None if there are none that can be used."""
-        return self._read(image_key(plan, release, self._sys), decode_image)
+        return self._read(image_key(plan, release, self._sys), PROGRAMS, decode_image)
 
     def read_build(self) -> Build | None:
         """Return what is known of the running kernel's build; None if it has to be read from the kernel."""
-        return self._read(build_key(self._sys), decode_build)
+        return self._read(build_key(self._sys), BUILD, decode_build)
 
     def write_build(self, build: Build) -> None:
         """Store what was read of the running kernel's build, if it is complete."""
         if build.types.error == "" and build.symbols:
             key = build_key(self._sys)
-            self._write(_name(key), encode_build(build, key))
+            self._write(_name(key, BUILD), encode_build(build, key))
 
-    def _read(self, key: bytes, decode: Callable[[bytes, bytes], Content]) -> Content | None:
+    def _read(self, key: bytes, suffix: str, decode: Callable[[bytes, bytes], Content]) -> Content | None:
+        name = _name(key, suffix)
         try:
-            return decode(_read_trusted(_name(key), self._directory), key)
+            return decode(_read_trusted(name, self._directory), key)
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
             reason = error.strerror if isinstance(error, OSError) else error
-            self.refuse(f"{_name(key)}: {reason}")
+            self.refuse(f"{name}: {reason}")
             return None
 
     def refuse(self, reason: str) -> None:
@@ -90,7 +93,7 @@ class ImageCache:
     def write(self, plan: Plan, release: str, image: Image) -> None:
         """Store the programs for a plan; where that fails, the next start compiles again."""
         key = image_key(plan, release, self._sys)
-        self._write(_name(key), encode_image(image, key))
+        self._write(_name(key, PROGRAMS), encode_image(image, key))
 
     def _write(self, name: str, data: bytes) -> None:
         if len(data) > MAX_SIZE:
@@ -200,8 +203,8 @@ def _bcc_version_file() -> Path:
     return Path(found.origin).parent / "version.py" if found and found.origin else Path("/nonexistent")
 
 
-def _name(key: bytes) -> str:
-    return f"{key.hex()[:32]}.bpf"
+def _name(key: bytes, suffix: str) -> str:
+    return f"{key.hex()[:32]}.{suffix}"
 
 
 def _read_trusted(name: str, directory: int) -> bytes:

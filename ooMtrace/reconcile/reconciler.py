@@ -29,6 +29,11 @@ while it is."""
 ATTEMPTS, RETRY_S = 50, 0.001
 """The kernel counts a kill a moment before the probes do: two equal readings in a row are believed."""
 
+ATTEMPTS_IF_AHEAD = 25
+"""So many equal readings in a row are needed to believe that more kills are missing than before. The OOM killer may
+have been preempted between its count and the signal: a kernel with PREEMPT_RT does that on one CPU.
+"""
+
 
 class Phase(Enum):
     """Where the comparison with the kernel's count stands."""
@@ -90,6 +95,7 @@ class Reconciler:
         self._due = 0
         self._deferred_checks = 0
         self._last_kernel_count: int | None = None
+        self.base: int | None = None
         first = self.read_counters()
         self.base = first.kernel - first.source if first else None
         self._ledger = Ledger(self.base or 0)
@@ -127,12 +133,14 @@ class Reconciler:
 
         What the source has delivered up to that moment is to be taken from it before `reconcile` is called.
         """
-        reading = None
+        reading, equal = None, 0
         for _ in range(ATTEMPTS):
             source, kernel = self._kill_count(), read_kill_count(self._proc)
             if kernel is None:
                 return None
-            if reading and (reading.kernel, reading.source) == (kernel, source):
+            equal = equal + 1 if reading and (reading.kernel, reading.source) == (kernel, source) else 1
+            is_ahead = self.base is not None and kernel - source > self.base
+            if equal >= (ATTEMPTS_IF_AHEAD if is_ahead else 2):
                 return CounterReading(kernel, source, steady=True)
             reading = CounterReading(kernel, source, steady=False)
             self._clock.sleep(RETRY_S)

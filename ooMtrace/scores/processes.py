@@ -58,7 +58,8 @@ def read_processes(
         host_pids: Whether its process 1 is the init process of the host, which the kernel never chooses.
     """
     exempt = "1" if host_pids else ""
-    found = (_process(folder, page_size, version, exempt) for folder in proc.iterdir() if folder.name.isdecimal())
+    folders = (folder for folder in proc.iterdir() if folder.name.isascii() and folder.name.isdecimal())
+    found = (_process(folder, page_size, version, exempt) for folder in folders)
     return [process for process in found if process is not None]
 
 

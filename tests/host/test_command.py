@@ -203,17 +203,14 @@ def test_without_root_one_message_names_the_remedy():
     assert "sudo oomtrace" in done.stderr
 
 
-@pytest.mark.parametrize(
-    ("content", "fact"), [("raise ImportError", "is not installed"), ("answer = 42", "is not BCC")]
-)
-def test_without_bcc_one_message_names_the_package(tmp_path, content, fact):
+@pytest.mark.parametrize("content", ["raise ImportError", "answer = 42"])
+def test_a_module_that_hides_bcc_is_named(tmp_path, content):
     (tmp_path / "bcc.py").write_text(content)
     done = run(COMMAND, "--require", "minimal", env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
     assert done.returncode == 77
     assert_one_line(done.stderr)
-    assert fact in done.stderr
-    assert "apt-get install python3-bpfcc" in done.stderr
+    assert f"{tmp_path}/bcc.py is not BCC, and hides it; remove or rename" in done.stderr
 
 
 @pytest.mark.parametrize("option", ["--output", "--ready-file"])

@@ -69,21 +69,23 @@ def test_without_a_kernel_log_only_level_log_is_unavailable(whole, change):
     assert report["plan"] == whole["plan"]
 
 
-def test_without_bcc_level_log_is_left(tmp_path, whole):
-    (tmp_path / "bcc.py").write_text("raise ImportError")
-    report, code = doctor(env={**os.environ, "PYTHONPATH": str(tmp_path)})
+def test_without_bcc_level_log_is_left(whole):
+    hidden = mounted("mount -t tmpfs tmpfs /usr/lib/python3/dist-packages/bcc")
+    report, code = doctor(hidden)
 
     assert code == 0
     assert_lacks(report, whole, "bcc")
     assert "apt-get install python3-bpfcc" in bad(report)["bcc"]["hint"]
     assert set(bad(report, "levels")) == {"full", "reduced", "minimal"}
     assert report["plan"]["hooks"] == ["kmsg:/dev/kmsg"]
-    _, refused = doctor((), "--require", "minimal", env={**os.environ, "PYTHONPATH": str(tmp_path)})
+    _, refused = doctor(hidden, "--require", "minimal")
     assert refused == 77
 
 
 def test_a_bcc_without_its_library_counts_as_missing(tmp_path, whole):
-    (tmp_path / "bcc.py").write_text("import ctypes; ctypes.CDLL('libnowhere.so.0')")
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc/__init__.py").write_text("from . import libbcc")
+    (tmp_path / "bcc/libbcc.py").write_text("import ctypes; ctypes.CDLL('libnowhere.so.0')")
     report, _ = doctor(env={**os.environ, "PYTHONPATH": str(tmp_path)})
 
     assert_lacks(report, whole, "bcc")

@@ -31,12 +31,12 @@ class Host:
 
     Attributes:
         wrapper: Runs the command that follows it on such a host.
-        log_only: Whether no level above `log` can be reached.
+        log_only: Whether no level above `log` can be reached; None: that depends.
         works: Commands that must succeed there.
     """
 
     wrapper: Sequence[str]
-    log_only: bool = False
+    log_only: bool | None = False
     works: Sequence[str] = COMMANDS
 
 
@@ -97,7 +97,7 @@ HOSTS = {
     **{
         f"{count} descriptors": Host(
             limited(f"--nofile={count}:{count}"),
-            log_only=True,
+            log_only=True if count < 10 else None,  # a process for the compiler and level minimal need few
             works=()
             if count < 6
             else ("doctor", "logs", "schema")
@@ -175,10 +175,10 @@ def check(name: str, command: str, done: Done) -> None:
     assert len(set(lines)) == len(lines)
     if command in host.works:
         assert done.code == 0, (command, done.stderr)
-    else:
+    elif not (done.code == 0 and host.log_only is None):
         assert done.code in FAILURES or (OF_THE_LOADER.match(done.stderr) and done.code == NOT_LOADED), (command, done)
         assert lines or "stderr" in name or name == "without any"
     if command in ("trace", "demo") and (reached := STARTED.search(done.stderr)):
-        assert (reached[1] == "log") == host.log_only
+        assert host.log_only in (None, reached[1] == "log")
     if command in ("doctor", "schema") and done.code == 0:
         assert done.stdout

@@ -184,7 +184,7 @@ def test_help_lists_commands_examples_and_exit_codes(capfd):
 def test_every_example_of_the_help_is_a_command_that_is_understood():
     examples = [line[2:46] for line in cli.EXAMPLES.split("exit codes:")[0].splitlines()[1:] if line]
 
-    assert len(examples) == 10
+    assert len(examples) >= 10
     for example in examples:
         cli.parse(example.split("|")[0].removeprefix("sudo ").split()[1:])
 

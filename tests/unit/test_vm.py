@@ -104,5 +104,11 @@ def test_the_support_table_has_a_column_for_what_was_run_and_the_worst_result():
     assert cell_of(table, "oldest result", "6.1") == "2026-11-01"
 
 
+def test_the_support_table_was_written_from_the_results_that_are_kept():
+    cells = [cell for cell in CELLS if cell.machine.by_default]
+
+    assert support.TABLE.read_text() == support.page(cells, results.load())
+
+
 def test_the_support_table_has_a_row_for_each_scenario():
     assert support.TITLES.keys() == SCENARIOS - {"z_end", "crowd"}

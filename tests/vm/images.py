@@ -110,6 +110,10 @@ def _extract(userland: Userland, architecture: Architecture, root: Path) -> None
     for name in ("passwd", "group"):  # as base-passwd's script does
         shutil.copy(root / f"usr/share/base-passwd/{name}.master", root / "etc" / name)
     (root / "usr/bin/awk").symlink_to("mawk")  # as update-alternatives does
+    # as the script of ca-certificates does: pip loads them even with --no-index
+    certificates = sorted((root / "usr/share/ca-certificates").rglob("*.crt"))
+    bundle = root / "etc/ssl/certs/ca-certificates.crt"
+    bundle.write_bytes(b"".join(file.read_bytes() for file in certificates))
 
 
 def _fetch_wheels(userland: Userland, architecture: Architecture, target: Path) -> None:

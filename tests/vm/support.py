@@ -14,6 +14,7 @@ from .matrix import Cell, load
 TABLE = Path(__file__).parent.parent.parent / "docs/support.md"
 TITLES = {
     "allocating_task": "global OOM with `vm.oom_kill_allocating_task`",
+    "cached": "programs that another tracer has compiled",
     "context": "ten victims' arguments, files and connections",
     "deep": "a cgroup 39 levels below the limit",
     "dying": "a process that was already dying: no kill",
@@ -60,7 +61,7 @@ tracer of each level runs during every scenario.
 - `yes`: the lines of all levels were right. `full` agreed with the kernel's own log to the page and to the kilobyte,
   `reduced` and `minimal` in everything that they can know, and `log` and `oomtrace logs` in everything that the log has
   of the same kills.
-- `-`: this kernel cannot make this kind of OOM, or the scenario is not run on it.
+- `-`: this kernel cannot make this kind of OOM, or the scenario has not been run on it in its present form.
 
 BCC is 0.26 with LLVM 14 (Debian 12, Python 3.11). It is 0.31 with LLVM 19 (Debian 13, Python 3.13) in the columns
 marked trixie, and 0.37 with LLVM 21 (Debian unstable, Python 3.14) in those marked sid. Kernels marked arm64 have pages
@@ -78,9 +79,13 @@ def main() -> int:
     for cell in cells:
         kept |= results.of_boot(cell, out)
     results.save(kept, cells)
-    table = list(rows(cells, kept))
-    TABLE.write_text(HEAD + "".join(f"| {' | '.join(row)} |\n" for row in table))
-    return int(not kept or any("NO" in row for row in table))
+    TABLE.write_text(page(cells, kept))
+    return int(not kept or any("NO" in row for row in rows(cells, kept)))
+
+
+def page(cells: Sequence[Cell], kept: Mapping[results.Key, results.Result]) -> str:
+    """Return docs/support.md."""
+    return HEAD + "".join(f"| {' | '.join(row)} |\n" for row in rows(cells, kept))
 
 
 def rows(cells: Sequence[Cell], kept: Mapping[results.Key, results.Result]) -> Iterator[tuple[str, ...]]:

@@ -14,6 +14,9 @@ from typing import Any
 
 from support.tracer import Line
 
+SLOWDOWN = int(os.environ.get("SLOWDOWN") or 1)
+"""How many times as long as on emulated x86-64 anything may take."""
+
 CPUS = os.cpu_count() or 1
 UNSYNCED = 64
 """Pages: with several CPUs a victim still runs while it is read. Until 6.2 each of its threads holds back what its last

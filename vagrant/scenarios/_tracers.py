@@ -12,11 +12,10 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import support.tracer
+from _tolerances import SLOWDOWN
 from support.tracer import Line, RunningTracer, repairs
 
 FOLDER = Path(os.environ["TRACERS"])
-SLOWDOWN = int(os.environ.get("SLOWDOWN") or 1)
-"""How many times as long as on emulated x86-64 anything may take."""
 TIMEOUT_S = 20 * SLOWDOWN
 TIMEOUT_FACTOR = {"log": 4}
 """An emulated CPU may need a second for what takes others a millisecond; the kernel log is not that slow."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import os
 import sys
-from argparse import Namespace
+from argparse import ArgumentParser, Namespace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooMtrace import cli
-from ooMtrace.commands import config, config_file
+from ooMtrace.commands import config, config_file, options
 from ooMtrace.commands.config_file import Configuration, configure, trace_options
 from ooMtrace.errors import UsageError
 from ooMtrace.output.url import parse_output
@@ -31,9 +32,9 @@ def no_file_of_this_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 def effective(text: str, *argv: str, file: Path) -> tuple[Namespace, Configuration]:
     file.write_text(text)
-    options = ["--config", str(file), *argv]
-    _, arguments = cli.parse(options)
-    configuration = configure(arguments, options)
+    words = ["--config", str(file), *argv]
+    _, arguments = cli.parse(words)
+    configuration = configure(arguments, words)
     return arguments, configuration
 
 
@@ -239,6 +240,21 @@ def test_a_mistake_is_one_line_with_the_file_the_key_and_what_to_do(text, said, 
     assert error_of(tmp_path, text, capsys).startswith(said)
 
 
+def test_what_the_type_of_an_option_says_is_kept_with_its_hint(tmp_path, capsys, monkeypatch):
+    def refuse(text: str) -> str:
+        raise UsageError(f"{text} is no output", "name a file")
+
+    def add(parser: ArgumentParser) -> None:
+        add_all(parser)
+        parser.add_argument("--elsewhere", action="append", type=refuse)
+
+    trace = options.COMMANDS["trace"]
+    add_all = trace.add_arguments
+    monkeypatch.setitem(options.COMMANDS, "trace", replace(trace, add_arguments=add))
+
+    assert error_of(tmp_path, 'elsewhere = "x"\n', capsys) == "elsewhere is wrong: x is no output; name a file"
+
+
 def test_an_option_that_contradicts_the_file_names_both(tmp_path, capsys):
     said = error_of(tmp_path, 'sigkill = "none"\n', capsys, "--memory-killer", "x")
 
@@ -307,9 +323,9 @@ def test_a_file_that_is_read_again_has_its_new_values_and_its_mistakes_are_error
 def test_any_text_survives_being_printed_and_read(text, tmp_path_factory):
     folder = tmp_path_factory.mktemp("c")
     (folder / "c").touch()
-    options = ["--config", str(folder / "c"), f"--env={text}"]
-    _, arguments = cli.parse(options)
-    shown = printed(configure(arguments, options))
+    words = ["--config", str(folder / "c"), f"--env={text}"]
+    _, arguments = cli.parse(words)
+    shown = printed(configure(arguments, words))
 
     assert shown.isascii() or shown.replace("\n", "").isprintable()
     again, _ = effective(shown, file=folder / "c")

@@ -261,7 +261,7 @@ def test_the_report_ends_with_the_state_of_the_compiled_programs(run_on, level, 
 
 def test_the_directory_of_compiled_programs_is_not_created(monkeypatch, tmp_path, capfd):
     monkeypatch.setattr(doctor, "observe", lambda: HOST)
-    monkeypatch.setattr(doctor, "bcc_error", lambda: "")
+    monkeypatch.setattr(doctor, "bcc_problem", lambda: None)
     monkeypatch.setattr(doctor, "bcc_version", lambda: "0.26.0")
     monkeypatch.setattr(image_cache, "DEFAULT", tmp_path / "cache")
     monkeypatch.delenv("CACHE_DIRECTORY", raising=False)
@@ -269,7 +269,7 @@ def test_the_directory_of_compiled_programs_is_not_created(monkeypatch, tmp_path
     doctor.run(Namespace(json=False, quick=True), print)
 
     last = f"programs: not compiled yet for this user: {tmp_path / 'cache'} does not exist or is not usable"
-    assert " ".join(capfd.readouterr().out.split()).endswith(last)
+    assert "".join(capfd.readouterr().out.split()).endswith("".join(last.split()))
     assert not (tmp_path / "cache").exists()
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import jsonschema
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.probe_events import kill, lost
 from support.recorded_kills import RECORDINGS, lines
@@ -224,6 +224,7 @@ def test_text_states_no_size_that_is_not_known():
     assert b"rss" not in text
 
 
+@settings(max_examples=50)
 @given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
 def test_no_text_of_a_process_breaks_a_format(comm, message):
     each = replace(

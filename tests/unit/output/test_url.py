@@ -3,12 +3,16 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ooMtrace import cli
 from ooMtrace.errors import UsageError
 from ooMtrace.output.url import SCHEMES, known_schemes, parse_output
 
@@ -103,6 +107,7 @@ def test_an_unknown_scheme_names_the_known_ones_and_the_nearest():
     assert all(f"{name}:" in known_schemes() for name in SCHEMES)
 
 
+@settings(max_examples=50)
 @given(st.text() | st.builds("{}:{}".format, st.sampled_from(list(SCHEMES)), st.text("/:@[]#=,.%?a1 \0é")))
 def test_any_text_is_an_output_or_a_usage_error(text):
     found = None
@@ -138,3 +143,26 @@ def test_options_follow_a_number_sign():
     found = parse_output("syslog+tls://h#ca=/a=b/c.pem,facility=local0,server-name=x")
 
     assert found.options == {"ca": "/a=b/c.pem", "facility": "local0", "server-name": "x"}
+
+
+DOCS = (Path(__file__).parents[3] / "docs/outputs.md").read_text()
+
+
+def test_the_documentation_names_every_scheme_and_option():
+    named = set(re.findall(r"`([a-z][a-z+]*):", DOCS))
+
+    assert set(SCHEMES) <= named
+    for scheme in SCHEMES.values():
+        assert all(f"{option}=" in DOCS for option in scheme.options)
+
+
+def test_the_examples_in_the_documentation_are_understood():
+    commands = re.findall(r"^sudo oomtrace (.+)$", DOCS, re.MULTILINE)
+    assert commands
+    for words in commands:
+        name, arguments = cli.parse(shlex.split(words))
+        assert (name, len(arguments.output)) == ("trace", 2)
+    urls = re.findall(r"`((?:syslog\+tls|file|unix|tcp|webhook\+file|prometheus):[^ `]*)`", DOCS)
+    assert len(urls) > 5
+    for url in urls:
+        assert parse_output(url.replace(":port", ":1")).scheme in SCHEMES

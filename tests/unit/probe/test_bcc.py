@@ -69,6 +69,13 @@ def test_another_module_named_bcc_is_reported(monkeypatch):
     assert bcc.bcc_problem() == ("/x/bcc.py is not BCC, and hides it", "remove or rename /x/bcc.py")
 
 
+def test_an_empty_directory_of_that_name_is_no_module(monkeypatch):
+    monkeypatch.setitem(sys.modules, "bcc", SimpleNamespace(__file__=None))
+    monkeypatch.setattr(bcc_search, "missing", lambda: Reason("a fact", "a hint"))
+
+    assert bcc.bcc_problem() == ("a fact", "a hint")
+
+
 def test_the_environment_is_restored(monkeypatch):
     monkeypatch.setenv("ARCH", "arm64")
     monkeypatch.delenv("BCC_KERNEL_SOURCE", raising=False)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -95,7 +96,7 @@ def test_without_bcc_nothing_can_be_traced(monkeypatch, tmp_path):
     (tmp_path / "bcc.py").write_text("raise ImportError")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
 
-    with pytest.raises(CannotTraceError, match=r"^BCC's Python module is not installed; install it"):
+    with pytest.raises(CannotTraceError, match=r"bcc\.py is not BCC, and hides it; remove or rename"):
         compiler.compile_image(PLAN, "6.1.0")
 
 
@@ -114,3 +115,25 @@ def test_where_no_process_can_be_started_the_reason_is_stated(monkeypatch):
     monkeypatch.setattr(subprocess, "run", refuse)
     with pytest.raises(ProbeError, match=r"^level reduced: the compiler cannot be run: .*temporarily unavailable"):
         compiler.compile_image(PLAN, "6.1.0")
+
+
+@pytest.mark.parametrize("free", range(4))
+def test_with_too_few_descriptors_it_fails_and_leaves_none_open(child, free):
+    child()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = [os.dup(0) for _ in range(40)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(held) + 1, limits[1]))
+    try:
+        for fd in held[:free]:
+            os.close(fd)
+        with pytest.raises(ProbeError) as caught:
+            compiler.compile_image(PLAN, "6.1.0")
+        left = [os.dup(0) for _ in range(free)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    for fd in {*held[free:], *left}:
+        os.close(fd)
+
+    assert caught.value.fact == "level reduced: the compiler cannot be run: Too many open files"
+    assert len(list(Path("/proc/self/fd").iterdir())) == before

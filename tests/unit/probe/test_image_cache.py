@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from ooMtrace.kernel.build import Build, Types
+from ooMtrace.kernel.offsets import Offsets
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe import image_cache
 from ooMtrace.probe.image import Image, MapDefinition
@@ -224,3 +226,41 @@ def test_a_relative_cache_directory_is_not_used(monkeypatch):
     monkeypatch.setenv("CACHE_DIRECTORY", "cache")
 
     assert cache_path() is None
+
+
+BUILD_FACTS = Build(Types(offsets=Offsets({"OFF_TASK_MM": 8}, ())), {"oom_kill_process": (1, 2)})
+
+
+def test_what_is_known_of_the_kernels_build_is_kept_beside_the_programs(cache, tmp_path, said):
+    assert cache.read_build() is None
+    cache.write_build(BUILD_FACTS)
+
+    assert cache.read_build() == BUILD_FACTS
+    assert cache.read(PLAN, "6.1.0") == IMAGE
+    assert sorted(path.suffix for path in (tmp_path / "cache").iterdir()) == [".bpf", ".kernel"]
+    assert said == []
+
+
+@pytest.mark.parametrize("build", [BUILD_FACTS._replace(symbols={}), BUILD_FACTS._replace(types=Types("no BTF"))])
+def test_an_incomplete_build_is_not_kept(cache, build):
+    cache.write_build(build)
+
+    assert cache.read_build() is None
+
+
+def test_facts_of_another_build_are_not_used(cache, tmp_path, monkeypatch, said):
+    cache.write_build(BUILD_FACTS)
+    uname = os.uname()
+    monkeypatch.setattr(os, "uname", lambda: os.uname_result((*uname[:3], "#2 another build", uname[4])))
+
+    assert cache.read_build() is None
+    assert said == []
+
+
+def test_damaged_facts_are_refused_with_one_message(cache, tmp_path, said):
+    cache.write_build(BUILD_FACTS)
+    (path,) = (tmp_path / "cache").glob("*.kernel")
+    flip(path)
+
+    assert cache.read_build() is None
+    assert len(said) == 1

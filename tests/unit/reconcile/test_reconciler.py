@@ -85,6 +85,24 @@ def test_when_all_kills_were_delivered_nothing_is_reported_and_nothing_is_due(ho
     assert reconciler.next_due() is None
 
 
+def test_a_kill_that_the_kernel_counted_and_has_not_signalled_yet_is_not_missing(host):
+    reconciler = host.reconciler()
+    host.die(101, seen=False)
+
+    def kill_count() -> int:
+        """Count the kill when the OOM killer, which was preempted, has run again."""
+        return host.seen + (len(host.clock.sleeps) > before + 10)
+
+    before = len(host.clock.sleeps)
+    reconciler._kill_count = kill_count
+    reading = reconciler.read_counters()
+
+    assert reading == CounterReading(11, 1, steady=True)
+    reconciler.record_delivery(1, 101)
+    assert list(reconciler.reconcile(reading)) == []
+    assert reconciler.base == 10
+
+
 def test_nothing_is_due_while_nothing_dies(host):
     assert host.reconciler().next_due() is None
 

@@ -82,7 +82,7 @@ def test_a_status_is_sent_when_it_has_changed_and_at_most_once_a_second(manager)
     assert notifier.timeout_ms() is None
 
 
-@pytest.mark.parametrize("pid", ["", str(os.getpid())])
+@pytest.mark.parametrize("pid", ["", str(os.getpid())], ids=["", "its own"])
 def test_the_watchdog_is_kept_alive_twice_in_its_period(pid, manager):
     notifier = manager.notifier(WATCHDOG_USEC="60000000", WATCHDOG_PID=pid)
     notifier.ready()
