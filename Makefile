@@ -68,9 +68,12 @@ demo: packages tracefs venv ## (root) install what is missing, make one harmless
 story: tree-packages tracefs venv ## (root) kill a Sidekiq job; its line leads to the job and to the lock it left behind
 	@$(VENV)/bin/python tests/story.py
 
-# The host tests wait most of the time: a second process runs the unit tests meanwhile.
+# The host tests wait most of the time: the unit tests run meanwhile, and are printed after them.
+UNIT_LOG := $(VENV)/unit.log
 test: test-packages tracefs $(VENV)/dev ## (root) install what is missing and run all tests, real kills included
-	OOMTRACE_REQUIRE_KERNEL=1 $(VENV)/bin/pytest --numprocesses=2 --dist=loadgroup tests/host tests/unit
+	@$(VENV)/bin/pytest tests/unit > $(UNIT_LOG) 2>&1 & unit=$$!; \
+	OOMTRACE_REQUIRE_KERNEL=1 $(VENV)/bin/pytest tests/host; host=$$?; \
+	wait $$unit; unit=$$?; cat $(UNIT_LOG); exit $$((host | unit))
 
 test-unit: $(VENV)/dev ## run the tests that need neither root nor a kernel
 	$(VENV)/bin/pytest tests/unit

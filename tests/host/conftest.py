@@ -21,14 +21,6 @@ from support.witness import KernelLog, oom_kill_count
 from ooMtrace.kernel.scratch_cgroup import ScratchCgroup, scratch_cgroup
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the markers
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the host tests in one of pytest-xdist's processes, one after the other: some change the host."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("host"))
-
-
 def obstacle() -> str:
     """Return why no kill can be traced here; "" if one can.
 
