@@ -26,11 +26,14 @@ def test_stopped_in_a_storm_it_delivers_to_all_outputs_that_take_it(tmp_path, cg
             took = time.monotonic() - begin
 
     lines = tracer.lines()
-    wait_for(lambda: slow.count == len(lines))
-    print(f"\nend: {took:.1f} s, {len(lines)} lines")
+    short = dict(re.findall(r"^oomtrace: (\S+): (\d+) lines could not be written$", tracer.messages(), re.MULTILINE))
+    # on a busy machine the time may end before the slow one has read all
+    wait_for(lambda: slow.count + int(short.get(slow.url, 0)) >= len(lines))
+    print(f"\nend: {took:.1f} s, {len(lines)} lines, of which the slow output has {slow.count}")
     assert took < 5 * END_S
     assert {victim_of(line) for line in lines} >= set(killed)
-    assert healthy.lines() == slow.lines() == lines
-    short = re.findall(r"^oomtrace: (\S+): (\d+) lines could not be written$", tracer.messages(), re.MULTILINE)
-    assert short == [(deaf.url, str(len(lines)))]
-    assert tracer.messages().endswith("oomtrace: 1 of 4 outputs lack lines; check the receivers\n")
+    assert healthy.lines() == lines
+    assert slow.lines() == lines[: slow.count]
+    assert short.pop(deaf.url) == str(len(lines))
+    assert short.keys() <= {slow.url}
+    assert tracer.messages().endswith(f"oomtrace: {1 + len(short)} of 4 outputs lack lines; check the receivers\n")

@@ -114,11 +114,12 @@ def kills(id_: str, count: int) -> list[record.OomKill]:
 
 @pytest.mark.parametrize("kind", ["syslog", "udp", "tcp", "tls"])
 def test_lines_arrive_whole_in_order_and_with_their_severity(rsyslog, kind):
-    sent = kills(kind, 30)
+    # of datagrams only as many as the socket has room for: the receiver may not run meanwhile, and nobody notices
+    sent = kills(kind, 6 if kind == "udp" else 30)
     whole = replace(sent[-1], id=f"{kind}-global", oom=replace(sent[-1].oom, scope="global"))
     loss = replace(lost(), id=f"{kind}-loss")
     assert send(rsyslog.url(kind), *sent, whole, loss) == []
-    wait_for(lambda: len(rsyslog.received(kind)) == 32)
+    wait_for(lambda: len(rsyslog.received(kind)) == len(sent) + 2)
 
     *found, last, lost_line = rsyslog.received(kind)
     assert [json.loads(fields[-1]) for fields in found] == [json.loads(encode(one)) for one in sent]
