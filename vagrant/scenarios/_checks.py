@@ -232,8 +232,15 @@ CLOCK_ERROR_S = 0.1
 """Each tracer reads the clocks for itself, and an emulated CPU may be preempted between two of them."""
 
 
-def check_level_reduced(line: Line, full: Line, equal: Equal) -> None:
-    """Check that level `reduced` has the same facts, except those of the decision itself."""
+def check_level_reduced(line: Line, full: Line, equal: Equal, lines: Collection[Line] = ()) -> None:
+    """Check that level `reduced` has the same facts, except those of the decision itself.
+
+    Args:
+        line: Of level `reduced`.
+        full: The same kill at level `full`.
+        equal: Takes what was compared.
+        lines: All lines of level `full`: an earlier victim may free memory of the cgroup between the two programs.
+    """
     equal("fidelity", line["fidelity"], "reduced")
     left, right = flat(line), flat(full)
     times = [datetime.fromisoformat(facts.pop("process.creation.time")) for facts in (left, right)]
@@ -241,6 +248,7 @@ def check_level_reduced(line: Line, full: Line, equal: Equal) -> None:
     # with several memory nodes it cannot distinguish a cpuset or a policy from the whole machine, and must list that
     unknown = {name for name in ("oom.scope", "oom.limit_bytes") if name in line["missing"] and NODES > 1}
     unknown |= {name for name in left.keys() ^ right.keys() if name.startswith(tuple(READ_IN_TIME))}
+    unknown |= {"oom.memcg.usage"} & left.keys() & right.keys() if others_free(full, lines) else set()
     for name in sorted((left.keys() | right.keys()) - unknown):
         if not any(name == other or name.startswith(f"{other}.") for other in OF_FULL_ALONE | OF_ONE_TRACER):
             equal(name, left.get(name), right.get(name))

@@ -239,7 +239,7 @@ class Scenario:
                 self._title = f"level reduced, pid {pid} ({at(line, 'oom.verdict')}), "
                 check_form(by_pid[pid], self.equal)
                 self._check_known(by_pid[pid])
-                check_level_reduced(by_pid[pid], line, self.equal)
+                check_level_reduced(by_pid[pid], line, self.equal, lines)
                 if (tid := line["process"]["tid"]) in logged:
                     check_probed(by_pid[pid], *logged[tid], self.equal, list(by_pid.values()))
         self._title = ""
