@@ -71,7 +71,7 @@ story: tree-packages tracefs venv ## (root) kill a Sidekiq job; its line leads t
 # The host tests wait most of the time: the unit tests run meanwhile, and are printed after them.
 UNIT_LOG := $(VENV)/unit.log
 test: test-packages tracefs $(VENV)/dev ## (root) install what is missing and run all tests, real kills included
-	@$(VENV)/bin/pytest tests/unit > $(UNIT_LOG) 2>&1 & unit=$$!; \
+	@nice -n 19 $(VENV)/bin/pytest tests/unit > $(UNIT_LOG) 2>&1 & unit=$$!; \
 	OOMTRACE_REQUIRE_KERNEL=1 $(VENV)/bin/pytest tests/host; host=$$?; \
 	wait $$unit; unit=$$?; cat $(UNIT_LOG); exit $$((host | unit))
 
