@@ -58,7 +58,7 @@ class Tool:
     """A running tool. Use it as a context manager: at the end it is stopped.
 
     Args:
-        buffered: Whether it may buffer its output, as it does in a pipe unless it is told not to.
+        buffered: Whether it may buffer its output, as it does in a pipe unless an option prevents it.
     """
 
     def __init__(self, command: Command, more: Sequence[str] = (), *, buffered: bool = False) -> None:

@@ -9,6 +9,7 @@ import time
 from argparse import Namespace
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from ooMtrace.commands import Say
@@ -91,14 +92,7 @@ def _find(pid: int, processes: Sequence[Candidate]) -> Candidate:
 
 
 def _only(domain: Domain, process: Candidate) -> Domain:
-    return Domain(
-        path=domain.path,
-        limit=domain.limit,
-        usage=domain.usage,
-        total_pages=domain.total_pages,
-        pressure=domain.pressure,
-        processes=(process,),
-    )
+    return replace(domain, processes=(process,))
 
 
 def _nearest(path: str, limited: Sequence[Domain], hierarchy: Hierarchy | None) -> Domain:

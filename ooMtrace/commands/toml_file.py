@@ -15,7 +15,7 @@ from ooMtrace.errors import UsageError
 LIMIT = 1 << 16
 """Bytes: the parser's time grows with the square of some files."""
 NOWHERE = os.makedev(1, 3)
-"""/dev/null: a file without keys, whoever may write to it."""
+"""/dev/null: a file without keys, although all users may write to it."""
 PARSERS = ("tomllib", "tomli")
 """Python's own since 3.11; before, the package of which it is a copy."""
 

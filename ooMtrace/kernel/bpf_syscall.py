@@ -61,6 +61,23 @@ def load_error() -> str:
 
 
 def _load(number: int, **members: int) -> str:
+    try:
+        os.close(load_empty_program(number, **members))
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def load_empty_program(number: int, **members: int) -> int:
+    """Load a program that does nothing, and return its file descriptor.
+
+    Args:
+        number: That of bpf(2) on this machine, as in SYSCALL.
+        members: Of union bpf_attr, beside the code.
+
+    Raises:
+        OSError: The kernel rejects it.
+    """
     code = ctypes.create_string_buffer(RETURN_0)
     gpl = ctypes.create_string_buffer(b"GPL")
     attr = _ProgLoad(
@@ -69,14 +86,18 @@ def _load(number: int, **members: int) -> str:
         license=ctypes.addressof(gpl),
         **members,
     )
-    libc = ctypes.CDLL(None, use_errno=True)
     with _unlimited_memlock():
-        fd = libc.syscall(number, PROG_LOAD, ctypes.byref(attr), ctypes.sizeof(attr))
-        error = ctypes.get_errno()
+        return bpf(number, PROG_LOAD, attr)
+
+
+def bpf(number: int, command: int, attributes: ctypes.Structure) -> int:
+    """Make the system call, with a command that returns a file descriptor; raises OSError."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    fd = libc.syscall(number, command, ctypes.byref(attributes), ctypes.sizeof(attributes))
     if fd < 0:
-        return os.strerror(error)
-    os.close(fd)
-    return ""
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+    return int(fd)
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A queue whose messages a thread of its own delivers: whoever receives them may be slow, gone or back again."""
+"""A queue whose messages a thread of its own delivers: the receiver may be slow, gone or back again."""
 
 from __future__ import annotations
 

@@ -11,15 +11,12 @@ import fcntl
 import os
 import socket
 from array import array
-from collections.abc import Sequence
+from functools import partial
 
+from ooMtrace.output.datagram_socket import DatagramSocket, connected
 from ooMtrace.output.lines import Lines
-from ooMtrace.output.sink import LaterError
-from ooMtrace.output.stream_socket import described
 from ooMtrace.output.subject import priority_of, subject_of
 from ooMtrace.record import OomKill, Record, Sigkill
-
-SEND_S = 5
 
 MESSAGE_IDS = {
     "oom_kill": "fbe7392beaee466cafc6491f92772541",
@@ -78,7 +75,7 @@ def _field(name: str, value: bytes) -> bytes:
     return b"%s=%s\n" % (name.encode(), value)
 
 
-class Journal:
+class Journal(DatagramSocket):
     """Sends datagrams to journald.
 
     Args:
@@ -87,50 +84,15 @@ class Journal:
     """
 
     def __init__(self, name: str, path: str) -> None:
-        self.name = name
-        self._path = path
-        self._socket: socket.socket | None = None
+        super().__init__(name, partial(connected, socket.AF_UNIX, socket.SOCK_DGRAM, path))
 
-    def connect(self) -> None:
-        """Connect if it is not connected."""
-        if self._socket is not None:
-            return
-        connection = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
-        connection.settimeout(SEND_S)
+    def _deliver(self, connection: socket.socket, message: bytes) -> None:
         try:
-            connection.connect(self._path)
-        except OSError as error:
-            connection.close()
-            raise LaterError(f"{self.name}: {described(error)}") from error
-        self._socket = connection
-
-    def send(self, messages: Sequence[bytes]) -> int:
-        """Send the first datagram."""
-        self.connect()
-        try:
-            self._send(messages[0])
-        except OSError as error:
-            self.close()
-            raise LaterError(f"{self.name}: {described(error)}") from error
-        return 1
-
-    def abort(self) -> None:
-        """Nothing blocks for longer than SEND_S."""
-
-    def close(self) -> None:
-        """Close the connection."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
-
-    def _send(self, message: bytes) -> None:
-        assert self._socket is not None
-        try:
-            self._socket.send(message)
+            connection.send(message)
         except OSError as error:
             if error.errno not in (errno.EMSGSIZE, errno.ENOBUFS):
                 raise
-            self._send_file(self._socket, message)
+            self._send_file(connection, message)
 
     def _send_file(self, connection: socket.socket, message: bytes) -> None:
         """Send a message that is too large for a datagram as a sealed memory file."""

@@ -113,13 +113,14 @@ def _journald(url: OutputUrl, _format: Format) -> tuple[Transport, Render]:
 
 def _syslog(url: OutputUrl, format_: Format) -> tuple[Transport, Render]:
     from ooMtrace.output import syslog
+    from ooMtrace.output.datagram_socket import DatagramSocket
     from ooMtrace.output.stream_socket import StreamSocket, open_tcp
 
     render = syslog.message_of(url.options.get("facility", "daemon"), format_)
     if url.scheme == "syslog":
-        return syslog.DatagramSocket(url.name, partial(syslog.open_log_socket, url.path)), render
+        return DatagramSocket(url.name, partial(syslog.open_log_socket, url.path)), render
     if url.scheme == "syslog+udp":
-        return syslog.DatagramSocket(url.name, partial(syslog.open_udp, url.host, url.port)), render
+        return DatagramSocket(url.name, partial(syslog.open_udp, url.host, url.port)), render
     place = partial(open_tcp, url.host, url.port)
     if url.scheme == "syslog+tls":
         from ooMtrace.output import tls
@@ -162,7 +163,7 @@ def _http(url: OutputUrl, target: OutputUrl) -> tuple[HTTPConnection, dict[str, 
 
 
 def _url_in_file(url: OutputUrl) -> OutputUrl:
-    """Return the URL that a file contains: it is a secret, for whoever knows it may write there."""
+    """Return the URL that a file contains: it is a secret, because knowing it is enough to post there."""
     hint = "it must contain one URL, https://..."
     try:
         text = Path(url.path).read_text("ascii").strip()

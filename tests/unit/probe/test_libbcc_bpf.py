@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""BCC's library without the compiler: which one is loaded, what it is told, and its refusals."""
+"""BCC's library without the compiler: which one is loaded, its arguments, and its refusals."""
 
 from __future__ import annotations
 
