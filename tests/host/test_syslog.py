@@ -25,7 +25,8 @@ from ooMtrace.output.shorten import RESERVE
 from ooMtrace.output.url import parse_output
 
 PACKAGES = ("rsyslog", "rsyslog-gnutls", "libestr0", "libfastjson4", "liblognorm5")
-PATTERN = re.compile(r"(\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\{.*\})")
+# with the line's end: rsyslog may have written only a part yet
+PATTERN = re.compile(r"(\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\S+) (\{.*\})\n")
 CONFIG = """
 global(workDirectory="{folder}" DefaultNetstreamDriverCAFile="{cert}" DefaultNetstreamDriverCertFile="{cert}"
     DefaultNetstreamDriverKeyFile="{key}")
