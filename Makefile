@@ -93,7 +93,7 @@ test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while 
 mutants: test-packages tracefs $(VENV)/dev ## (root) put known faults into a copy, one at a time: a test must fail; ONLY="name parts"
 	$(VENV)/bin/python -m tests.mutants $(ONLY)
 
-test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1, ARCH=arm64
+test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1, ARCH=amd64 or arm64 for all
 	rm -rf build dist
 	$(VENV)/bin/pip wheel $(UNISOLATED) --wheel-dir dist ./ >&2
 	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(ARCH),--arch $(ARCH)) $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
@@ -246,7 +246,7 @@ vm-packages: test-packages
 	@(for program in qemu-system-x86_64 mmdebstrap sfdisk mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends qemu-system-x86 mmdebstrap fdisk \
 			e2fsprogs debian-archive-keyring; } >&2
-	@$(if $(findstring arm64,$(ARCH) $(KERNEL)),(for program in qemu-system-aarch64 aarch64-linux-gnu-gcc; do \
+	@$(if $(findstring arm64,$(or $(ARCH)$(KERNEL),arm64)),(for program in qemu-system-aarch64 aarch64-linux-gnu-gcc; do \
 		command -v $$program || exit 1; done) >/dev/null || { apt-get update -qq && apt-get install -qq -y \
 			--no-install-recommends qemu-system-arm gcc-aarch64-linux-gnu libc6-dev-arm64-cross; } >&2)
 

@@ -37,10 +37,25 @@ def cell_of(table: list[tuple[str, ...]], title: str, column: str) -> str:
     return next(row for row in table if row[0] == title)[table[0].index(column)]
 
 
-def test_other_architectures_and_configurations_run_only_by_name(capsys):
-    default = listed(capsys)
+def test_the_boots_of_ci_have_every_series_machine_and_scenario_but_the_named_ones(capsys):
+    default = matrix.load().default_cells()
 
-    assert not [name for name in default if any(mark in name for mark in ("arm64", "rt-", "sid", "crowd"))]
+    assert listed(capsys) == [cell.name for cell in default]
+    whole = [cell for cell in default if not cell.only]
+    assert {cell.kernel.name for cell in whole} == {"5.10.223", "5.10.262", "6.1", "6.12", "7.3"}
+    assert {cell.machine.name for cell in whole} == {cell.machine.name for cell in CELLS} - {"crowd"}
+    assert [cell.only for cell in default if cell.kernel.architecture.name == "arm64"] == [("memcg", "group")]
+
+
+def test_a_scenario_runs_in_the_boots_of_ci_that_have_it(capsys):
+    assert listed(capsys, "--only", "cpuset") == ["7.3-bookworm-numa", "5.10.262-bookworm-numa"]
+
+
+def test_other_architectures_and_configurations_run_only_by_name(capsys):
+    amd64 = listed(capsys, "--arch", "amd64")
+
+    assert set(listed(capsys)) - set(amd64) == {"6.1-arm64-bookworm-default"}
+    assert not [name for name in amd64 if any(mark in name for mark in ("arm64", "sid", "crowd"))]
     assert listed(capsys, "--arch", "arm64") == [cell.name for cell in CELLS if "arm64" in cell.name]
     assert listed(capsys, "--kernel", "6.12-rt") == ["6.12-rt-trixie-default"]
     assert listed(capsys, "--userland", "sid") == ["7.3-sid-default"]

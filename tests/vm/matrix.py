@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,8 @@ class Cell:
     kernel: Kernel
     userland: Userland
     machine: Machine
+    only: tuple[str, ...] = ()
+    """The scenarios that run; empty: all of the machine."""
 
     @property
     def name(self) -> str:
@@ -98,6 +100,13 @@ class Matrix:
     kernels: tuple[Kernel, ...]
     userlands: tuple[Userland, ...]
     machines: tuple[Machine, ...]
+    default: Mapping[str, tuple[str, ...]]
+    """The boots that run when none is asked for, by name, and their scenarios; empty: all."""
+
+    def default_cells(self) -> list[Cell]:
+        """The boots that run when none is asked for, in the order of the table `default`."""
+        cells = {cell.name: cell for cell in self.cells()}
+        return [replace(cells[name], only=only) for name, only in self.default.items()]
 
     def cells(self) -> Iterator[Cell]:
         """Every boot that the table asks for, kernel by kernel."""
@@ -121,6 +130,7 @@ def load(table: Path = TABLE) -> Matrix:
         kernels=tuple(_kernel(row) for row in document["kernel"]),
         userlands=tuple(Userland(**_frozen(row)) for row in document["userland"]),
         machines=tuple(Machine(**_frozen(row)) for row in document["machine"]),
+        default=_frozen(document["default"]),
     )
 
 

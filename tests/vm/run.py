@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -72,7 +72,8 @@ def _chosen(matrix: Matrix, options: argparse.Namespace) -> list[Cell]:
         "userland": (options.userland, {row.name for row in matrix.userlands}),
         "machine": (options.machine, {row.name for row in matrix.machines}),
     }
-    cells = list(matrix.cells())
+    asked = options.arch or any(names for names, _ in wanted.values())
+    cells = list(matrix.cells()) if asked else matrix.default_cells()
     for axis, (names, known) in wanted.items():
         for name in names or ():
             if name not in known:
@@ -80,14 +81,15 @@ def _chosen(matrix: Matrix, options: argparse.Namespace) -> list[Cell]:
         cells = [cell for cell in cells if not names or getattr(cell, axis).name in names]
     if options.arch:
         cells = [cell for cell in cells if cell.kernel.architecture.name == options.arch]
-    if not options.kernel and not options.arch:
+    if asked and not options.kernel and not options.arch:
         cells = [cell for cell in cells if cell.kernel.by_default]
     if not options.userland:
         cells = [cell for cell in cells if cell.userland.by_default]
     if not options.machine:
         cells = [cell for cell in cells if cell.machine.by_default]
     if options.only:
-        cells = [cell for cell in cells if payload.scenarios(cell.machine.name, options.only)]
+        cells = [replace(cell, only=tuple(options.only)) for cell in cells]
+    cells = [cell for cell in cells if payload.scenarios(cell.machine.name, cell.only)]
     if not cells:
         raise HarnessError("these options leave no boot of the matrix")
     return cells
@@ -155,7 +157,7 @@ def _announced(what: str) -> Iterator[None]:
 
 
 def _boot(cell: Cell, prepared: Prepared, options: argparse.Namespace, out: Path) -> Verdict:
-    there = payload.scenarios(cell.machine.name, options.only)
+    there = payload.scenarios(cell.machine.name, cell.only)
     names = tuple(name for name in there if name not in cell.kernel.cannot)
     kernel, machine, architecture = prepared.kernels[cell.kernel.name], cell.machine, cell.kernel.architecture
     slowdown = architecture.slowdown * options.slowdown

@@ -65,8 +65,9 @@ tracer of each level runs during every scenario.
 
 BCC is 0.26 with LLVM 14 (Debian 12, Python 3.11). It is 0.31 with LLVM 19 (Debian 13, Python 3.13) in the columns
 marked trixie, and 0.37 with LLVM 21 (Debian unstable, Python 3.14) in those marked sid. Kernels marked arm64 have pages
-of 4 KiB, arm64-16k pages of 16 KiB; rt is PREEMPT_RT; all others are x86-64. CI runs the columns that have none of
-these marks except trixie; the others are run by hand. The last row has the day of the oldest result in each column.
+of 4 KiB, arm64-16k pages of 16 KiB; rt is PREEMPT_RT; all others are x86-64. CI runs most boots of 5.10, 6.1, 6.12 and
+7.3, and one of arm64 with two scenarios; the others are run by hand. The last row has the day of the oldest result in
+each column.
 
 """
 
