@@ -17,6 +17,8 @@ FAULTS = load()
 def test_a_fault_fits_its_file_and_names_what_notices_it(fault: Fault):
     assert (ROOT / fault.file).read_text().count(fault.old) == 1, f"{fault.file}: the text must occur once"
     assert fault.new != fault.old
+    if fault.file.endswith(".py"):  # a test that cannot import the file has not noticed the fault
+        compile((ROOT / fault.file).read_text().replace(fault.old, fault.new), fault.file, "exec")
     assert [bool(fault.test), bool(fault.vm), bool(fault.harmless)].count(True) == 1
     for test in fault.test.split():
         path, _, function = test.partition("::")
