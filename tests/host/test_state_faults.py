@@ -150,7 +150,7 @@ def test_a_directory_that_is_removed_under_load_is_created_again(tmp_path, progr
             shutil.rmtree(state, ignore_errors=True)
         killed += storm(program, scratch, 1)
         lines = tracer.lines_of(killed)
-        wait_until(lambda: position(state) >= max(numbers(lines)))
+        wait_until(lambda: (state / "checkpoint").exists() and position(state) >= max(numbers(lines)))
     written = [victim_of(line) for line in tracer.lines() if victim_of(line) in killed]
     assert Counter(written) == Counter(killed)
     assert "Traceback" not in tracer.messages()

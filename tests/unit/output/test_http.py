@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -34,24 +34,9 @@ def server() -> Iterator[Server]:
         yield started
 
 
-@pytest.fixture
-def opened() -> Iterator[list[Outputs]]:
-    all_: list[Outputs] = []
-    yield all_
-    for one in all_:
-        one.close()
-
-
-def start(opened: list[Outputs], said: list[str], text: str) -> Outputs:
-    outputs = open_outputs([parse_output(text)], said.append)
-    opened.append(outputs)
-    outputs.start("full")
-    return outputs
-
-
-def send(opened: list[Outputs], text: str, *records: record.Record, seconds: float = 60) -> list[str]:
+def send(start: Callable[..., Outputs], text: str, *records: record.Record, seconds: float = 60) -> list[str]:
     said: list[str] = []
-    outputs = start(opened, said, text)
+    outputs = start(said.append, text)
     for each in records:
         outputs.put(each)
     outputs.drain(seconds)
@@ -59,9 +44,9 @@ def send(opened: list[Outputs], text: str, *records: record.Record, seconds: flo
     return said
 
 
-def test_a_webhook_gets_a_cloud_event_for_each_line(opened, server):
+def test_a_webhook_gets_a_cloud_event_for_each_line(start, server):
     records: list[record.Record] = [replace(KILL, seq=1), replace(lost(), seq=2)]
-    assert send(opened, f"webhook+http://127.0.0.1:{server.port}/hook?a=b", *records) == []
+    assert send(start, f"webhook+http://127.0.0.1:{server.port}/hook?a=b", *records) == []
 
     assert [path for path, _, _ in server.requests] == ["/hook?a=b"] * 2
     assert {headers["Content-Type"] for _, headers, _ in server.requests} == {
@@ -82,9 +67,9 @@ def test_a_webhook_gets_a_cloud_event_for_each_line(opened, server):
     assert (loss["type"], loss["time"], "subject" in loss) == ("io.oomtrace.oom_lost.v1", records[1].observed, False)
 
 
-def test_a_chat_tool_gets_a_text_that_calls_nobody(opened, server):
+def test_a_chat_tool_gets_a_text_that_calls_nobody(start, server):
     named = replace(KILL, message="<!channel> @everyone (pid 1) was killed")
-    send(opened, f"webhook+http://127.0.0.1:{server.port}/#text=content", named)
+    send(start, f"webhook+http://127.0.0.1:{server.port}/#text=content", named)
 
     ((_, headers, body),) = server.requests
     assert headers["Content-Type"].startswith("application/json")
@@ -95,12 +80,12 @@ def test_a_chat_tool_gets_a_text_that_calls_nobody(opened, server):
     assert "@everyone" not in text
 
 
-def test_secrets_come_from_files_and_are_not_shown(opened, server, tmp_path):
+def test_secrets_come_from_files_and_are_not_shown(start, server, tmp_path):
     headers, url = tmp_path / "headers", tmp_path / "url"
     headers.write_text("Authorization: Bearer hunter2\n\nX-Scope-OrgID: 7\n")
     url.write_text(f"http://127.0.0.1:{server.port}/services/hunter3\n")
     server.answers = [(403, b"")]
-    said = send(opened, f"webhook+file:{url}#header-file={headers}", KILL)
+    said = send(start, f"webhook+file:{url}#header-file={headers}", KILL)
 
     (path, sent, _) = server.requests[-1]
     assert path == "/services/hunter3"
@@ -137,20 +122,20 @@ def test_a_file_without_a_url_is_an_error_at_the_start(tmp_path, content):
     assert "hunter2" not in str(caught.value)
 
 
-def test_what_may_pass_is_retried_and_loses_nothing(opened, server):
+def test_what_may_pass_is_retried_and_loses_nothing(start, server):
     server.answers = [(503, b""), (429, b""), (200, b""), (404, b"")]
     records = [replace(KILL, id=str(n)) for n in range(3)]
-    said = send(opened, f"webhook+http://127.0.0.1:{server.port}/", *records)
+    said = send(start, f"webhook+http://127.0.0.1:{server.port}/", *records)
 
     ids = [json.loads(body)["id"] for _, _, body in server.requests]
     assert ids == ["0", "0", "0", "1", "1", "2"]
     assert "HTTP 503 Service Unavailable" in said[0]
 
 
-def test_a_line_that_is_refused_for_good_does_not_stop_the_others_and_is_announced(opened, server):
+def test_a_line_that_is_refused_for_good_does_not_stop_the_others_and_is_announced(start, server):
     server.answers = [(200, b""), (400, b"")]
     said: list[str] = []
-    outputs = start(opened, said, f"webhook+http://127.0.0.1:{server.port}/")
+    outputs = start(said.append, f"webhook+http://127.0.0.1:{server.port}/")
     for number in range(3):
         outputs.put(replace(KILL, seq=number))
     outputs.drain(60)
@@ -163,29 +148,29 @@ def test_a_line_that_is_refused_for_good_does_not_stop_the_others_and_is_announc
     assert f"webhook+http://127.0.0.1:{server.port}: HTTP 400 Bad Request; what is refused is left out" in said
 
 
-def test_a_refused_last_line_is_counted_at_the_end(opened, server):
+def test_a_refused_last_line_is_counted_at_the_end(start, server):
     server.answers = [(400, b"")]
     said: list[str] = []
-    outputs = start(opened, said, f"webhook+http://127.0.0.1:{server.port}/")
+    outputs = start(said.append, f"webhook+http://127.0.0.1:{server.port}/")
     outputs.put(KILL)
     outputs.drain(60)
     with pytest.raises(SinkError, match=r"^1 lines could not be written"):
         outputs.check_all_written(0)
 
 
-def test_a_wrong_certificate_is_refused_before_anything_is_sent(opened, tmp_path):
+def test_a_wrong_certificate_is_refused_before_anything_is_sent(start, tmp_path):
     with Server(self_signed(tmp_path, "localhost")) as server:
         (tmp_path / "other").mkdir()
         other = self_signed(tmp_path / "other", "localhost")
         for options in ("", f"#ca={other.cert}"):
             url = f"webhook+https://localhost:{server.port}/{options}"
-            (said, *_) = send(opened, url, KILL, seconds=0.5)
+            (said, *_) = send(start, url, KILL, seconds=0.5)
             assert said == (
                 f"webhook+https://localhost:{server.port}: the certificate is refused (self-signed certificate),"
                 " nothing was sent; lines are kept in memory until it takes them"
             )
         assert server.requests == []
-        assert send(opened, f"webhook+https://localhost:{server.port}/#ca={tmp_path}/localhost.pem", KILL) == []
+        assert send(start, f"webhook+https://localhost:{server.port}/#ca={tmp_path}/localhost.pem", KILL) == []
         assert len(server.requests) == 1
 
 
@@ -305,9 +290,9 @@ def test_integers_keep_their_value():
     assert found["oomtrace.oom.number"] == str((1 << 64) - 1)
 
 
-def test_records_of_several_lines_are_one_request(opened, server):
+def test_records_of_several_lines_are_one_request(start, server):
     said: list[str] = []
-    outputs = start(opened, said, f"otlp+http://127.0.0.1:{server.port}")
+    outputs = start(said.append, f"otlp+http://127.0.0.1:{server.port}")
     for number in range(200):
         outputs.put(replace(KILL, seq=number))
     outputs.drain(60)
@@ -323,10 +308,10 @@ def test_records_of_several_lines_are_one_request(opened, server):
     assert said == []
 
 
-def test_records_that_a_collector_rejects_are_counted(opened, server):
+def test_records_that_a_collector_rejects_are_counted(start, server):
     server.answers = [(200, b'{"partialSuccess":{"rejectedLogRecords":"1","errorMessage":"no"}}')]
     said: list[str] = []
-    outputs = start(opened, said, f"otlp+http://127.0.0.1:{server.port}")
+    outputs = start(said.append, f"otlp+http://127.0.0.1:{server.port}")
     outputs.put(KILL)
     outputs.drain(60)
     with pytest.raises(SinkError, match=r"^1 lines could not be written"):

@@ -98,24 +98,9 @@ def test_other_killers_are_counted_by_name_and_their_number_is_bounded():
     assert len(found) == MAX_KILLERS + 1
 
 
-@pytest.fixture
-def opened() -> Iterator[list[Outputs]]:
-    all_: list[Outputs] = []
-    yield all_
-    for one in all_:
-        one.close()
-
-
-def start(opened: list[Outputs], said: list[str], *texts: object) -> Outputs:
-    outputs = open_outputs([parse_output(str(text)) for text in texts], said.append)
-    opened.append(outputs)
-    outputs.start("full")
-    return outputs
-
-
-def test_the_textfile_is_there_from_the_start_and_is_replaced_as_a_whole(opened, tmp_path):
+def test_the_textfile_is_there_from_the_start_and_is_replaced_as_a_whole(start, tmp_path):
     file, said = tmp_path / "oom.prom", list[str]()
-    outputs = start(opened, said, tmp_path / "lines", f"prometheus:{file}")
+    outputs = start(said.append, tmp_path / "lines", f"prometheus:{file}")
     wait_for(file.exists)
     assert samples(file.read_bytes())['oomtrace_level{level="full"}'] == 1
     first, inode = file.open("rb"), file.stat().st_ino
@@ -134,9 +119,9 @@ def test_the_textfile_is_there_from_the_start_and_is_replaced_as_a_whole(opened,
     assert said == []
 
 
-def test_a_folder_that_is_missing_is_reported_and_written_later(opened, tmp_path):
+def test_a_folder_that_is_missing_is_reported_and_written_later(start, tmp_path):
     said: list[str] = []
-    outputs = start(opened, said, tmp_path / "lines", f"prometheus:{tmp_path}/later/oom.prom")
+    outputs = start(said.append, tmp_path / "lines", f"prometheus:{tmp_path}/later/oom.prom")
     outputs.put(KILL)
     wait_for(lambda: _has_said(outputs, said))
     (tmp_path / "later").mkdir()
@@ -146,9 +131,9 @@ def test_a_folder_that_is_missing_is_reported_and_written_later(opened, tmp_path
     assert said[0].startswith(f"prometheus:{tmp_path}/later/oom.prom: No such file or directory")
 
 
-def test_lines_that_an_output_drops_are_counted_by_output(opened, tmp_path, monkeypatch):
+def test_lines_that_an_output_drops_are_counted_by_output(start, tmp_path, monkeypatch):
     monkeypatch.setattr(courier.Courier.__init__, "__defaults__", (LIMIT,))
-    outputs = start(opened, [], tmp_path / "lines", f"unix:{tmp_path}/nobody", f"prometheus:{tmp_path}/oom.prom")
+    outputs = start([].append, tmp_path / "lines", f"unix:{tmp_path}/nobody", f"prometheus:{tmp_path}/oom.prom")
     for _ in range(1000):
         outputs.put(KILL)
         outputs.flush()
@@ -160,10 +145,10 @@ def test_lines_that_an_output_drops_are_counted_by_output(opened, tmp_path, monk
     }
 
 
-def test_metrics_do_not_stand_for_lines(opened, tmp_path, monkeypatch):
+def test_metrics_do_not_stand_for_lines(start, tmp_path, monkeypatch):
     """A kill whose line found no room is backfilled later, and counted then."""
     monkeypatch.setattr(courier.Courier.__init__, "__defaults__", (LIMIT,))
-    outputs = start(opened, [], f"unix:{tmp_path}/nobody", f"prometheus:{tmp_path}/oom.prom")
+    outputs = start([].append, f"unix:{tmp_path}/nobody", f"prometheus:{tmp_path}/oom.prom")
     taken = sum(outputs.put(KILL) for _ in range(1000))
     assert taken < 1000
     wait_for(lambda: outputs._channels[1].empty)

@@ -40,21 +40,6 @@ def said() -> list[str]:
     return []
 
 
-@pytest.fixture
-def opened(said) -> Iterator[list[Outputs]]:
-    all_: list[Outputs] = []
-    yield all_
-    for one in all_:
-        one.close()
-
-
-def start(opened: list[Outputs], said: list[str], *texts: object) -> Outputs:
-    outputs = open_outputs([parse_output(str(text)) for text in texts], said.append)
-    opened.append(outputs)
-    outputs.start("full")
-    return outputs
-
-
 def put(outputs: Outputs, records: Iterator[OomKill]) -> list[bool]:
     taken = []
     for record in records:
@@ -78,9 +63,9 @@ def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("kind", ["unix", "tcp"])
-def test_lines_arrive_whole_and_in_order(opened, said, tmp_path, kind):
+def test_lines_arrive_whole_and_in_order(start, said, tmp_path, kind):
     receiver = Receiver(tmp_path / "s" if kind == "unix" else None)
-    outputs = start(opened, said, receiver.url)
+    outputs = start(said.append, receiver.url)
     put(outputs, numbered(300))
     outputs.drain(60)
 
@@ -91,11 +76,11 @@ def test_lines_arrive_whole_and_in_order(opened, said, tmp_path, kind):
     assert said == []
 
 
-def test_1000_lines_with_one_output_dead_one_slow_and_one_that_reconnects(opened, said, tmp_path, monkeypatch):
+def test_1000_lines_with_one_output_dead_one_slow_and_one_that_reconnects(start, said, tmp_path, monkeypatch):
     small_queues(monkeypatch)
     healthy, slow, broken = Receiver(tmp_path / "a"), Receiver(tmp_path / "c", pause=0.02), Receiver(tmp_path / "b")
     file = tmp_path / "lines"
-    outputs = start(opened, said, file, healthy.url, slow.url, broken.url, f"unix:{tmp_path}/nobody")
+    outputs = start(said.append, file, healthy.url, slow.url, broken.url, f"unix:{tmp_path}/nobody")
 
     for begin in (1, 301, 701):
         if begin == 301:
@@ -132,9 +117,9 @@ def test_1000_lines_with_one_output_dead_one_slow_and_one_that_reconnects(opened
     assert any("nobody: No such file or directory; lines are kept in memory" in line for line in said)
 
 
-def test_the_bytes_that_wait_for_an_output_are_limited(opened, said, tmp_path, monkeypatch):
+def test_the_bytes_that_wait_for_an_output_are_limited(start, said, tmp_path, monkeypatch):
     small_queues(monkeypatch)
-    outputs = start(opened, said, tmp_path / "lines", f"unix:{tmp_path}/nobody")
+    outputs = start(said.append, tmp_path / "lines", f"unix:{tmp_path}/nobody")
     put(outputs, numbered(400))
 
     dead = outputs._channels[1]
@@ -142,9 +127,9 @@ def test_the_bytes_that_wait_for_an_output_are_limited(opened, said, tmp_path, m
     assert sum(len(message) for message in queue_of(outputs, 1)._messages) <= LIMIT
 
 
-def test_a_record_that_no_output_has_room_for_is_left_to_the_caller(opened, said, tmp_path, monkeypatch):
+def test_a_record_that_no_output_has_room_for_is_left_to_the_caller(start, said, tmp_path, monkeypatch):
     small_queues(monkeypatch)
-    outputs = start(opened, said, f"unix:{tmp_path}/nobody", f"unix:{tmp_path}/nothing")
+    outputs = start(said.append, f"unix:{tmp_path}/nobody", f"unix:{tmp_path}/nothing")
     taken = put(outputs, numbered(400))
 
     assert taken.index(False) > 10
@@ -152,9 +137,9 @@ def test_a_record_that_no_output_has_room_for_is_left_to_the_caller(opened, said
     assert not outputs.empty
 
 
-def test_an_output_that_nobody_reads_delays_neither_lines_nor_the_end_of_others(opened, said, tmp_path):
+def test_an_output_that_nobody_reads_delays_neither_lines_nor_the_end_of_others(start, said, tmp_path):
     deaf, healthy = Receiver(reads=False), Receiver(tmp_path / "a")
-    outputs = start(opened, said, deaf.url, healthy.url)
+    outputs = start(said.append, deaf.url, healthy.url)
     begin = time.monotonic()
     put(outputs, numbered(2000))
     assert time.monotonic() - begin < 30
@@ -167,9 +152,9 @@ def test_an_output_that_nobody_reads_delays_neither_lines_nor_the_end_of_others(
     assert time.monotonic() - begin < 4, "an output that was late is not waited for again"
 
 
-def test_lines_that_were_not_read_when_a_unix_socket_was_closed_are_sent_again(opened, said, tmp_path):
+def test_lines_that_were_not_read_when_a_unix_socket_was_closed_are_sent_again(start, said, tmp_path):
     deaf = Receiver(tmp_path / "s", reads=False)
-    outputs = start(opened, said, deaf.url)
+    outputs = start(said.append, deaf.url)
     put(outputs, numbered(5))
     time.sleep(0.1)
     assert not outputs.empty
@@ -180,9 +165,9 @@ def test_lines_that_were_not_read_when_a_unix_socket_was_closed_are_sent_again(o
     assert [line["seq"] for line in receiver.lines()] == [1, 2, 3, 4, 5]
 
 
-def test_a_line_is_not_delivered_before_the_other_side_has_acknowledged_it(opened, said):
+def test_a_line_is_not_delivered_before_the_other_side_has_acknowledged_it(start, said):
     with socket.create_server(("127.0.0.1", 0)) as server:
-        outputs = start(opened, said, f"tcp://127.0.0.1:{server.getsockname()[1]}")
+        outputs = start(said.append, f"tcp://127.0.0.1:{server.getsockname()[1]}")
         put(outputs, numbered(3))
         connection, _ = server.accept()
         outputs.drain(60)
@@ -192,9 +177,9 @@ def test_a_line_is_not_delivered_before_the_other_side_has_acknowledged_it(opene
         connection.close()
 
 
-def test_without_lines_no_thread_wakes_up(opened, said, tmp_path):
+def test_without_lines_no_thread_wakes_up(start, said, tmp_path):
     receiver = Receiver(tmp_path / "s")
-    outputs = start(opened, said, receiver.url, f"unix:{tmp_path}/nobody")
+    outputs = start(said.append, receiver.url, f"unix:{tmp_path}/nobody")
     put(outputs, numbered(1))
     wait_for(lambda: len(receiver.lines()) == 1)
     idle = queue_of(outputs, 0)._thread.native_id
@@ -208,11 +193,9 @@ def test_without_lines_no_thread_wakes_up(opened, said, tmp_path):
     assert switches() == before
 
 
-def test_what_threads_have_to_say_is_said_by_flush_and_announced_by_a_descriptor(opened, tmp_path):
+def test_what_threads_have_to_say_is_said_by_flush_and_announced_by_a_descriptor(start, tmp_path):
     said: list[tuple[str, int]] = []
-    outputs = open_outputs([parse_output(f"unix:{tmp_path}/nobody")], lambda t: said.append((t, threading.get_ident())))
-    opened.append(outputs)
-    outputs.start("full")
+    outputs = start(lambda text: said.append((text, threading.get_ident())), f"unix:{tmp_path}/nobody")
     (fd,) = outputs.fds()
     wait_for(lambda: bool(fd and _is_readable(fd)))
     assert said == []
@@ -227,8 +210,8 @@ def _is_readable(fd: int) -> bool:
     return bool(select.select([fd], [], [], 0)[0])
 
 
-def test_stdout_that_nobody_reads_any_more_does_not_end_the_others(opened, said, tmp_path):
-    outputs = start(opened, said, "stdout:", tmp_path / "lines")
+def test_stdout_that_nobody_reads_any_more_does_not_end_the_others(start, said, tmp_path):
+    outputs = start(said.append, "stdout:", tmp_path / "lines")
 
     assert outputs.lose_reader()
     put(outputs, numbered(2))
@@ -236,18 +219,18 @@ def test_stdout_that_nobody_reads_any_more_does_not_end_the_others(opened, said,
     assert said == ["stdout: the reader has closed the output; the other outputs continue"]
 
 
-def test_the_only_output_that_fails_ends_the_run(opened, said, tmp_path):
+def test_the_only_output_that_fails_ends_the_run(start, said, tmp_path):
     read, write = os.pipe()
     os.close(read)
-    outputs = start(opened, said, f"/proc/self/fd/{write}")
+    outputs = start(said.append, f"/proc/self/fd/{write}")
     with pytest.raises(SinkError):
         put(outputs, numbered(1))
     os.close(write)
 
 
-def test_local_outputs_need_neither_threads_nor_descriptors(opened, said, tmp_path):
+def test_local_outputs_need_neither_threads_nor_descriptors(start, said, tmp_path):
     threads = threading.active_count()
-    outputs = start(opened, said, tmp_path / "a", tmp_path / "b")
+    outputs = start(said.append, tmp_path / "a", tmp_path / "b")
     put(outputs, numbered(3))
 
     assert (outputs.fds(), threading.active_count()) == ([], threads)
