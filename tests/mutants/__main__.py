@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Put each fault of the list into a copy of the tree, and expect the named test to fail there.
 
-    python -m tests.mutants [NAME-PART ...]
+    python -m tests.mutants [--jobs N] [NAME-PART ...]
 
 A fault that no test notices shows a gap in the tests. Run it by hand, and before a release: `make mutants`. It prints
 one row for each fault: `caught`, `vm` or `harmless` (not run: see faults.py), SURVIVED (no test failed), STALE (its
@@ -19,8 +19,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
+from queue import SimpleQueue
 
 from .faults import Fault, load
 
@@ -39,6 +41,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", help="only faults whose name or file contains one of these")
     parser.add_argument("--no-host", action="store_true", help="leave out faults that only a test as root notices")
+    parser.add_argument("--jobs", type=int, default=3, metavar="N", help="faults at a time (%(default)s)")
     chosen = parser.parse_args()
     faults = [
         fault
@@ -48,16 +51,25 @@ def main() -> int:
     ]
     results: Counter[str] = Counter()
     with tempfile.TemporaryDirectory(prefix="oomtrace-mutants-") as folder:
-        copy = copy_tree(Path(folder) / "tree")
+        copies: SimpleQueue[Path] = SimpleQueue()
+        for number in range(chosen.jobs):
+            copies.put(copy_tree(Path(folder) / f"tree-{number}"))
         tests = sorted({test for fault in faults for test in fault.test.split()})
-        if tests and run(tests, copy, "--maxfail=10", timeout_s=6 * TIMEOUT_S) != PASSED:
+        if tests and run(tests, Path(folder) / "tree-0", "--maxfail=10", timeout_s=6 * TIMEOUT_S) != PASSED:
             print("these tests fail without any fault; see above")
             return 1
-        for fault in faults:
-            begin = time.monotonic()
-            result = verdict(fault, copy)
-            results[result] += 1
-            print(f"{result:<8} {time.monotonic() - begin:5.1f} s  {fault.name}", flush=True)
+
+        def judge(fault: Fault) -> tuple[str, float]:
+            copy, begin = copies.get(), time.monotonic()
+            try:
+                return verdict(fault, copy), time.monotonic() - begin
+            finally:
+                copies.put(copy)
+
+        with ThreadPoolExecutor(chosen.jobs) as pool:  # many tests wait, some of them for their timeout
+            for fault, (result, seconds) in zip(faults, pool.map(judge, faults), strict=True):
+                results[result] += 1
+                print(f"{result:<8} {seconds:5.1f} s  {fault.name}", flush=True)
     print(", ".join(f"{number} {result}" for result, number in sorted(results.items())))
     return 0 if results.keys() <= {"caught", "vm", "harmless"} else 1
 
