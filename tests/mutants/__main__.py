@@ -32,6 +32,7 @@ COPIED_TOO = (".github", ".ci", ".clang-format", ".gitignore")
 TIMEOUT_S, EACH_TIMEOUT_S = 600, 120
 """Of one run of pytest, and of each test in it: a fault may make it wait for ever, and a busy machine is slow."""
 
+MEMORY_BYTES = 4 << 30
 SECONDS = count(int(time.time()) + 1)
 PASSED, FAILED, NOTHING_PROVEN = 0, 1, 2
 """Exit codes of pytest; all from 2 on mean that the tests did not run to their end."""
@@ -115,6 +116,8 @@ def run(tests: list[str], copy: Path, *options: str, timeout_s: float = TIMEOUT_
     """
     each = f"--timeout={EACH_TIMEOUT_S}"
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", each, *options, *tests]
+    if not any(test.startswith("tests/host") for test in tests):  # a loop that a fault makes endless may use memory
+        command = ["prlimit", f"--data={MEMORY_BYTES}", *command]
     ours = {"PYTHONPATH": str(copy), "OOMTRACE_REQUIRE_KERNEL": "1", "CI": "1"}
     try:
         done = subprocess.run(
