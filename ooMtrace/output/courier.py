@@ -175,6 +175,8 @@ class Courier:
             self._wake.set()
 
     def _attempt(self, action: Callable[[], None]) -> None:
+        with self._changed:  # a retry that is asked for from now on is one after this attempt
+            self._retries_now = False
         try:
             action()
         except LaterError as error:
@@ -204,5 +206,4 @@ class Courier:
         self._delay = min(2 * self._delay, LONGEST_DELAY_S)
         deadline = time.monotonic() + delay
         with self._changed:
-            self._retries_now = False
             self._changed.wait_for(lambda: self._retries_now or self._is_closing, deadline - time.monotonic())
