@@ -230,7 +230,6 @@ def test_a_stop_does_not_wait_for_a_blocked_reader(tmp_path, cgroup, program):
         tracer.stop()
         took = time.monotonic() - begin
         got = pipe.collect()()
-        tracer.check(got)
 
     print(f"\nend: {took:.1f} s, {account.check(tracer, killed, got)}")
     assert DRAIN_S <= took < 10 * DRAIN_S

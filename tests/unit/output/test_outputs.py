@@ -228,6 +228,20 @@ def test_the_only_output_that_fails_ends_the_run(start, said, tmp_path):
     os.close(write)
 
 
+def test_a_file_that_cannot_be_reopened_stays_in_use_and_the_others_are_reopened(start, said, tmp_path):
+    first, second = tmp_path / "first/lines", tmp_path / "second"
+    first.parent.mkdir()
+    outputs = start(said.append, first, second)
+    first.parent.rename(tmp_path / "moved")
+    second.rename(tmp_path / "rotated")
+    outputs.reopen()
+    (fact,) = said
+    assert fact.startswith(f"{first}: ")
+    assert fact.endswith("; still writing to the file that was open before")
+    assert put(outputs, numbered(1)) == [True]
+    assert (tmp_path / "moved/lines").read_bytes() == second.read_bytes() != b""
+
+
 def test_local_outputs_need_neither_threads_nor_descriptors(start, said, tmp_path):
     threads = threading.active_count()
     outputs = start(said.append, tmp_path / "a", tmp_path / "b")
