@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from dataclasses import replace
+from logging.handlers import SysLogHandler
 
 import pytest
 from support.probe_events import kill, lost
@@ -18,9 +19,6 @@ from ooMtrace.errors import UsageError
 from ooMtrace.output import syslog
 from ooMtrace.output.encode import encode, encode_pretty
 from ooMtrace.output.lines import Lines
-from ooMtrace.output.open import open_outputs
-from ooMtrace.output.outputs import Outputs
-from ooMtrace.output.url import parse_output
 
 KILL = kill()
 
@@ -80,23 +78,24 @@ def test_a_frame_states_the_number_of_octets():
     assert rest == message(named)
 
 
+def test_facilities_have_the_numbers_of_the_standard_library():
+    """It calls three of them otherwise: RFC 5424 has no short names for those."""
+    others = {"audit": "security", "alert": "console", "clock": "solaris-cron"}
+    numbers = SysLogHandler.facility_names
+    assert [numbers[others.get(name, name)] for name in syslog.FACILITIES] == list(range(24))
+
+
 def test_an_unknown_facility_is_a_usage_error():
     with pytest.raises(UsageError, match="syslog has no facility 'x'"):
         syslog.message_of("x", encode)
 
 
-def start(url: str, said: list[str]) -> Outputs:
-    outputs = open_outputs([parse_output(url)], said.append)
-    outputs.start("full")
-    return outputs
-
-
-def test_a_port_that_refuses_datagrams_is_reported_once_and_later_lines_are_kept():
+def test_a_port_that_refuses_datagrams_is_reported_once_and_later_lines_are_kept(start):
     said: list[str] = []
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-    outputs = start(f"syslog+udp://127.0.0.1:{port}", said)
+    outputs = start(said.append, f"syslog+udp://127.0.0.1:{port}")
     for number in range(5):
         outputs.put(replace(KILL, seq=number))
         outputs.reopen()
@@ -119,13 +118,13 @@ def test_a_port_that_refuses_datagrams_is_reported_once_and_later_lines_are_kept
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_DGRAM, socket.SOCK_STREAM])
-def test_a_unix_socket_may_be_of_either_kind(tmp_path, kind):
+def test_a_unix_socket_may_be_of_either_kind(start, tmp_path, kind):
     said: list[str] = []
     with socket.socket(socket.AF_UNIX, kind) as server:
         server.bind(str(tmp_path / "log"))
         if kind == socket.SOCK_STREAM:
             server.listen()
-        outputs = start(f"syslog:{tmp_path}/log", said)
+        outputs = start(said.append, f"syslog:{tmp_path}/log")
         outputs.put(KILL)
         outputs.drain(30)
         reader = server.accept()[0] if kind == socket.SOCK_STREAM else server
@@ -136,11 +135,11 @@ def test_a_unix_socket_may_be_of_either_kind(tmp_path, kind):
     assert said == []
 
 
-def test_a_daemon_that_restarts_gets_the_lines_that_it_has_missed(tmp_path):
+def test_a_daemon_that_restarts_gets_the_lines_that_it_has_missed(start, tmp_path):
     said: list[str] = []
     server = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     server.bind(str(tmp_path / "log"))
-    outputs = start(f"syslog:{tmp_path}/log", said)
+    outputs = start(said.append, f"syslog:{tmp_path}/log")
     outputs.put(KILL)
     wait_for(lambda: outputs.empty)
     server.close()

@@ -127,6 +127,8 @@ def test_any_text_is_an_output_or_a_usage_error(text):
         ("webhook+http://h?x", "h", 80, "/?x"),
         ("otlp+http://[::1]:4319", "::1", 4319, "/v1/logs"),
         ("otlp+https://h/other", "h", 4318, "/other"),
+        ("syslog+udp://h", "h", 514, ""),
+        ("syslog+tcp://h", "h", 601, ""),
         ("syslog+tls://h", "h", 6514, ""),
         ("syslog:", "", 0, "/dev/log"),
         ("journald:", "", 0, "/run/systemd/journal/socket"),
@@ -137,6 +139,17 @@ def test_what_a_url_leaves_out_has_a_default(text, host, port, path):
     found = parse_output(text)
 
     assert (found.host, found.port, found.path) == (host, port, path)
+
+
+@pytest.mark.parametrize(("labels", "is_host"), [((63, 63, 63, 61), True), ((63, 63, 63, 62), False), ((64,), False)])
+def test_names_of_hosts_are_as_long_as_dns_allows(labels, is_host):
+    """RFC 1035, section 2.3.4: 63 octets a label, and 255 in all, which are 253 as text."""
+    text = f"tcp://{'.'.join('h' * length for length in labels)}:1"
+    if is_host:
+        assert parse_output(text).port == 1
+    else:
+        with pytest.raises(UsageError):
+            parse_output(text)
 
 
 def test_options_follow_a_number_sign():
