@@ -98,6 +98,15 @@ def test_other_killers_are_counted_by_name_and_their_number_is_bounded():
     assert len(found) == MAX_KILLERS + 1
 
 
+def test_what_only_grows_is_a_counter_and_everything_else_a_gauge():
+    metrics = Metrics()
+    metrics.level = "full"
+    metrics.count(KILL)
+    kinds = dict(line.split()[2:] for line in metrics.text().decode().splitlines() if line.startswith("# TYPE "))
+    assert kinds == {name: "counter" if name.endswith("_total") else "gauge" for name in kinds}
+    assert len(kinds) == 9
+
+
 def test_the_textfile_is_there_from_the_start_and_is_replaced_as_a_whole(start, tmp_path):
     file, said = tmp_path / "oom.prom", list[str]()
     outputs = start(said.append, tmp_path / "lines", f"prometheus:{file}")
