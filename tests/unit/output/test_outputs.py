@@ -242,6 +242,50 @@ def test_a_file_that_cannot_be_reopened_stays_in_use_and_the_others_are_reopened
     assert (tmp_path / "moved/lines").read_bytes() == second.read_bytes() != b""
 
 
+def test_drain_writes_on_as_the_reader_reads_and_ends_with_the_last_line(start, said):
+    read, write = os.pipe()
+    outputs = start(said.append, f"/proc/self/fd/{write}")
+    os.close(write)
+    assert all(put(outputs, numbered(200)))
+    assert not outputs.empty
+    got = bytearray()
+
+    def reads() -> None:
+        while got.count(b"\n") < 200:
+            got.extend(os.read(read, 4096))
+
+    reader = threading.Thread(target=reads)
+    reader.start()
+    outputs.drain(30)
+    assert outputs.empty
+    reader.join()
+    os.close(read)
+
+
+def test_drain_sleeps_while_nobody_reads_and_no_longer_than_it_may(start, said, monkeypatch):
+    read, write = os.pipe()
+    outputs = start(said.append, f"/proc/self/fd/{write}")
+    put(outputs, numbered(200))
+    waits: list[int] = []
+    wait = outputs._wait
+
+    def counted(timeout_ms: int) -> None:
+        waits.append(timeout_ms)
+        wait(timeout_ms)
+
+    monkeypatch.setattr(outputs, "_wait", counted)
+    outputs.drain(0.3)
+    assert len(waits) < 10
+
+    monkeypatch.setattr(queue_of(outputs, 0), "retry_ms", lambda: 30_000)
+    outputs._channels[0].is_late = False
+    began = time.monotonic()
+    outputs.drain(0.1)
+    assert time.monotonic() - began < 20
+    os.close(read)
+    os.close(write)
+
+
 def test_local_outputs_need_neither_threads_nor_descriptors(start, said, tmp_path):
     threads = threading.active_count()
     outputs = start(said.append, tmp_path / "a", tmp_path / "b")
