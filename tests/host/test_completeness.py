@@ -90,6 +90,7 @@ def test_with_the_tracer_stopped_for_5_s_lines_and_losses_account_for_every_kill
             running.take(STORM // 3)
             tracer.process.send_signal(signal.SIGSTOP)
             time.sleep(5)
+            running.take(STORM // 2)  # more than there is room for, however slow the storm is
             tracer.process.send_signal(signal.SIGCONT)
             running.rest()
         account.settle(tracer)

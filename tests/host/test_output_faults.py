@@ -275,7 +275,7 @@ def test_lines_wait_for_a_removed_folder(tmp_path, cgroup, program):
 
 def test_files_reopened_in_a_storm_have_each_line_once_and_whole(tmp_path, cgroup, program):
     killed: list[int] = []
-    with RunningTracer(tmp_path) as tracer, Storm(program, cgroup(), 400) as running:
+    with RunningTracer(tmp_path, repairs=True) as tracer, Storm(program, cgroup(), 400) as running:
         for number in range(10):
             killed += running.take(30)
             tracer.output.rename(tmp_path / f"lines.{number}")
@@ -287,7 +287,8 @@ def test_files_reopened_in_a_storm_have_each_line_once_and_whole(tmp_path, cgrou
     written = [lines for lines in files if lines]  # on a busy machine no line may come between two hangups
     assert len(written) > 1
     assert all(lines.endswith(b"\n") for lines in written)
-    tracer.check(b"".join(written))
+    # a line may wait for its context, and come after the next hangup: only all files together are complete
+    assert not repairs(parsed(b"".join(written)), tracer.reached_level())
     assert [pid for lines in written for pid in pids(lines, killed)] == killed
     assert len(killed) == 400
 

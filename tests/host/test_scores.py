@@ -171,6 +171,7 @@ def test_the_command_ranks_a_cgroup_and_says_what_spares_its_first(scene, progra
 
     assert [one["pid"] for one in domain["processes"]] == [one.pid for one in started]
     assert 0 < below < 400
-    for adj, first in ((below + 1, started[0]), (below, started[1])):
+    # either process may get or give back a few pages meanwhile
+    for adj, first in ((below + 2, started[0]), (below - 1, started[1])):
         Path(f"/proc/{started[0].pid}/oom_score_adj").write_text(str(adj))
         assert domain_of(parent).processes[0].pid == first.pid, adj

@@ -13,6 +13,7 @@ from support.probe_events import BOOT_ID, HOST, kill, lost
 
 from ooMtrace import record
 from ooMtrace.kernel.snapshot import rfc3339
+from ooMtrace.kmsg.boot_log import read_boot_log
 from ooMtrace.reconcile import reconciler as module
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import CounterReading, Reconciler
@@ -101,6 +102,46 @@ def test_a_kill_that_the_kernel_counted_and_has_not_signalled_yet_is_not_missing
     reconciler.record_delivery(1, 101)
     assert list(reconciler.reconcile(reading)) == []
     assert reconciler.base == 10
+
+
+@pytest.mark.parametrize("others", [0, 1], ids=["alone", "after one that was missed"])
+@pytest.mark.parametrize("checks_before", [0, 1])
+def test_a_kill_that_is_signalled_while_the_log_is_read_is_not_backfilled(host, monkeypatch, others, checks_before):
+    """The kernel has counted it before the reading; the source counts it, and the log has it, after that."""
+    reconciler = host.reconciler()
+    host.die(*range(101, 101 + others), seen=False)
+    host.die(200, seen=False)
+
+    def signalled(*arguments: object) -> object:
+        host.seen += 1
+        monkeypatch.undo()
+        return read_boot_log(*arguments)  # type: ignore[arg-type]
+
+    found: list[record.Record] = []
+    if checks_before:  # a pause between kills: what is missing would be lost
+        reconciler._last_kernel_count = host.counted
+    reading = reconciler.read_counters()
+    monkeypatch.setattr(module, "read_boot_log", signalled)
+    found += reconciler.reconcile(reading)
+    assert [one.process.tid for one in found] == [101][:others]
+    assert reconciler.next_due() is not None
+
+    reconciler.record_delivery(1, 200)
+    assert reconcile(reconciler) == []
+
+
+def test_a_kill_that_the_source_counts_and_never_delivers_is_backfilled_by_the_next_check(host, monkeypatch):
+    reconciler = host.reconciler()
+    host.die(200, seen=False)
+
+    def signalled(*arguments: object) -> object:
+        host.seen += 1
+        monkeypatch.undo()
+        return read_boot_log(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "read_boot_log", signalled)
+    assert summary(reconcile(reconciler, times=1)) == []
+    assert summary(reconcile(reconciler)) == [(11, 200, "log")]
 
 
 def test_nothing_is_due_while_nothing_dies(host):
@@ -390,6 +431,7 @@ def test_a_counter_that_cannot_be_read_now_is_read_later(host):
 
 def test_a_reading_while_kills_go_on_does_not_move_the_base(host):
     reconciler = host.reconciler()
+    host.seen = 1
     list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=False)))
     assert reconciler.base == 10
 
