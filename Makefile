@@ -54,7 +54,7 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit
 	$(PYTHON) is %d.%d: use Debian 12, Ubuntu 22.04 or later" % sys.version_info[:2])'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-runtimes test-container test-busy test-vm bench bench-host mutants fuzz logs-1g \
+.PHONY: help demo story test test-unit test-host test-runtimes test-container test-pipeline test-busy test-vm bench bench-host mutants fuzz logs-1g \
 	support-table vagrant-test vagrant-check check lock \
 	format venv install install-service uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
@@ -86,6 +86,9 @@ test-runtimes: test-packages tracefs $(VENV)/dev ## (root) make 20 kills of each
 
 test-container: test-packages tracefs $(VENV)/dev ## (root) make the image's tree and run it with the rights of the DaemonSet, by runc
 	OOMTRACE_REQUIRE_KERNEL=1 OOMTRACE_CONTAINER=1 $(VENV)/bin/pytest tests/host/test_container.py
+
+test-pipeline: test-packages tracefs $(VENV)/dev ## (root) run the examples of deploy/pipeline, logrotate in a storm and Vector's VRL at length
+	OOMTRACE_REQUIRE_KERNEL=1 OOMTRACE_PIPELINE=1 $(VENV)/bin/pytest -s tests/host/test_pipelines.py tests/host/test_logrotate.py
 
 test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while two storms of unrelated kills go on beside them
 	OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=tests $(VENV)/bin/python tests/busy.py $(VENV)/bin/pytest tests/host

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import socket
 import subprocess
 import time
@@ -17,6 +19,7 @@ import pytest
 from support.packages import program as debian_program
 from support.probe_events import kill, lost
 from support.receivers import wait_for
+from support.recipes import environment
 from support.tracer import COMMAND
 
 from ooMtrace import record
@@ -50,11 +53,14 @@ class Journald:
         return f"journald:/proc/{self.process.pid}/root/run/systemd/journal/socket"
 
     def read(self, *matches: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.journalctl("-o", "json", "--all", *matches).splitlines()]
+
+    def journalctl(self, *arguments: str) -> str:
         path, more = debian_program("/usr/bin/journalctl", "systemd")
         folder = f"/proc/{self.process.pid}/root/run/log/journal"
-        command: list[str | Path] = [path, "-D", folder, "-o", "json", "--all", "-q", *matches]
+        command: list[str | Path] = [path, "-D", folder, "-q", *arguments]
         done = subprocess.run(command, env={**os.environ, **more}, capture_output=True, text=True, check=False)
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        return done.stdout
 
 
 @pytest.fixture(scope="module")
@@ -141,6 +147,56 @@ def test_journalctl_of_a_unit_shows_its_kills(journald):
     wait_for(lambda: bool(journald.read("-u", "web.service")))
 
     assert [entry["OOMTRACE_ID"] for entry in journald.read("-u", "web.service")] == ["journal-200"]
+
+
+FOUND = {
+    "OOMTRACE_EVENT=oom_kill --since -1h": {"postgres", "redis-server", "worker"},
+    "OOMTRACE_COMM=postgres OOMTRACE_COMM=redis-server": {"postgres", "redis-server"},
+    "OOMTRACE_NAMESPACE=prod OOMTRACE_POD=web-0 -o cat": {"postgres", "worker"},
+    "OOMTRACE_SCOPE=memcg OOMTRACE_UNIT=sidekiq.service -o cat": {"worker"},
+    "-u sidekiq.service": {"worker"},
+    "SYSLOG_IDENTIFIER=oomtrace OOMTRACE_EVENT=oom_lost": {"lost"},
+    "SYSLOG_IDENTIFIER=oomtrace -p crit": {"redis-server"},
+    "OOMTRACE_EVENT=oom_kill -o cat --output-fields=OOMTRACE_JSON | jq -r .process.comm": {
+        "postgres",
+        "redis-server",
+        "worker",
+    },
+    "OOMTRACE_EVENT=oom_kill -o json --all | jq -r '.OOMTRACE_JSON | fromjson | .process.comm'": {
+        "postgres",
+        "redis-server",
+        "worker",
+    },
+}
+"""Arguments of the examples in docs/recipes.md, and which of the lines below they find."""
+
+
+def test_the_documented_examples_find_the_lines_that_they_name(journald):
+    page = (Path(__file__).parents[2] / "docs/recipes.md").read_text()
+    assert re.findall(r"^journalctl (.*)$", page, re.MULTILINE) == list(FOUND)
+
+    def recipe(comm: str, scope: record.Scope, unit: str, **changes: Any) -> record.OomKill:
+        line = replace(identified(300, scope, unit), id=f"recipe-{comm}", message=f"recipe of {comm}", **changes)
+        # longer than what journalctl shows of a field without --all
+        return replace(line, process=replace(line.process, comm=comm, command_args=("x" * 99,) * 50))
+
+    send(
+        journald,
+        recipe("postgres", "memcg", "postgresql.service"),
+        recipe("redis-server", "global", "redis.service", k8s=None),
+        recipe("worker", "memcg", "sidekiq.service"),
+        replace(lost(), id="recipe-lost", message="recipe of lost"),
+    )
+    wait_for(lambda: bool(journald.read("OOMTRACE_ID=recipe-lost")))
+    for arguments, found in FOUND.items():
+        options, _, filter_ = arguments.partition(" | jq -r ")
+        printed = journald.journalctl(*shlex.split(options))
+        if filter_:
+            command = ["jq", "-r", *shlex.split(filter_)]
+            done = subprocess.run(command, input=printed, env=environment(), capture_output=True, text=True, check=True)
+            assert found <= set(done.stdout.splitlines()), arguments
+        else:
+            assert set(re.findall(r"recipe of (\S+)$", printed, re.MULTILINE)) == found, arguments
 
 
 def test_what_is_too_large_for_a_datagram_is_a_sealed_memory_file(journald):

@@ -20,7 +20,13 @@ from ooMtrace.settings import LEVELS
 ROOT = Path(__file__).parents[2]
 README, LINE, USAGE = ROOT / "README.md", ROOT / "docs/line.md", ROOT / "docs/usage.md"
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "vagrant/README.md", *ROOT.glob("tests/vm/*.md")],
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("docs/*.md"),
+        ROOT / "vagrant/README.md",
+        ROOT / "deploy/pipeline/README.md",
+        *ROOT.glob("tests/vm/*.md"),
+    ],
 )
 COMMANDS = ("trace", "demo", "logs", "explain", "scores", "doctor", "config", "schema")
 

@@ -43,6 +43,7 @@ def scripts() -> list[Path]:
         "deploy/build-deb",
         "deploy/build-rpm",
         "deploy/debian/oomtrace.prerm",
+        "deploy/pipeline/kafka/oomtrace-to-kafka",
         "deploy/debian/oomtrace.postrm",
         "vagrant/oomtrace-scenario",
         "tests/vm/guest/go",
