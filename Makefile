@@ -54,8 +54,9 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit
 	$(PYTHON) is %d.%d: use Debian 12, Ubuntu 22.04 or later" % sys.version_info[:2])'
 
 .DEFAULT_GOAL := help
-.PHONY: help demo story test test-unit test-host test-runtimes test-container test-pipeline test-busy test-vm bench bench-host mutants fuzz logs-1g \
-	support-table vagrant-test vagrant-check check lock \
+.PHONY: help demo story test test-unit test-host test-runtimes test-container test-pipeline test-busy test-vm \
+	bench bench-host mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock test-fleet \
+	schemas \
 	format venv install install-service uninstall packages tree-packages test-packages vm-packages vagrant-packages \
 	vagrant-check-packages tracefs clean
 
@@ -132,6 +133,20 @@ check: $(VENV)/dev ## run the formatters (check only), linters and type checker
 lock: $(VENV)/lock ## write requirements/*.txt from pyproject.toml; UPGRADE=1 for the newest versions
 	$(COMPILE) --only-build-deps --build-deps-for=wheel --output-file requirements/build.txt pyproject.toml
 	$(COMPILE) --output-file requirements/runtime.txt pyproject.toml
+
+schemas: venv ## write deploy/schemas from the record's definition
+	for file in duckdb.sql clickhouse.sql polars_schema.py elasticsearch.json; do \
+		$(VENV)/bin/python -m deploy.table_schemas $$file > deploy/schemas/$$file || exit 1; done
+
+# DuckDB, polars and ClickHouse's engine are large: they have a directory of their own, and other tests do not see them.
+ENGINES := $(VENV)/engines
+test-fleet: $(VENV)/dev $(ENGINES)/installed ## run docs/fleet.md's queries in DuckDB and ClickHouse's engine; LINES=1000000
+	PYTHONPATH=$(ENGINES) FLEET_LINES=$(LINES) $(VENV)/bin/pytest -s tests/fleet
+
+$(ENGINES)/installed: $(VENV)/dev pyproject.toml
+	@rm -rf $(ENGINES)
+	@$(VENV)/bin/pip install --quiet --target $(ENGINES) --group fleet >&2
+	@touch $@
 
 format: $(VENV)/dev ## apply the formatters
 	$(VENV)/bin/ruff format .

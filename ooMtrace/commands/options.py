@@ -15,7 +15,7 @@ from ooMtrace.errors import UsageError
 from ooMtrace.output.url import known_schemes
 from ooMtrace.settings import CMDLINE_MODES, LEVELS, MAX_MEMORY_KILLERS, NAME_SOURCES, SIGKILL_MODES, Settings
 
-FORMATS = ("native", "ecs", "flat", "text", "explain")
+FORMATS = ("native", "ecs", "otlp", "flat", "text", "explain")
 """Those of output.formats, and explanations; neither is imported only to parse options."""
 STATE_DIRECTORY = "STATE_DIRECTORY"
 """The variable from which the default of --state comes: systemd sets it for a unit with StateDirectory=."""
@@ -205,8 +205,9 @@ def _format(parser: ArgumentParser) -> None:
         "--format",
         choices=FORMATS,
         metavar="FORMAT",
-        help="`native`: the documented JSON line (the default); `ecs`: Elastic Common Schema; `flat`: JSON with one"
-        " level of keys; `text`: one line for people; `explain`: what happened, why and what to do, in sentences",
+        help="`native`: the documented JSON line (the default); `ecs`: Elastic Common Schema; `otlp`: OpenTelemetry's"
+        " logs as JSON; `flat`: JSON with one level of keys; `text`: one line for people; `explain`: what happened, why"
+        " and what to do, in sentences",
     )
 
 

@@ -9,14 +9,15 @@ from typing import Any
 from ooMtrace.output.encode import dump_line, encode, encode_pretty, load
 from ooMtrace.output.formats.ecs import to_ecs
 from ooMtrace.output.formats.flat import flatten
+from ooMtrace.output.formats.otlp import to_logs_data
 from ooMtrace.output.formats.text import to_text
 from ooMtrace.output.lines import Format
 
 Facts = dict[str, Any]
 """A line as a dictionary."""
 
-FORMATS = ("native", "ecs", "flat", "text")
-OBJECTS: dict[str, Callable[[Facts], Facts]] = {"ecs": to_ecs, "flat": flatten}
+FORMATS = ("native", "ecs", "otlp", "flat", "text")
+OBJECTS: dict[str, Callable[[Facts], Facts]] = {"ecs": to_ecs, "otlp": to_logs_data, "flat": flatten}
 
 
 def format_named(name: str, *, pretty: bool = False) -> Format:

@@ -8,6 +8,9 @@ from typing import Any
 
 from ooMtrace.output.encode import dump_line
 
+OBJECT_LISTS = ("oom.candidates", "process.connections", "container.parents")
+"""Lists of objects: text also when they are empty, because a column has one type."""
+
 
 def flatten(facts: dict[str, Any]) -> dict[str, Any]:
     """Return a line with dotted keys: `oom.scope`. Lists of texts stay lists, and lists of objects become JSON text."""
@@ -19,7 +22,7 @@ def leaves(part: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
     for name, value in part.items():
         if isinstance(value, dict):
             yield from leaves(value, f"{prefix}{name}.")
-        elif isinstance(value, list) and any(isinstance(item, (dict, list)) for item in value):
+        elif f"{prefix}{name}" in OBJECT_LISTS:
             yield f"{prefix}{name}", dump_line(value).decode().rstrip("\n")
         else:
             yield f"{prefix}{name}", value

@@ -25,10 +25,12 @@ from ooMtrace.errors import UsageError
 from ooMtrace.output.encode import encode, encode_pretty
 from ooMtrace.output.formats import FORMATS, OBJECTS, format_named
 from ooMtrace.output.formats.ecs import MOVED
+from ooMtrace.output.formats.flat import OBJECT_LISTS
 from ooMtrace.output.formats.text import to_text
 from ooMtrace.output.lines import Lines
 from ooMtrace.output.open import open_outputs
 from ooMtrace.output.url import parse_output
+from ooMtrace.record.json_schema import json_schema
 
 KILL = kill()
 RICH = replace(
@@ -205,6 +207,22 @@ def test_flat_makes_text_of_lists_of_objects():
     assert json.loads(flat["process.connections"]) == [
         {"fd": 3, "transport": "tcp", "remote": {"address": "10.0.0.1", "port": 6379}}
     ]
+
+
+def test_flat_makes_text_of_an_empty_list_of_objects_too():
+    flat = projected("flat", replace(KILL, process=replace(KILL.process, connections=())))
+
+    assert flat["process.connections"] == "[]"
+
+
+def test_flat_knows_every_list_of_objects_in_the_schema():
+    def lists(facts: dict[str, Any], prefix: str = "") -> Iterator[str]:
+        for name, fact in facts.items():
+            yield from lists(fact.get("properties", {}), f"{prefix}{name}.")
+            if fact.get("items", {}).get("type") == "object":
+                yield f"{prefix}{name}"
+
+    assert {*lists(json_schema()["properties"])} == {*OBJECT_LISTS}
 
 
 def test_text_is_one_line_without_control_characters():
