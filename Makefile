@@ -56,8 +56,8 @@ CHECK_PYTHON = $(PYTHON) -c 'import sys; sys.version_info < (3, 10) and sys.exit
 .DEFAULT_GOAL := help
 .PHONY: help demo story test test-unit test-host test-runtimes test-container test-pipeline test-busy test-vm \
 	bench bench-host mutants fuzz logs-1g support-table vagrant-test vagrant-check check lock test-fleet \
-	schemas \
-	format venv install install-service uninstall packages tree-packages test-packages vm-packages vagrant-packages \
+	schemas format venv install install-service uninstall packages tree-packages test-packages vm-packages \
+	vagrant-packages test-report browser-packages \
 	vagrant-check-packages tracefs clean
 
 help: ## list the targets
@@ -90,6 +90,13 @@ test-container: test-packages tracefs $(VENV)/dev ## (root) make the image's tre
 
 test-pipeline: test-packages tracefs $(VENV)/dev ## (root) run the examples of deploy/pipeline, logrotate in a storm and Vector's VRL at length
 	OOMTRACE_REQUIRE_KERNEL=1 OOMTRACE_PIPELINE=1 $(VENV)/bin/pytest -s tests/host/test_pipelines.py tests/host/test_logrotate.py
+
+test-report: browser-packages build/axe/node_modules $(VENV)/dev ## (root) make the report of 100,000 lines, and check it in Chromium with axe-core
+	PYTHONPATH=tests $(VENV)/bin/python tests/report.py build/axe/node_modules/axe-core/axe.min.js build/report
+
+build/axe/node_modules:
+	@mkdir -p build/axe
+	@cd build/axe && npm install --silent --no-audit --no-fund --ignore-scripts --no-save axe-core@4.14.1 >&2
 
 test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while two storms of unrelated kills go on beside them
 	OOMTRACE_REQUIRE_KERNEL=1 PYTHONPATH=tests $(VENV)/bin/python tests/busy.py $(VENV)/bin/pytest tests/host
@@ -259,6 +266,10 @@ tree-packages: packages
 test-packages: tree-packages deb-packages
 	@command -v cc >/dev/null && command -v shellcheck >/dev/null || { \
 		apt-get update -qq && apt-get install -qq -y --no-install-recommends gcc libc6-dev shellcheck; } >&2
+
+browser-packages: packages
+	@(for program in chromium npm; do command -v $$program || exit 1; done) >/dev/null || { \
+		apt-get update -qq && apt-get install -qq -y --no-install-recommends chromium npm; } >&2
 
 vm-packages: test-packages
 	@(for program in qemu-system-x86_64 mmdebstrap sfdisk mke2fs; do command -v $$program || exit 1; done) >/dev/null || { \

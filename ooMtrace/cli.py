@@ -33,6 +33,7 @@ examples:
   oomtrace doctor                                what this host can do, and what is in the way
   oomtrace logs /var/log/kern.log*               kills of the past, from kernel logs
   oomtrace explain /var/log/oomtrace.log         what each line says, in sentences
+  oomtrace report FILE... -o report.html         one page about all of them
   oomtrace config                                the options in effect, and where each is set
   oomtrace scores                                which processes the kernel would kill next
   oomtrace schema                                the JSON Schema of a line

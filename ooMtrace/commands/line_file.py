@@ -65,7 +65,7 @@ def read_lines(name: str) -> Iterator[Found]:
     except OSError as error:
         raise LineFileError(f"{shown}: {error.strerror or error}", HINTS.get(error.errno or 0, "")) from error
     except (EOFError, zlib.error, lzma.LZMAError, DamagedError) as error:
-        raise LineFileError(f"{shown}: damaged: {error}", "the lines up to there are explained") from error
+        raise LineFileError(f"{shown}: damaged: {error}", "the lines up to there are used") from error
 
 
 def _open(name: str) -> io.BufferedReader:

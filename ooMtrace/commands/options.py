@@ -9,6 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from ooMtrace.commands.line_options import (
+    add_explain_operands,
+    add_explain_options,
+    add_report_files,
+    add_report_options,
+)
 from ooMtrace.commands.moments import parse_moment
 from ooMtrace.commands.option_values import count, output_url, process_name, service, timeout_factor
 from ooMtrace.errors import UsageError
@@ -112,26 +118,6 @@ def _log_files(parser: ArgumentParser) -> None:
     )
 
 
-def _explain(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "--from",
-        dest="lines",
-        type=Path,
-        metavar="FILE",
-        help="where to look for an ID, and what to read without operands (default: /var/log/oomtrace/oomtrace.log)",
-    )
-
-
-def _explained(parser: ArgumentParser) -> None:
-    parser.add_argument(
-        "operands",
-        nargs="*",
-        metavar="FILE|ID",
-        help="file with oomtrace's lines, also compressed; `-`: stdin; or the id of a line or incident (see --from);"
-        " none: what is piped in",
-    )
-
-
 def _scores(parser: ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the scores as JSON")
     parser.add_argument(
@@ -173,7 +159,10 @@ COMMANDS = {
     "trace": CommandLine("report kills as they happen (the default)", _trace, reads_config=True),
     "demo": CommandLine("make one harmless kill and show its line", _demo),
     "logs": CommandLine("report the kills in kernel logs", _logs, _log_files),
-    "explain": CommandLine("explain the kills in oomtrace's lines, for people", _explain, _explained),
+    "explain": CommandLine(
+        "explain the kills in oomtrace's lines, for people", add_explain_options, add_explain_operands
+    ),
+    "report": CommandLine("make an HTML page about many of oomtrace's lines", add_report_options, add_report_files),
     "scores": CommandLine("which processes the kernel would kill next", _scores),
     "prepare": CommandLine("compile the BPF programs now, for a faster start", _prepare),
     "doctor": CommandLine("what this host can do, and what is in the way", _doctor),

@@ -103,7 +103,7 @@ class Facts:
     def _find(self, path: str) -> Any:  # noqa: ANN401 (anything that JSON can represent)
         value: Any = self._values
         for name in path.split("."):
-            if not isinstance(value, Mapping):
+            if type(value) is not dict and not isinstance(value, Mapping):  # the latter is slow
                 return None
             value = value.get(name)
         return value

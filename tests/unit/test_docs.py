@@ -28,7 +28,7 @@ PAGES = sorted(
         *ROOT.glob("tests/vm/*.md"),
     ],
 )
-COMMANDS = ("trace", "demo", "logs", "explain", "scores", "doctor", "config", "schema")
+COMMANDS = ("trace", "demo", "logs", "explain", "report", "scores", "doctor", "config", "schema")
 
 
 def properties(schema: dict[str, Any]) -> dict[str, Any]:
@@ -169,7 +169,7 @@ def test_every_make_target_named_exists(page):
         assert re.search(rf"^{re.escape(target)}:", makefile, re.MULTILINE), target
 
 
-@pytest.mark.parametrize("command", ["demo", "logs", "explain", "scores", "doctor"])
+@pytest.mark.parametrize("command", ["demo", "logs", "explain", "report", "scores", "doctor"])
 def test_the_options_of_a_command_are_those_of_its_help(command):
     (row,) = re.findall(rf"^\| `{command}\b[^|]*\|[^|]*\| (.+) \|$", USAGE.read_text(), re.MULTILINE)
     help_ = [sys.executable, "-m", "ooMtrace", command, "--help"]
