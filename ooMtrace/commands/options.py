@@ -16,7 +16,8 @@ from ooMtrace.commands.line_options import (
     add_report_options,
 )
 from ooMtrace.commands.moments import parse_moment
-from ooMtrace.commands.option_values import count, output_url, process_name, service, timeout_factor
+from ooMtrace.commands.option_values import output_url, process_name, service, timeout_factor
+from ooMtrace.commands.scores_options import add_scores_options
 from ooMtrace.errors import UsageError
 from ooMtrace.output.url import known_schemes
 from ooMtrace.settings import CMDLINE_MODES, LEVELS, MAX_MEMORY_KILLERS, NAME_SOURCES, SIGKILL_MODES, Settings
@@ -118,23 +119,6 @@ def _log_files(parser: ArgumentParser) -> None:
     )
 
 
-def _scores(parser: ArgumentParser) -> None:
-    parser.add_argument("--json", action="store_true", help="print the scores as JSON")
-    parser.add_argument(
-        "--cgroup", metavar="PATH", help="only the limit of this memory cgroup, or else the nearest one above it"
-    )
-    parser.add_argument(
-        "--pid", type=count, metavar="PID", help="explain one process: its place, and what would spare it"
-    )
-    parser.add_argument(
-        "--top", type=count, default=10, metavar="N", help="processes of each domain (default: 10); 0: all"
-    )
-    parser.add_argument(
-        "--pss", action="store_true", help="also read proportional set sizes, which the kernel does not use"
-    )
-    parser.add_argument("--watch", action="store_true", help="again every two seconds, until Ctrl-C")
-
-
 def _prepare(parser: ArgumentParser) -> None:
     parser.add_argument("--lifecycle", action="store_true", help="compile for oomtrace --lifecycle")
     _sigkill(parser)
@@ -163,7 +147,7 @@ COMMANDS = {
         "explain the kills in oomtrace's lines, for people", add_explain_options, add_explain_operands
     ),
     "report": CommandLine("make an HTML page about many of oomtrace's lines", add_report_options, add_report_files),
-    "scores": CommandLine("which processes the kernel would kill next", _scores),
+    "scores": CommandLine("which processes the kernel would kill next", add_scores_options),
     "prepare": CommandLine("compile the BPF programs now, for a faster start", _prepare),
     "doctor": CommandLine("what this host can do, and what is in the way", _doctor),
     "config": CommandLine("print the options in effect, and where each is set", _trace, reads_config=True),

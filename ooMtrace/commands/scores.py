@@ -42,7 +42,12 @@ def run(arguments: Namespace, say: Say) -> int:
 
     Raises:
         ScoresError: There is nothing to show.
+        OomtraceError: Changes of oom_score_adj cannot be traced.
     """
+    if arguments.adj_changes:
+        from ooMtrace.commands.adj_changes import trace_changes  # late: scores need no BPF
+
+        return trace_changes(arguments, say, host_pids=_sees_all())
     if not _sees_all():
         say("processes outside this pid namespace are not seen; run it on the host to compare them all")
     with closing(StreamSink()) as sink:

@@ -138,7 +138,7 @@ def observe(
         kprobes=(sys / "bus/event_source/devices/kprobe").exists(),
         fentry_error=bpf_syscall.fentry_error(types.oom_kill_process),
         symbols=symbols,
-        formats={name: _format(read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
+        formats={name: parse_format(read(sys / f"kernel/tracing/events/{name}/format")) for name in TRACEPOINTS},
         possible_cpus=_last_cpu(read(sys / "devices/system/cpu/possible")) + 1,
         page_size=os.sysconf("SC_PAGE_SIZE"),
         kmsg_error=_open_error(dev / "kmsg", device=KMSG),
@@ -207,8 +207,8 @@ def _last_cpu(cpus: bytes) -> int:
     return int(numbers[-1]) if numbers else 0
 
 
-def _format(text: bytes) -> dict[str, tuple[int, int]]:
-    """Parse a tracepoint's format file (Documentation/trace/events.rst)."""
+def parse_format(text: bytes) -> dict[str, tuple[int, int]]:
+    """Parse a tracepoint's format file (Documentation/trace/events.rst): field -> offset and size in bytes."""
     fields = {}
     for found in FORMAT_FIELD.finditer(text.decode("ascii", "replace")):
         name = found["decl"].split()[-1].split("[")[0]

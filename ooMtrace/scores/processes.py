@@ -94,7 +94,7 @@ def _process(folder: Path, page_size: int, version: int | None, exempt: str) -> 
                 is_exempt=folder.name == exempt,
             ),
             oom_score=_number(folder / "oom_score"),
-            started=_started((folder / "stat").read_bytes()),
+            started=parse_start((folder / "stat").read_bytes()),
         )
     except (OSError, ValueError, IndexError):  # it has exited
         return None
@@ -142,8 +142,8 @@ def _cgroup(text: bytes, version: int | None) -> str | None:
     return None
 
 
-def _started(stat: bytes) -> int:
-    """Return field 22 of /proc/PID/stat; the name before it may contain anything."""
+def parse_start(stat: bytes) -> int:
+    """Return field 22 of /proc/PID/stat: clock ticks since boot. The name before it may contain anything."""
     return int(stat.rpartition(b")")[2].split()[19])
 
 

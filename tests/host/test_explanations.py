@@ -12,7 +12,7 @@ import pytest
 from support.tracer import COMMAND
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("how-the-oom-killer-chooses.md", "a-job-vanished.md")
+PAGES = ("how-the-oom-killer-chooses.md", "a-job-vanished.md", "exit-code-137.md")
 
 
 def dialogues(page: str) -> list[tuple[str, str]]:

@@ -29,6 +29,7 @@ TITLES = {
     "shared_mm": "two processes, one memory",
     "spared": "the biggest is exempt (`oom_score_adj` -1000)",
     "no_kill": "nothing can be killed",
+    "scores": "`oomtrace scores` before a kill in a cgroup with swap",
     "swap": "swap takes part in the points",
     "sysrq": "sysrq-f",
     "threads": "a process of 5,001 threads",

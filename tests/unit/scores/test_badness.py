@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ooMtrace.scores.badness import Usage, oom_score, points, sparing_adj
@@ -37,6 +37,7 @@ def test_what_cannot_be_chosen_has_no_points(process):
     assert oom_score(process, TOTAL) == 0
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1 << 24), st.integers(-999, 1000), st.integers(-(1 << 24), 1 << 24), st.integers(1000, 1 << 24))
 def test_the_sparing_adjustment_is_the_highest_one(memory, adj, other, total):
     spared = sparing_adj(usage(memory, adj), other, total)
