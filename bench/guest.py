@@ -51,6 +51,7 @@ def main() -> None:
     # the benchmark itself must survive what it does
     Path("/proc/self/oom_score_adj").write_text("-1000")
     _preload()
+    print(f"prepared {time.clock_gettime(time.CLOCK_BOOTTIME):.0f} s after the boot", flush=True)
     result: dict[str, Any] = {"kernel": os.uname().release, "versions": _versions(), "tools": {}}
     with marks() as take_marks:
         bench = Bench(programs, take_marks)
@@ -65,7 +66,8 @@ def main() -> None:
                 found = {"error": str(error)}
             (result["tools"] if name in COMMANDS else result)[name] = found
             (folder / "result.json").write_text(json.dumps(result, indent=1))
-            print(f"{name}: {time.monotonic() - began:.0f} s", flush=True)
+            # on the console, for whoever follows it, and in case the guest does not get to its end
+            print(f"{name}: {time.monotonic() - began:.0f} s: {json.dumps(found)}", flush=True)
 
 
 def _preload() -> None:

@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from ooMtrace.errors import UsageError
-from ooMtrace.output.encode import encode, encode_pretty
-from ooMtrace.output.lines import Format
+from ooMtrace.output.lines import Format, native, native_pretty
 
 STDOUT, NO_TERMINAL = 1, -1
 
@@ -43,7 +42,7 @@ def formatter(arguments: Namespace, fd: int, *, default: str = "native") -> Form
 
         return partial(explain_record, color=takes_color(fd))
     if name in (None, "native"):
-        return encode_pretty if arguments.pretty else encode
+        return native_pretty if arguments.pretty else native
     from ooMtrace.output.formats import format_named
 
     return format_named(name, pretty=arguments.pretty)

@@ -46,5 +46,7 @@ class KernelLog:
             yield record
 
     def close(self) -> None:
-        """Close the file descriptor."""
-        os.close(self.fd)
+        """Close the file descriptor; a second call does nothing."""
+        if self.fd >= 0:
+            os.close(self.fd)
+        self.fd = -1

@@ -4,12 +4,27 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
-from ooMtrace.output.encode import encode
-from ooMtrace.record import Record
+if TYPE_CHECKING:
+    from ooMtrace.record import Record
 
-Format = Callable[[Record], bytes]
+Format = Callable[["Record"], bytes]
 """Returns the line of a record, newline included. Pure."""
+
+
+def native(record: Record) -> bytes:
+    """Return the line as `encode` does, which is imported with the first line: after the probes are attached."""
+    from ooMtrace.output.encode import encode
+
+    return encode(record)
+
+
+def native_pretty(record: Record) -> bytes:
+    """Return the line indented, in the same way."""
+    from ooMtrace.output.encode import encode_pretty
+
+    return encode_pretty(record)
 
 
 class Lines:
@@ -23,7 +38,7 @@ class Lines:
         self.record = record
         self._lines: dict[Format, bytes] = {}
 
-    def line(self, format_: Format = encode) -> bytes:
+    def line(self, format_: Format = native) -> bytes:
         """Return the line in this format, newline included."""
         if format_ not in self._lines:
             self._lines[format_] = format_(self.record)

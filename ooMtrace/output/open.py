@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from ooMtrace.errors import SinkError, UsageError
 from ooMtrace.output.channel import Channel
-from ooMtrace.output.encode import encode
-from ooMtrace.output.lines import Format, Render, rendered_as
+from ooMtrace.output.lines import Format, Render, native, rendered_as
 from ooMtrace.output.outbox import Outbox
 from ooMtrace.output.outputs import Outputs
 from ooMtrace.output.stream import StreamSink
@@ -33,7 +32,7 @@ REOPENED = ("file", "unix", "syslog", "prometheus")
 METRICS = ("prometheus", "prometheus+http")
 
 
-def open_outputs(urls: Sequence[OutputUrl], say: Say, format_: Format = encode) -> Outputs:
+def open_outputs(urls: Sequence[OutputUrl], say: Say, format_: Format = native) -> Outputs:
     """Open outputs; none: stdout. No thread runs before `start`.
 
     Raises:

@@ -13,11 +13,11 @@ from ooMtrace.output.channel import Channel
 from ooMtrace.output.lines import Lines
 from ooMtrace.output.sink import ClosedPipeError, LaterError
 from ooMtrace.output.wake import Wake
-from ooMtrace.record import Record
 from ooMtrace.settings import Level
 
 if TYPE_CHECKING:
     from ooMtrace.output.metrics import Metrics
+    from ooMtrace.record import Record
 
 
 class Outputs:

@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import hashlib
 import struct
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ooMtrace.errors import ProbeError
+from ooMtrace.probe.digest import SIZE, hasher
 
-MAGIC = b"oomtrace-bpf\x00\x00\x00\x02"
+MAGIC = b"oomtrace-bpf\x00\x00\x00\x03"
 """The last four bytes are the format's version."""
 
-KEY_SIZE = 32
-HEADER = struct.Struct(f"<16s{KEY_SIZE}s32sI")
+KEY_SIZE = SIZE
+HEADER = struct.Struct(f"<16s{KEY_SIZE}s{SIZE}sI")
 MAP = struct.Struct("<64sIIIII")
 PROGRAM = struct.Struct("<64sIII")
 RELOCATION = struct.Struct("<II")
@@ -157,7 +157,7 @@ def decode_image(data: bytes, key: bytes) -> Image:
 
 def seal(payload: bytes, key: bytes) -> bytes:
     """Return the payload after a header with its checksum and the key of what it was made from."""
-    return HEADER.pack(MAGIC, key, hashlib.sha256(payload).digest(), len(payload)) + payload
+    return HEADER.pack(MAGIC, key, hasher(payload).digest(), len(payload)) + payload
 
 
 def unseal(data: bytes, key: bytes) -> bytes:
@@ -174,7 +174,7 @@ def unseal(data: bytes, key: bytes) -> bytes:
         raise ValueError("another format")
     if found_key != key:
         raise ValueError("compiled for another kernel or version")
-    if size != len(payload) or digest != hashlib.sha256(payload).digest():
+    if size != len(payload) or digest != hasher(payload).digest():
         raise ValueError("damaged")
     return payload
 

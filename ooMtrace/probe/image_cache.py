@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 import re
@@ -18,6 +17,7 @@ from ooMtrace.kernel.build import Build
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe.bpf_sources import bpf_dir
 from ooMtrace.probe.build_file import decode_build, encode_build
+from ooMtrace.probe.digest import hasher
 from ooMtrace.probe.image import MAGIC, MAX_SIZE, Image, decode_image, encode_image
 from ooMtrace.probe.libbcc_bpf import compiler_identity
 
@@ -54,6 +54,7 @@ class ImageCache:
         self._directory = directory
         self._warn: Callable[[str], None] | None = warn
         self._sys = sys_dir
+        self._btf: bytes | None = None
 
     def close(self) -> None:
         """Close the directory."""
@@ -61,16 +62,16 @@ class ImageCache:
 
     def read(self, plan: Plan, release: str) -> Image | None:
         """Return the programs for a plan; None if there are none that can be used."""
-        return self._read(image_key(plan, release, self._sys), PROGRAMS, decode_image)
+        return self._read(image_key(plan, release, self._sys, self._btf_hash()), PROGRAMS, decode_image)
 
     def read_build(self) -> Build | None:
         """Return what is known of the running kernel's build; None if it has to be read from the kernel."""
-        return self._read(build_key(self._sys), BUILD, decode_build)
+        return self._read(build_key(self._btf_hash()), BUILD, decode_build)
 
     def write_build(self, build: Build) -> None:
         """Store what was read of the running kernel's build, if it is complete."""
         if build.types.error == "" and build.symbols:
-            key = build_key(self._sys)
+            key = build_key(self._btf_hash())
             self._write(_name(key, BUILD), encode_build(build, key))
 
     def _read(self, key: bytes, suffix: str, decode: Callable[[bytes, bytes], Content]) -> Content | None:
@@ -92,8 +93,14 @@ class ImageCache:
 
     def write(self, plan: Plan, release: str, image: Image) -> None:
         """Store the programs for a plan; where that fails, the next start compiles again."""
-        key = image_key(plan, release, self._sys)
+        key = image_key(plan, release, self._sys, self._btf_hash())
         self._write(_name(key, PROGRAMS), encode_image(image, key))
+
+    def _btf_hash(self) -> bytes:
+        """Return the hash of the kernel's type information, which is read once: it has 5 MiB."""
+        if self._btf is None:
+            self._btf = hash_btf(self._sys)
+        return self._btf
 
     def _write(self, name: str, data: bytes) -> None:
         if len(data) > MAX_SIZE:
@@ -153,26 +160,40 @@ def open_cache(
     return ImageCache(path, directory, warn, sys_dir)
 
 
-def build_key(sys_dir: Path = Path("/sys")) -> bytes:
-    """Return a hash of all that the facts about a kernel's build depend on."""
+def hash_btf(sys_dir: Path = Path("/sys")) -> bytes:
+    """Return a hash of the kernel's type information (BTF); that of nothing if there is none."""
+    return _hash_file(sys_dir / "kernel/btf/vmlinux")
+
+
+def build_key(btf: bytes) -> bytes:
+    """Return a hash of all that the facts about a kernel's build depend on, given that of its type information."""
     uname = os.uname()
-    digest = hashlib.sha256(MAGIC)
+    digest = hasher(MAGIC)
     digest.update(repr((__version__, uname.release, uname.version, uname.machine)).encode())
     kernel = Path(__file__).parent.parent / "kernel"
     sources = [
         Path(__file__).with_name("build_file.py"),
         *(kernel / f"{name}.py" for name in ("btf", "build", "offsets")),
     ]
-    for path in (*sources, sys_dir / "kernel/btf/vmlinux"):
+    for path in sources:
         digest.update(_hash_file(path))
+    digest.update(btf)
     return digest.digest()
 
 
-def image_key(plan: Plan, release: str, sys_dir: Path = Path("/sys")) -> bytes:
-    """Return a hash of all that the compiled programs depend on. Kernel addresses are not in the programs."""
-    digest = hashlib.sha256()
+def image_key(plan: Plan, release: str, sys_dir: Path = Path("/sys"), btf: bytes | None = None) -> bytes:
+    """Return a hash of all that the compiled programs depend on. Kernel addresses are not in the programs.
+
+    Args:
+        plan: What is compiled.
+        release: The kernel's `uname -r`.
+        sys_dir: Where sysfs is mounted.
+        btf: From `hash_btf`, if it is known already.
+    """
+    digest = hasher()
     for part in _key_parts(plan, release, sys_dir):
         digest.update(part)
+    digest.update(btf or hash_btf(sys_dir))
     return digest.digest()
 
 
@@ -183,14 +204,13 @@ def _key_parts(plan: Plan, release: str, sys_dir: Path) -> Iterator[bytes]:
     yield repr((names, sorted(plan.macros.items()), list(plan.addresses))).encode()
     own = Path(__file__).parent
     sources = [own / "compiler.py", own / "image.py", *sorted(bpf_dir().rglob("*.[ch]"))]
-    kernel = [sys_dir / "kernel/btf/vmlinux", sys_dir / "devices/system/cpu/possible"]
-    for path in (*sources, *kernel, _bcc_version_file()):
+    for path in (*sources, sys_dir / "devices/system/cpu/possible", _bcc_version_file()):
         yield _hash_file(path)
 
 
 def _hash_file(path: Path) -> bytes:
     """Return the SHA-256 of a file's contents, read in parts; that of nothing if it cannot be read."""
-    digest = hashlib.sha256()
+    digest = hasher()
     with suppress(OSError), path.open("rb", buffering=0) as file:
         while part := file.read(PART):
             digest.update(part)

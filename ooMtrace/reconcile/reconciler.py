@@ -12,7 +12,6 @@ from pathlib import Path
 from ooMtrace.kernel.clock import Clock
 from ooMtrace.kernel.kill_counter import read_kill_count
 from ooMtrace.kernel.snapshot import rfc3339
-from ooMtrace.kmsg.boot_log import read_boot_log
 from ooMtrace.kmsg.device import KMSG
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.ledger import Ledger
@@ -216,7 +215,11 @@ class Reconciler:
             source: The source's count at that moment; None: whatever it counts from now on is not waited for.
         """
         missing, closed = self._ledger.missing(until), self._ledger.closed
-        log = read_boot_log(self._host, self._proc, self._kmsg) if missing > 0 else None
+        if missing <= 0:
+            return []
+        from ooMtrace.kmsg.boot_log import read_boot_log  # late: most runs miss no kill, and the parser takes 6 MiB
+
+        log = read_boot_log(self._host, self._proc, self._kmsg)
         if log is None:
             return []
         kills = [kill for kill in log.kills if closed < (kill.oom.number or 0) <= until]

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import io
 import json
 import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -38,6 +40,9 @@ KILLS = 300
 TESTS = Path(__file__).parents[1]
 MS = 1_000_000
 MARKS = (wire.KIND_DYING, wire.KIND_KILLED, wire.KIND_SHARER)
+KERNEL_MODULES = ("posix", "_io", "io", "_socket", "select", "fcntl", "mmap")
+NO_CALLS = ("fspath", "text_encoding")
+"""Functions in these that ask the kernel nothing."""
 
 
 class RecordedProbe:
@@ -117,6 +122,28 @@ def python_calls(work: Callable[[], object]) -> int:
     def count(_frame: FrameType, event: str, _argument: object) -> None:
         nonlocal calls
         calls += event == "call"
+
+    sys.setprofile(count)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return calls
+
+
+def system_calls(work: Callable[[], object]) -> Counter[str]:
+    """Return which functions that ask the kernel a piece of work calls, and how often.
+
+    They are those of Python's modules for system calls, and the methods of files. What a thread of its own asks is not
+    counted.
+    """
+    calls: Counter[str] = Counter()
+
+    def count(_frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_call":
+            of_file = isinstance(getattr(function, "__self__", None), io.IOBase)
+            if (of_file or function.__module__ in KERNEL_MODULES) and function.__name__ not in NO_CALLS:
+                calls[function.__name__] += 1
 
     sys.setprofile(count)
     try:

@@ -59,26 +59,51 @@ def test_each_library_is_known_in_one_place(library, where):
     assert users(library) <= where
 
 
-def test_what_only_an_option_needs_is_not_loaded_at_the_start():
-    code = (
-        "import sys; from ooMtrace.commands import trace; from ooMtrace.enrich.chain import enrichers;"
-        "from ooMtrace.settings import Settings; enrichers(Settings(), host_pids=True); print(*sys.modules)"
-    )
-    command = [sys.executable, "-c", code]
+def loaded_by(code: str) -> set[str]:
+    """Return the modules that are loaded once this code has run in a fresh interpreter."""
+    command = [sys.executable, "-c", f"{code}; import sys; print(*sys.modules)"]
     done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
 
-    assert "ooMtrace.enrich.names" in done.stdout.split()
-    assert not {"ssl", "http.client", "grpc", "pyroute2", "bcc"} & set(done.stdout.split())
-    outputs = {name for name in done.stdout.split() if name.startswith("ooMtrace.output.")}
+
+BEFORE_READY = "from ooMtrace.commands import trace"
+WITH_ENRICHERS = (
+    "from ooMtrace.runtime import line_writer, startup; from ooMtrace.settings import Settings;"
+    "startup.enrichers(Settings(), host_pids=True)"
+)
+
+
+def test_what_only_lines_need_is_not_loaded_before_the_probes_are_attached():
+    loaded = loaded_by(BEFORE_READY)
+
+    assert {"ooMtrace.probe.loader", "ooMtrace.output.open", "ooMtrace.reconcile.checkpoint"} <= loaded
+    assert not {"orjson", "json", "uuid", "threading", "hashlib", "_hashlib", "ooMtrace.events"} & loaded
+    packages = {".".join(name.split(".")[:2]) for name in loaded if name.startswith("ooMtrace.")}
+    assert not {f"ooMtrace.{name}" for name in ("record", "enrich", "assemble", "kmsg", "explain", "scores")} & packages
+
+
+def test_what_only_a_missed_kill_needs_is_not_loaded_with_what_lines_need():
+    loaded = loaded_by(f"{BEFORE_READY}; {WITH_ENRICHERS}")
+
+    assert {"ooMtrace.record.kill", "ooMtrace.enrich.names", "orjson"} <= loaded
+    assert {name for name in loaded if name.startswith("ooMtrace.kmsg.")} == {"ooMtrace.kmsg.device"}
+    assert not {"hashlib", "_hashlib"} & loaded  # OpenSSL
+
+
+def test_what_only_an_option_needs_is_not_loaded_at_the_start():
+    loaded = loaded_by(f"{BEFORE_READY}; {WITH_ENRICHERS}")
+
+    assert "ooMtrace.enrich.names" in loaded
+    assert not {"ssl", "http.client", "grpc", "pyroute2", "bcc"} & loaded
+    outputs = {name for name in loaded if name.startswith("ooMtrace.output.")}
     assert not {f"ooMtrace.output.{name}" for name in ("courier", "formats", "metrics", "stream_socket")} & outputs
 
 
 def test_what_only_a_compilation_needs_is_not_loaded_at_the_start():
-    command = [sys.executable, "-c", "import sys; from ooMtrace.commands import trace; print(*sys.modules)"]
-    done = subprocess.run(command, cwd=PACKAGE.parent, capture_output=True, text=True, check=True)
+    loaded = loaded_by(f"{BEFORE_READY}; {WITH_ENRICHERS}")
 
-    assert "ooMtrace.probe.loader" in done.stdout.split()
-    assert not {"bcc", "subprocess", "tempfile", "shutil", "ooMtrace.probe.stub_headers"} & set(done.stdout.split())
+    assert "ooMtrace.probe.loader" in loaded
+    assert not {"bcc", "subprocess", "tempfile", "shutil", "ooMtrace.probe.stub_headers"} & loaded
 
 
 def test_nothing_but_the_standard_library_and_these_is_imported():

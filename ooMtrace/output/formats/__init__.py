@@ -6,12 +6,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ooMtrace.output.encode import dump_line, encode, encode_pretty, load
+from ooMtrace.output.encode import dump_line, encode, load
 from ooMtrace.output.formats.ecs import to_ecs
 from ooMtrace.output.formats.flat import flatten
 from ooMtrace.output.formats.otlp import to_logs_data
 from ooMtrace.output.formats.text import to_text
-from ooMtrace.output.lines import Format
+from ooMtrace.output.lines import Format, native, native_pretty
 
 Facts = dict[str, Any]
 """A line as a dictionary."""
@@ -27,4 +27,4 @@ def format_named(name: str, *, pretty: bool = False) -> Format:
     if name in OBJECTS:
         project = OBJECTS[name]
         return lambda record: dump_line(project(load(encode(record))), pretty=pretty)
-    return encode_pretty if pretty else encode
+    return native_pretty if pretty else native

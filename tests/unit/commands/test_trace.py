@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +17,32 @@ from ooMtrace.output.encode import encode, encode_pretty
 from ooMtrace.output.lines import Format
 from ooMtrace.output.sink import ClosedPipeError
 from ooMtrace.output.url import OutputUrl
+from ooMtrace.reconcile.checkpoint import Checkpoint
+from ooMtrace.runtime import line_writer, startup
+from ooMtrace.runtime.capabilities import Capability
+from ooMtrace.runtime.notify import Notifier
 from ooMtrace.settings import Settings
 
 
-class FakeTracer:
+class FakeAttachment:
     level = "reduced"
 
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def close(self) -> None:
+        self.run.log.append("detach")
+
+
+class FakeTracer:
     def __init__(self) -> None:
         self.earlier = [kill(id="earlier")]
 
     def fds(self) -> list[int]:
         return []
+
+    def close(self) -> None:
+        pass
 
     def catch_up(self) -> Iterator[Any]:
         return iter(self.earlier)
@@ -114,15 +128,19 @@ class Run:
         self.log: list[Any] = []
         self.said: list[str] = []
         self.dropped = 0
+        self.can_import_later = True
         self.turns = 1
         self.poller: Any = None
         self.outputs: Any = None
         self.attached: dict[str, Any] = {}
         self.kept: list[tuple[bool, bool]] = []
         monkeypatch.setattr(trace, "open_outputs", self._open_outputs)
-        monkeypatch.setattr(trace, "LineWriter", lambda *_, **__: FakeWriter(self))
+        monkeypatch.setattr(line_writer, "LineWriter", lambda *_, **__: FakeWriter(self))
+        monkeypatch.setattr(startup, "open_tracer", self._open_tracer)
+        monkeypatch.setattr(trace, "import_all", lambda: self.log.append("import all"))
+        monkeypatch.setattr(trace, "can_import_later", lambda: self.can_import_later)
         monkeypatch.setattr(trace, "Poller", lambda fds, output: FakePoller(self, output))
-        monkeypatch.setattr(trace, "attached", self._attached)
+        monkeypatch.setattr(trace, "attach_highest", self._attach)
         monkeypatch.setattr(trace, "lower_oom_score", lambda say: self.log.append("oom score"))
         monkeypatch.setattr(trace, "lock_memory", lambda say: self.log.append("lock"))
         monkeypatch.setattr(trace, "has_bpf", lambda: True)
@@ -132,12 +150,15 @@ class Run:
         monkeypatch.setattr(signal, "signal", lambda *what: self.log.append(what))
         self.before = before
 
-    @contextmanager
-    def _attached(self, settings: Settings, say: Any, **more: Any) -> Iterator[FakeTracer]:
+    def _attach(self, settings: Settings, say: Any, **more: Any) -> FakeAttachment:
         self.log.append("attach")
         self.attached = {"settings": settings, **more}
-        yield FakeTracer()
-        self.log.append("detach")
+        return FakeAttachment(self)
+
+    def _open_tracer(self, attachment: FakeAttachment, say: Any, since: Checkpoint | None) -> FakeTracer:
+        self.log.append("open tracer")
+        self.attached["since"] = since
+        return FakeTracer()
 
     def _open_outputs(self, urls: Sequence[OutputUrl], _say: Any, format_: Format) -> FakeOutputs:
         self.outputs = FakeOutputs(self, urls, format_)
@@ -176,6 +197,7 @@ def test_it_catches_up_then_waits_and_pumps_until_it_is_stopped(run):
         {"network": True, "files": False, "has_bpf": True},
         "drop",
         ("start", "reduced"),
+        "open tracer",
         ("write", ["earlier"]),
         *turn,
         *turn,
@@ -184,6 +206,24 @@ def test_it_catches_up_then_waits_and_pumps_until_it_is_stopped(run):
         "detach",
         ("dropped", 0),
     ]
+
+
+def test_it_says_that_it_is_ready_before_it_loads_what_lines_need(run, monkeypatch):
+    monkeypatch.setattr(Notifier, "ready", lambda self: run.log.append("ready"))
+    run()
+
+    assert run.log.index("drop") < run.log.index("ready") < run.log.index("open tracer")
+    assert "import all" not in run.log
+
+
+@pytest.mark.parametrize(("argv", "loads"), [((), True), (("--output", "x"), False)])
+def test_what_only_its_owner_may_read_is_loaded_before_the_capability_for_it_is_dropped(run, argv, loads, monkeypatch):
+    monkeypatch.setattr(trace, "needed", lambda **what: {Capability.DAC_OVERRIDE} if what["files"] else set())
+    run.can_import_later = False
+    run(*argv)
+
+    assert ("import all" in run.log) == loads
+    assert not loads or run.log.index("import all") < run.log.index("drop")
 
 
 def test_a_hangup_is_ignored_before_anything_is_attached(run):
@@ -309,4 +349,4 @@ def test_systemds_state_directory_is_the_default(run, tmp_path, monkeypatch):
 def test_lines_are_pretty_if_that_was_asked_for(run, argv, format_):
     run(*argv)
 
-    assert run.outputs.format is format_
+    assert run.outputs.format(kill()) == format_(kill())

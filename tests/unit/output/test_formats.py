@@ -261,8 +261,8 @@ def test_no_text_of_a_process_breaks_a_format(comm, message):
 
 
 def test_native_is_the_line_itself_and_pretty_indents_json():
-    assert format_named("native") is encode
-    assert format_named("native", pretty=True) is encode_pretty
+    assert format_named("native")(KILL) == encode(KILL)
+    assert format_named("native", pretty=True)(KILL) == encode_pretty(KILL)
     for name in ("ecs", "flat"):
         pretty = format_named(name, pretty=True)(KILL)
         assert pretty.count(b"\n") > 10

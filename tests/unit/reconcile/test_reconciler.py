@@ -13,8 +13,8 @@ from support.probe_events import BOOT_ID, HOST, kill, lost
 
 from ooMtrace import record
 from ooMtrace.kernel.snapshot import rfc3339
+from ooMtrace.kmsg import boot_log
 from ooMtrace.kmsg.boot_log import read_boot_log
-from ooMtrace.reconcile import reconciler as module
 from ooMtrace.reconcile.checkpoint import Checkpoint
 from ooMtrace.reconcile.reconciler import CounterReading, Reconciler
 
@@ -121,7 +121,7 @@ def test_a_kill_that_is_signalled_while_the_log_is_read_is_not_backfilled(host, 
     if checks_before:  # a pause between kills: what is missing would be lost
         reconciler._last_kernel_count = host.counted
     reading = reconciler.read_counters()
-    monkeypatch.setattr(module, "read_boot_log", signalled)
+    monkeypatch.setattr(boot_log, "read_boot_log", signalled)
     found += reconciler.reconcile(reading)
     assert [one.process.tid for one in found] == [101][:others]
     assert reconciler.next_due() is not None
@@ -139,7 +139,7 @@ def test_a_kill_that_the_source_counts_and_never_delivers_is_backfilled_by_the_n
         monkeypatch.undo()
         return read_boot_log(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "read_boot_log", signalled)
+    monkeypatch.setattr(boot_log, "read_boot_log", signalled)
     assert summary(reconcile(reconciler, times=1)) == []
     assert summary(reconcile(reconciler)) == [(11, 200, "log")]
 
@@ -395,7 +395,7 @@ def test_while_kills_go_on_the_next_check_is_due_a_second_later(host):
 
 def test_while_a_difference_waits_for_a_pause_the_log_is_searched_once(host, monkeypatch):
     searches = []
-    monkeypatch.setattr(module, "read_boot_log", lambda *_: searches.append(1))
+    monkeypatch.setattr(boot_log, "read_boot_log", lambda *_: searches.append(1))
     reconciler = host.reconciler()
     for tid in (101, 102, 103):
         host.die(tid)
@@ -408,7 +408,7 @@ def test_while_a_difference_waits_for_a_pause_the_log_is_searched_once(host, mon
 
 def test_a_new_difference_is_searched_for_again(host, monkeypatch):
     searches = []
-    monkeypatch.setattr(module, "read_boot_log", lambda *_: searches.append(1))
+    monkeypatch.setattr(boot_log, "read_boot_log", lambda *_: searches.append(1))
     reconciler = host.reconciler()
     host.die(101)
     reconcile(reconciler, times=2)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +17,7 @@ from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.reconcile.checkpoint import Checkpoint
-from ooMtrace.runtime import startup
+from ooMtrace.runtime import attach, startup
 from ooMtrace.settings import Settings
 
 
@@ -47,8 +48,9 @@ class Start:
         self.source = FakeSource()
         self.cache: FakeSource | None = None
         self.said: list[str] = []
-        monkeypatch.setattr(startup, "open_cache", lambda warn: self.cache)
-        monkeypatch.setattr(startup, "observe", self._observe)
+        monkeypatch.setattr(attach, "open_cache", lambda warn: self.cache)
+        monkeypatch.setattr(attach, "observe", self._observe)
+        monkeypatch.setattr(attach, "attach", self._attach)
         monkeypatch.setattr(startup, "read_host", lambda: HOST)
         monkeypatch.setattr(startup, "open_source", self._open)
         monkeypatch.setattr(startup, "Reconciler", self._reconciler)
@@ -58,22 +60,27 @@ class Start:
         assert store is self.cache
         return self.host
 
+    def _attach(self, plan: Plan, release: str, cache: object) -> FakeSource:
+        assert cache is self.cache
+        assert cache is None or not self.cache.closed
+        assert release == self.host.release
+        self.tried.append((plan.level, next((one.fact for one in plan.obstacles if "BCC" in one.fact), "")))
+        if plan.level in self.refuse:
+            raise self.refuse[plan.level]
+        return self.source
+
     def _open(
         self,
-        plan: Plan,
+        handle: FakeSource,
+        level: str,
         host_features: Features,
         host: Any,
         warn: Callable[[str], None],
         settings: Settings,
-        cache: object,
-    ):
-        assert cache is self.cache
-        assert cache is None or not self.cache.closed
-        self.tried.append((plan.level, host_features.bcc_error))
+    ) -> FakeSource:
+        assert (handle, host, level) == (self.source, HOST, self.tried[-1][0])
         self.settings.append(settings)
-        if plan.level in self.refuse:
-            raise self.refuse[plan.level]
-        return self.source
+        return handle
 
     def _reconciler(self, kill_count: Any, host: Any, level: str, since: Checkpoint | None) -> object:
         assert kill_count() == 7
@@ -85,8 +92,9 @@ class Start:
         self.chains.append((settings, host_pids))
         return Enrichers()
 
-    def run(self, settings: Settings | None = None, **more: Any) -> None:
-        with startup.attached(settings or Settings(), self.said.append, **more):
+    def run(self, settings: Settings | None = None, *, since: Checkpoint | None = None, verbose: bool = False) -> None:
+        attachment = attach.attach_highest(settings or Settings(), self.said.append, verbose=verbose)
+        with closing(startup.open_tracer(attachment, self.said.append, since)):
             assert self.source.closed == 0
 
 
@@ -197,7 +205,7 @@ def test_the_source_is_closed_when_tracing_fails(start):
     with pytest.raises(ZeroDivisionError), startup.attached(Settings(), start.said.append):
         raise ZeroDivisionError
 
-    assert start.source.closed == 1
+    assert start.source.closed == 2  # by the tracer, and by what would have been left without one
 
 
 @pytest.mark.parametrize(("refused", "level"), [((), "full"), (("full",), "reduced"), (("full", "reduced"), "minimal")])

@@ -11,7 +11,9 @@ from support.probe_events import HOST
 
 from ooMtrace.errors import ProbeError
 from ooMtrace.kernel.plan import plan
+from ooMtrace.kmsg import device
 from ooMtrace.settings import Settings
+from ooMtrace.sources import attach, kmsg_source
 from ooMtrace.sources import open as module
 from ooMtrace.sources.open import open_source
 
@@ -27,13 +29,17 @@ class Made:
 
 @pytest.fixture(autouse=True)
 def parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("Probe", "ProbeSource", "Assembler", "KmsgSource", "KernelLog"):
-        monkeypatch.setattr(module, name, type(name, (Made,), {}))
+    log = type("KernelLog", (Made,), {})
+    for place, name in ((attach, "Probe"), (module, "ProbeSource"), (module, "Assembler"), (kmsg_source, "KmsgSource")):
+        monkeypatch.setattr(place, name, type(name, (Made,), {}))
+    for place in (device, module):
+        monkeypatch.setattr(place, "KernelLog", log)
 
 
 def opened(name: str, settings: Settings = SETTINGS) -> Any:
     host = features(name)
-    return open_source(plan(host, settings), host, HOST, print, settings)
+    chosen = plan(host, settings)
+    return open_source(attach.attach(chosen, host.release), chosen.level, host, HOST, print, settings)
 
 
 @pytest.mark.parametrize(("name", "level"), [("kprobes", "full"), ("no-btf", "minimal")])
@@ -68,7 +74,7 @@ def test_a_kernel_log_that_cannot_be_opened_is_a_refusal_with_its_reason(monkeyp
     def refuse(**_: Any) -> None:
         raise error
 
-    monkeypatch.setattr(module, "KernelLog", refuse)
+    monkeypatch.setattr(device, "KernelLog", refuse)
     with pytest.raises(ProbeError) as caught:
         opened("no-capabilities")
 
