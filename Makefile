@@ -104,10 +104,12 @@ test-busy: test-packages tracefs $(VENV)/dev ## (root) run the host tests while 
 mutants: test-packages tracefs $(VENV)/dev ## (root) put known faults into a copy, one at a time: a test must fail; ONLY="name parts"
 	$(VENV)/bin/python -m tests.mutants $(ONLY)
 
+VM_RUN = $(VENV)/bin/python -m tests.vm.run $(if $(ARCH),--arch $(ARCH)) $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
 test-vm: vm-packages $(VENV)/dev ## (root) boot real kernels in QEMU and run every scenario on each; KERNEL=6.1, ARCH=amd64 or arm64 for all
 	rm -rf build dist
 	$(VENV)/bin/pip wheel $(UNISOLATED) --wheel-dir dist ./ >&2
-	$(VENV)/bin/python -m tests.vm.run --wheel dist/*.whl $(if $(ARCH),--arch $(ARCH)) $(if $(KERNEL),--kernel $(KERNEL)) $(VM)
+	! $(VM_RUN) --list | grep -q -- '-systemd$$' || $(MAKE) --no-print-directory deb >&2
+	$(VM_RUN) --wheel dist/*.whl --deb dist/*.deb
 
 bench: vm-packages $(VENV)/dev ## (root) compare the cost with other tools' in emulated guests; writes docs/cost.md; KERNEL=6.1
 	rm -rf build dist

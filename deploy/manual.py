@@ -36,6 +36,10 @@ FILES = {
 }
 CONFIGURATION = ("/etc/oomtrace.toml", "default values of the options")
 ENVIRONMENT = {
+    "CACHE_DIRECTORY": "where compiled BPF programs are kept, in place of /var/cache/oomtrace; systemd sets it for a "
+    "unit with CacheDirectory=",
+    "NODE_NAME": "in a pod, the name of the Kubernetes node: `host.name` and `k8s.node.name`; other text is ignored",
+    "NO_COLOR": "no colours on a terminal, if it is not empty",
     "STATE_DIRECTORY": "the default of `--state`; systemd sets it for a unit with StateDirectory=",
     "TZ": "the time zone of dates without one, in kernel logs, `--since` and `--until`",
 }

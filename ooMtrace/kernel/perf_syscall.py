@@ -23,18 +23,19 @@ class _Attr(ctypes.Structure):
     )
 
 
-def perf_error() -> str:
-    """Open a buffer's event on CPU 0, and close it at once.
+def perf_error(cpu: int = 0) -> str:
+    """Open a buffer's event on a CPU, and close it at once.
 
     Returns:
         Why it is not permitted, as strerror(3): EACCES for lack of a capability or because of
-        kernel.perf_event_paranoid, EPERM because of a seccomp filter or security module; "" if it is permitted.
+        kernel.perf_event_paranoid, EPERM because of a seccomp filter or security module; "" if it is permitted, or
+        the CPU is offline.
     """
     number = SYSCALL.get(os.uname().machine)
     if number is None:
         return ""
     attr = _Attr(type=PERF_TYPE_SOFTWARE, size=ATTR_SIZE, config=PERF_COUNT_SW_BPF_OUTPUT)
-    arguments = [ctypes.c_long(one) for one in (-1, 0, -1, PERF_FLAG_FD_CLOEXEC)]  # all processes, CPU 0, no group
+    arguments = [ctypes.c_long(one) for one in (-1, cpu, -1, PERF_FLAG_FD_CLOEXEC)]  # all processes, no group
     fd = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), ctypes.byref(attr), *arguments)
     if fd >= 0:
         os.close(fd)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,7 @@ REOPENED = ("file", "unix", "syslog", "prometheus")
 """Outputs that open a path later, too, in a folder that may belong to another user. Journald's is open to everyone."""
 
 METRICS = ("prometheus", "prometheus+http")
+EVENTS = "kubernetes"
 
 
 def open_outputs(urls: Sequence[OutputUrl], say: Say, format_: Format = native) -> Outputs:
@@ -47,6 +49,8 @@ def open_outputs(urls: Sequence[OutputUrl], say: Say, format_: Format = native) 
         for url in urls:
             if metrics is not None and wake is not None and url.scheme in METRICS:
                 channels.append(_metrics_channel(url, say, wake, metrics))
+            elif url.scheme == EVENTS and wake is not None:
+                channels.append(_events_channel(url, say, wake))
             else:
                 channels.append(_channel(url, say, wake, _format_of(url, format_)))
     except BaseException:
@@ -95,6 +99,15 @@ def _metrics_channel(url: OutputUrl, say: Say, wake: Wake, metrics: Metrics) -> 
 
     file = TextFile(url.name, Path(url.path), metrics.text)
     return Channel(Courier(file, say, wake), lambda _lines: CHANGED, carries_lines=False)
+
+
+def _events_channel(url: OutputUrl, say: Say, wake: Wake) -> Channel:
+    from ooMtrace.output.courier import Courier
+    from ooMtrace.output.kubernetes_events import EventRender, open_events
+
+    return Channel(
+        Courier(open_events(url.name, Path(url.path), os.environ), say, wake), EventRender(), carries_lines=False
+    )
 
 
 def _stream(url: OutputUrl, format_: Format) -> tuple[Transport, Render]:

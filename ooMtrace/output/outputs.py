@@ -79,9 +79,9 @@ class Outputs:
             channel.drop()
         if self._metrics is not None:
             self._metrics.count(record)
-            for channel in self._live():
-                if not channel.carries_lines:
-                    channel.offer(lines)
+        for channel in self._live():
+            if not channel.carries_lines:
+                channel.offer(lines)
         return True
 
     def flush(self) -> None:

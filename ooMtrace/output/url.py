@@ -57,6 +57,7 @@ SCHEMES = {
     "webhook+file": Scheme("path", (*HTTPS, "text")),
     "otlp+http": Scheme("http", ("header-file",), 4318, "/v1/logs"),
     "otlp+https": Scheme("http", HTTPS, 4318, "/v1/logs"),
+    "kubernetes": Scheme("path", path="/var/run/secrets/kubernetes.io/serviceaccount"),
 }
 
 

@@ -48,17 +48,27 @@ class Probe:
         release: The kernel's `uname -r`.
         cache: Holds compiled programs; None: compile.
         attach: Whether to attach them. Otherwise they are only loaded, as the verifier's answer is all that is wanted.
+        warn: Takes one line about what can no longer be traced.
 
     Raises:
         CannotTraceError: BCC cannot be used.
         ProbeError: The compiler or the kernel rejected a program or a hook; `detail` has their log.
     """
 
-    def __init__(self, plan: Plan, release: str, cache: ImageCache | None = None, *, attach: bool = True) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        release: str,
+        cache: ImageCache | None = None,
+        *,
+        attach: bool = True,
+        warn: Callable[[str], None] | None = None,
+    ) -> None:
         self._plan = plan
         self._attach = attach
+        self._warn = warn
         self._fds: list[int] = []
-        self._buffers = PerfBuffers(plan.auxiliary_buffers)
+        self._buffers = PerfBuffers(plan.auxiliary_buffers, warn)
         self.maps: dict[str, libbcc_bpf.Map] = {}
         self.program_fds: dict[str, int] = {}
         try:
@@ -104,7 +114,7 @@ class Probe:
                 self._start(image)
             except ProbeError:
                 cache.refuse("the kernel does not accept them")
-                self._buffers = PerfBuffers(plan.auxiliary_buffers)
+                self._buffers = PerfBuffers(plan.auxiliary_buffers, self._warn)
             else:
                 return
         image = compile_image(plan, release)

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
 
 from ooMtrace.errors import ProbeError
+from ooMtrace.kernel.perf_syscall import perf_error
 from ooMtrace.probe.cpu_hotplug import CpuHotplug
 from ooMtrace.probe.libbcc_bpf import Map, PerfReader
 
@@ -23,6 +23,11 @@ TOTAL_SIZE = 16 << 20
 MIN_SIZE, MAX_SIZE = 256 << 10, 1 << 20
 """Bytes for the buffer for kills of one CPU."""
 
+NOT_TRACED = (
+    "CPU {cpu} has come online and cannot be traced ({reason}): kills on it are read from the kernel log when "
+    "something dies on another CPU; restart oomtrace, which traces all CPUs that are online then"
+)
+
 
 class PerfBuffers:
     """The perf buffers of BPF maps, one for each map and CPU, from `open` to `close`.
@@ -32,12 +37,16 @@ class PerfBuffers:
 
     Args:
         auxiliary: The other maps, with the size of each CPU's buffer in bytes.
+        warn: Takes one line about a CPU that came online and cannot be traced.
     """
 
-    def __init__(self, auxiliary: Mapping[str, int] = MappingProxyType({})) -> None:
+    def __init__(
+        self, auxiliary: Mapping[str, int] = MappingProxyType({}), warn: Callable[[str], None] | None = None
+    ) -> None:
         pages = {EVENTS: buffer_pages(), **{name: _pages(size) for name, size in auxiliary.items()}}
         self._buffers = {name: _MapBuffer(count) for name, count in pages.items()}
         self._hotplug = CpuHotplug()
+        self._warn = warn
 
     def open(self, maps: Mapping[str, Map]) -> None:
         """Open the buffers of all CPUs that are online.
@@ -67,14 +76,29 @@ class PerfBuffers:
             return []
         self._buffers[name].read()
         for cpu in self._hotplug.new_cpus():
-            for buffer in self._buffers.values():
-                with suppress(ProbeError):  # offline again: the kernel's count reveals what was lost
-                    buffer.renew(cpu)
+            self._renew(cpu)
         return self._buffers[name].take()
 
     def lost_records(self, name: str = EVENTS) -> int:
         """Return how many records of a map did not fit into a buffer since it was opened."""
         return self._buffers[name].lost
+
+    def _renew(self, cpu: int) -> None:
+        """Open the buffers of a CPU that has come online; warn where that fails, unless it is offline again.
+
+        Without CAP_SYS_ADMIN, Debian's kernels refuse it at their default of kernel.perf_event_paranoid, 3.
+        """
+        problem = perf_error(cpu)  # first, because BCC's library prints a message of its own about a refusal
+        for buffer in self._buffers.values():
+            if problem:
+                buffer.discard(cpu)
+                continue
+            try:
+                buffer.renew(cpu)
+            except ProbeError as error:  # the kernel's count reveals what was lost
+                problem = str(error) if cpu in online_cpus() else ""
+        if problem and self._warn:
+            self._warn(NOT_TRACED.format(cpu=cpu, reason=problem))
 
 
 class _MapBuffer:
@@ -119,6 +143,11 @@ class _MapBuffer:
         finally:
             if old:  # freed last, so that the new buffer cannot have the same file descriptor
                 old.close()
+
+    def discard(self, cpu: int) -> None:
+        """Free the buffer of a CPU, if there is one."""
+        if old := self._readers.pop(cpu, None):
+            old.close()
 
     def _open_cpu(self, cpu: int) -> None:
         assert self._map is not None

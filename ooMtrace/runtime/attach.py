@@ -80,7 +80,7 @@ def _attach_highest(settings: Settings, say: Say, cache: ImageCache | None, *, v
     while True:
         chosen = plan(features, settings)
         try:
-            handle = _attach(chosen, features, cache)
+            handle = _attach(chosen, features, cache, say)
         except CannotTraceError as error:  # without BCC
             features = replace(features, bcc_error=error.fact, bcc_hint=error.hint)
         except ProbeError as error:
@@ -97,8 +97,8 @@ def _attach_highest(settings: Settings, say: Say, cache: ImageCache | None, *, v
             return Attachment(handle, chosen, features, settings)
 
 
-def _attach(chosen: Plan, features: Features, cache: ImageCache | None) -> Probe | KernelLog:
-    handle = attach(chosen, features.release, cache)
+def _attach(chosen: Plan, features: Features, cache: ImageCache | None, say: Say) -> Probe | KernelLog:
+    handle = attach(chosen, features.release, cache, say)
     try:
         _check_spare_fds(f"level {chosen.level}")
     except CannotTraceError as error:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ooMtrace.errors import ProbeError
@@ -16,20 +17,21 @@ if TYPE_CHECKING:
     from ooMtrace.kmsg.device import KernelLog
 
 
-def attach(plan: Plan, release: str, cache: ImageCache | None = None) -> Probe | KernelLog:
+def attach(plan: Plan, release: str, cache: ImageCache | None, warn: Callable[[str], None]) -> Probe | KernelLog:
     """Attach the probes, with programs from the cache if it has them; at level `log` open the kernel log at its end.
 
     Args:
         plan: What to attach.
         release: The kernel's `uname -r`.
         cache: Holds compiled programs; None: compile.
+        warn: Takes one line about what can no longer be traced.
 
     Raises:
         CannotTraceError: BCC is not there.
         ProbeError: The kernel refused.
     """
     if plan.level != "log":
-        return Probe(plan, release, cache)
+        return Probe(plan, release, cache, warn=warn)
     from ooMtrace.kmsg.device import KMSG, KernelLog
 
     try:

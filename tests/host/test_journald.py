@@ -220,11 +220,16 @@ def test_what_is_too_large_for_a_datagram_is_a_sealed_memory_file(journald):
 
 
 def test_a_real_kill_is_in_the_journal(journald):
+    def kills() -> list[dict[str, Any]]:
+        """Return the demo's; its interpreter is called `python`, `python3` or `python3.11`, as pip has written."""
+        found = journald.read(f"MESSAGE_ID={MESSAGE_IDS['oom_kill']}")
+        return [entry for entry in found if re.fullmatch(r"python[\d.]*", entry["OOMTRACE_COMM"])]
+
     done = subprocess.run([COMMAND, "demo", "--output", journald.url], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    wait_for(lambda: bool(journald.read("OOMTRACE_COMM=python3")))
+    wait_for(lambda: bool(kills()))
 
-    (entry,) = journald.read("OOMTRACE_COMM=python3")
-    assert (entry["MESSAGE_ID"], entry["OOMTRACE_SCOPE"]) == (MESSAGE_IDS["oom_kill"], "memcg")
+    (entry,) = kills()
+    assert entry["OOMTRACE_SCOPE"] == "memcg"
     assert json.loads(entry["OOMTRACE_JSON"])["process"]["pid"] == int(entry["OOMTRACE_PID"])
     assert abs(int(entry["__REALTIME_TIMESTAMP"]) / 1e6 - time.time()) < 600

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -14,6 +15,8 @@ from pathlib import Path
 
 import pytest
 from support.tracer import COMMAND
+
+from ooMtrace.kernel.perf_syscall import SYSCALL
 
 ROOT = Path(__file__).parents[2]
 SITE = Path(sys.prefix) / f"lib/python{sys.version_info.major}.{sys.version_info.minor}/site-packages"
@@ -178,6 +181,65 @@ def test_in_a_container_without_the_kernel_log_its_own_setting_is_named(containe
     checks = json.loads(run(*wrapper, COMMAND, "doctor", "--quick", "--json"))["checks"]
 
     assert {row["name"]: row["hint"] for row in checks}["kernel_log"] == hint
+
+
+FORBID = """\
+import ctypes, os, struct, sys
+call, error, *command = sys.argv[1:]
+code = (0x20, 0, 0, 0), (0x15, 0, 1, int(call)), (0x06, 0, 0, 0x50000 | int(error)), (0x06, 0, 0, 0x7FFF0000)
+code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *each) for each in code))
+program = ctypes.create_string_buffer(struct.pack("HP", 4, ctypes.addressof(code)))
+sys.exit("prctl") if ctypes.CDLL(None).prctl(22, 2, program, 0, 0) else os.execvp(command[0], command)
+"""
+"""Runs a command with a seccomp filter that gives this error to a system call, and allows all others."""
+CALLS = {"bpf": {"x86_64": 321, "aarch64": 280}, "perf_event_open": SYSCALL}
+SET_PARANOID = "on the host: sysctl kernel.perf_event_paranoid=2; otherwise it takes CAP_SYS_ADMIN"
+
+
+@pytest.mark.parametrize(
+    ("container", "call", "error", "hint"),
+    [
+        (
+            None,
+            "bpf",
+            errno.EPERM,
+            "allow bpf(2): SystemCallFilter=@system-service bpf perf_event_open of a systemd unit",
+        ),
+        (None, "perf_event_open", errno.EPERM, "allow perf_event_open(2): SystemCallFilter="),
+        (None, "perf_event_open", errno.EACCES, SET_PARANOID),
+        (
+            "kubernetes",
+            "bpf",
+            errno.EPERM,
+            "set securityContext.seccompProfile.type: Unconfined in the container's spec",
+        ),
+        ("docker", "perf_event_open", errno.EPERM, "start the container with --security-opt seccomp=unconfined"),
+        ("docker", "perf_event_open", errno.EACCES, SET_PARANOID),
+    ],
+)
+def test_where_a_system_call_is_forbidden_that_setting_is_named(contained, container, call, error, hint):
+    """EACCES is what Debian's kernels answer at kernel.perf_event_paranoid=3 to whoever lacks CAP_SYS_ADMIN."""
+    number = CALLS[call].get(os.uname().machine)
+    if number is None:
+        pytest.skip("the number of the system call on this machine is not known")
+    wrapper = [*(contained(container) if container else ()), PYTHON, "-c", FORBID, str(number), str(error)]
+
+    line = first_line([*wrapper, COMMAND])
+
+    assert line.startswith("works: level log")
+    assert f" -> {hint}" in line
+
+
+def test_choom_is_not_suggested_where_it_cannot_work():
+    drop = ("choom", "-n", "0", "--", "setpriv", "--bounding-set=-sys_resource", "--inh-caps=-all")
+
+    with subprocess.Popen([*drop, COMMAND, "--level", "log"], stderr=subprocess.PIPE, text=True) as tracer:
+        assert tracer.stderr
+        said = tracer.stderr.readline() + tracer.stderr.readline()
+        tracer.terminate()
+
+    assert "; CAP_SYS_RESOURCE is withheld here: start it from systemd with OOMScoreAdjust=-1000\n" in said
+    assert "choom" not in said
 
 
 def test_in_a_pid_namespace_of_its_own_sharing_the_hosts_is_the_remedy(contained):

@@ -48,7 +48,27 @@ def test_an_unknown_field_would_be_noticed():
 def test_the_daemonset_is_valid_with_components(components):
     kubernetes_validate.validate(manifest(*components), KUBERNETES, strict=True)
 
-    assert POWERFUL & set(capabilities(*components))
+    assert bool(POWERFUL & set(capabilities(*components))) == (components != ("events",))
+
+
+def test_the_component_for_events_gives_the_right_to_create_them_and_no_other():
+    found = {each["kind"]: each for each in yaml.safe_load_all((COMPONENTS / "events/rbac.yaml").read_text())}
+    for each in found.values():
+        kubernetes_validate.validate(each, KUBERNETES, strict=True)
+    daemonset = manifest("events")
+    pod = daemonset["spec"]["template"]["spec"]
+
+    assert kustomization(COMPONENTS / "events")["resources"] == ["rbac.yaml"]
+    assert found["ClusterRole"]["rules"] == [{"apiGroups": [""], "resources": ["events"], "verbs": ["create"]}]
+    assert found["ClusterRoleBinding"]["roleRef"]["name"] == found["ClusterRole"]["metadata"]["name"]
+    account = found["ServiceAccount"]["metadata"]
+    assert found["ClusterRoleBinding"]["subjects"] == [{"kind": "ServiceAccount", **account}]
+    assert (pod["serviceAccountName"], pod["automountServiceAccountToken"]) == (account["name"], True)
+    assert account["namespace"] == kustomization(BASE)["namespace"]
+    assert not manifest()["spec"]["template"]["spec"]["automountServiceAccountToken"]
+    _, arguments = cli.parse(container_of(daemonset)["args"])
+    assert [each.scheme for each in arguments.output] == ["stdout", "kubernetes"]
+    assert capabilities("events") == capabilities()
 
 
 def test_the_base_lists_all_its_files_and_the_tag_of_this_version():

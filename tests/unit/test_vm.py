@@ -66,6 +66,14 @@ def test_an_unknown_name_is_an_error(capsys):
     assert "no kernel 6.12-riscv" in capsys.readouterr().err
 
 
+def test_the_machine_with_systemd_is_not_booted_without_the_package(capsys, tmp_path):
+    without = ["--kernel", "6.12", "--machine", "systemd", "--only", payload.INSTALLS_PACKAGE]
+
+    for options in (without, [*without, "--deb", str(tmp_path / "absent.deb")]):
+        assert main(options) == 2
+        assert "no package for own_service: run `make deb`" in capsys.readouterr().err
+
+
 def test_a_module_comes_after_those_that_it_depends_on(tmp_path):
     needs = {"ext4": "mbcache,jbd2", "jbd2": "crc-t10", "crc_t10": "", "mbcache": "", "other": ""}
     available = {name: tmp_path / f"{name}.ko" for name in needs}

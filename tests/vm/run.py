@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--machine", action="append", metavar="NAME", help="only this one (repeat)")
     parser.add_argument("--only", action="append", metavar="SCENARIO", help="this one (repeat)")
     parser.add_argument("--wheel", type=Path, metavar="PATH", help="install this in every guest")
+    parser.add_argument("--deb", type=Path, metavar="PATH", help="the package for the machine systemd (`make deb`)")
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="guests at a time (%(default)s)")
     parser.add_argument("--slowdown", type=int, default=1, metavar="N", help="multiply all time limits: a busy host")
     parser.add_argument("--out", type=Path, metavar="DIR", help="consoles and results (CACHE/out)")
@@ -96,6 +97,12 @@ def _chosen(matrix: Matrix, options: argparse.Namespace) -> list[Cell]:
 
 
 def _run(matrix: Matrix, cells: Sequence[Cell], options: argparse.Namespace) -> int:
+    package: Path | None = options.deb
+    needs = any(payload.INSTALLS_PACKAGE in payload.scenarios(cell.machine.name, options.only) for cell in cells)
+    if needs and not (package and package.is_file()):
+        raise HarnessError(
+            f"no package for {payload.INSTALLS_PACKAGE}: run `make deb`, and add --deb dist/oomtrace_*.deb"
+        )
     architectures = {cell.kernel.architecture for cell in cells}
     require(*(each.qemu[0] for each in architectures), *(each.compiler for each in architectures))
     require("setpriv", "mmdebstrap", "sfdisk", "mke2fs", "dpkg-deb")
@@ -163,7 +170,7 @@ def _boot(cell: Cell, prepared: Prepared, options: argparse.Namespace, out: Path
     slowdown = architecture.slowdown * options.slowdown
     with TemporaryDirectory(prefix="oomtrace-vm-") as scratch:
         folder = Path(scratch) / "payload"
-        payload.assemble(folder, kernel, names, options.wheel)
+        payload.assemble(folder, kernel, names, options.wheel, options.deb)
         result = boot(
             architecture,
             kernel.image,

@@ -43,7 +43,7 @@ TITLES = {
     "user_session": "a login session and a user's own services",
     "podman": "podman containers in scopes of systemd",
     "podman_rootless": "a user's podman containers",
-    "own_service": "oomtrace as a service of systemd: journal, file, reload, SIGKILL, watchdog",
+    "own_service": "the Debian package as a service: journal, file, reload, SIGKILL, watchdog, upgrade, purge",
     "oomd": "SIGKILLs of systemd-oomd",
     "early_oom": "a SIGKILL of earlyoom",
     "cpuset": "cpuset (two memory nodes)",

@@ -35,11 +35,12 @@ class FakeReader:
 
     opened: dict[int, FakeReader]
     offline: set[int]
+    reason: str
     closed: list[int]
 
     def __init__(self, cpu: int, pages: int, receive: Callable[[bytes], None], lose: Callable[[int], None]) -> None:
         if cpu in self.offline:
-            raise ProbeError("offline")
+            raise ProbeError(self.reason)
         self.fd = next(number for number in count(100 + cpu, 100) if number not in self.opened)
         self.pages, self.receive, self.lose = pages, receive, lose
         self.pending: list[bytes] = []
@@ -71,8 +72,10 @@ def hotplug(monkeypatch):
 @pytest.fixture
 def readers(monkeypatch, hotplug):
     FakeReader.opened, FakeReader.offline, FakeReader.closed = {}, set(), []
+    FakeReader.reason = "No such device"
     monkeypatch.setattr(perf_buffer, "PerfReader", FakeReader)
     monkeypatch.setattr(perf_buffer, "online_cpus", lambda: [0, 1])
+    monkeypatch.setattr(perf_buffer, "perf_error", lambda _: "")
     return FakeReader.opened
 
 
@@ -82,9 +85,14 @@ def maps():
 
 
 @pytest.fixture
-def buffers(readers, maps):
+def said() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def buffers(readers, maps, said):
     """Open the buffer for kills (readers 100 and 101) and one of 64 KiB for each CPU (200 and 201)."""
-    opened = PerfBuffers({"cgroups": 65_535 + os.sysconf("SC_PAGE_SIZE")})
+    opened = PerfBuffers({"cgroups": 65_535 + os.sysconf("SC_PAGE_SIZE")}, said.append)
     opened.open(maps)
     return opened
 
@@ -140,7 +148,8 @@ def test_a_new_cpu_gets_a_buffer_of_each_map_and_a_dead_one_is_freed_last(reader
     assert FakeReader.closed == [101, 201]
 
 
-def test_a_cpu_that_is_offline_again_is_ignored_and_its_old_buffer_freed(readers, hotplug, buffers):
+def test_a_cpu_that_is_offline_again_is_ignored_and_its_old_buffer_freed(readers, hotplug, buffers, said, monkeypatch):
+    monkeypatch.setattr(perf_buffer, "online_cpus", lambda: [0])
     FakeReader.offline = {1, 2}
     readers[100].pending = [b"record"]
     hotplug.cpus = [1, 2]
@@ -148,6 +157,28 @@ def test_a_cpu_that_is_offline_again_is_ignored_and_its_old_buffer_freed(readers
     assert buffers.read() == [b"record"]
     assert buffers.fds() == [100, 200, 7]
     assert FakeReader.closed == [101, 201]
+    assert said == []
+
+
+@pytest.mark.parametrize("refused_by", ["kernel", "library"])
+def test_a_new_cpu_that_cannot_be_traced_is_reported_once_and_the_others_are_read(
+    readers, hotplug, buffers, said, monkeypatch, refused_by
+):
+    """The first as at kernel.perf_event_paranoid=3 without CAP_SYS_ADMIN, the second as without file descriptors."""
+    if refused_by == "kernel":
+        monkeypatch.setattr(perf_buffer, "perf_error", {1: "Permission denied"}.get)
+    else:
+        FakeReader.offline, FakeReader.reason = {1}, "Permission denied"
+    readers[100].pending = [b"record"]
+    hotplug.cpus = [1]
+
+    assert buffers.read() == [b"record"]
+    assert buffers.fds() == [100, 200, 7]
+    assert FakeReader.closed == [101, 201]
+    assert said == [
+        "CPU 1 has come online and cannot be traced (Permission denied): kills on it are read from the kernel log when "
+        "something dies on another CPU; restart oomtrace, which traces all CPUs that are online then"
+    ]
 
 
 def test_closing_frees_all_buffers_once(hotplug, buffers):

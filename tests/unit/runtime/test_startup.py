@@ -60,7 +60,7 @@ class Start:
         assert store is self.cache
         return self.host
 
-    def _attach(self, plan: Plan, release: str, cache: object) -> FakeSource:
+    def _attach(self, plan: Plan, release: str, cache: object, warn: object) -> FakeSource:
         assert cache is self.cache
         assert cache is None or not self.cache.closed
         assert release == self.host.release

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""oomtrace as a service: a line in the journal and in a file, reload, SIGKILL and watchdog, and no kill is missed."""
+"""The Debian package: a line in the journal and in a file, reload, SIGKILL, watchdog, upgrade, and no kill is missed.
+
+Purged while the service runs, the package leaves nothing behind.
+"""
 
 import json
 import os
-import shutil
 import signal
 import stat
 import subprocess
@@ -15,16 +17,23 @@ from _scenario import scenario
 from _units import GROW, LIMIT, Properties, ended, show, start, stop, written
 from support.tracer import Line, parsed
 
-DEPLOY = Path("/payload/deploy")
+(PACKAGE,) = Path("/payload").glob("oomtrace_*.deb")
 SERVICE = "oomtrace.service"
-UNIT, CONFIG = Path("/etc/systemd/system", SERVICE), Path("/etc/oomtrace.toml")
-COMMAND, INSTALLED = Path("/usr/local/bin/oomtrace"), Path("/opt/oomtrace/bin/oomtrace")
+CONFIG = Path("/etc/oomtrace.toml")
+COMMAND = b"/usr/bin/python3\0-IS\0/usr/bin/oomtrace\0"
 DROP_IN = Path("/run/systemd/system/oomtrace.service.d/scenario.conf")
 FIRST = "[Service]\nTimeoutStartSec=infinity\nWatchdogSec=20s\nGroup=adm\n"
 """A shorter period of the watchdog, time for an emulated CPU to start, and a group that may read the lines."""
 LOG, ROTATED = Path("/var/log/oomtrace/oomtrace.log"), Path("/var/log/oomtrace/oomtrace.log.1")
 FILE = f'output = "{LOG}"\n'
 TIMEOUT_S = 120
+SYSTEM = "find /etc /usr /var -xdev -not -path /var/lib/dpkg/* -not -path /var/log/dpkg.log"
+"""Lists the files of the system but for dpkg's own records."""
+VOLATILE = "find /dev /run /tmp /sys/fs/cgroup -name *oomtrace*"
+"""Lists what a running service has: directories of its own, a cgroup."""
+UNITS = ("systemctl list-unit-files --no-legend", "systemctl list-units --all --plain --no-legend")
+CACHE = Path("/var/cache/oomtrace")
+OWN_DIRECTORIES = [Path(f"/var/{name}/oomtrace") for name in ("lib", "cache", "log")]
 
 
 def wait(fact: Callable[[], object]) -> bool:
@@ -64,6 +73,28 @@ def kill(name: str) -> int:
     return pid
 
 
+def output(command: str) -> list[str]:
+    return subprocess.run(command.split(), check=True, capture_output=True, text=True).stdout.splitlines()
+
+
+def dpkg(*arguments: str) -> None:
+    began = time.monotonic()
+    subprocess.run(["dpkg", "--force-unsafe-io", *arguments], check=True, stdin=subprocess.DEVNULL)
+    print(f"dpkg {arguments[0]} took {time.monotonic() - began:.1f} s", flush=True)
+
+
+def system_state() -> set[str]:
+    """Return all that a package or a service may leave behind: files, units, users and groups."""
+    units = {f"unit {line.split()[0]}" for command in UNITS for line in output(command) if "oomtrace" in line}
+    users = {line for name in ("passwd", "group") for line in Path("/etc", name).read_text().splitlines()}
+    return {*output(SYSTEM), *output(VOLATILE), *units, *users}
+
+
+def cached_programs() -> dict[str, int]:
+    """Return when each compiled program was written, ns: those of the standing tracers are there from the beginning."""
+    return {path.name: path.stat().st_mtime_ns for path in CACHE.iterdir()}
+
+
 def control(*arguments: str) -> None:
     subprocess.run(["systemctl", *arguments, SERVICE], check=True)
 
@@ -86,19 +117,21 @@ def send(number: signal.Signals) -> str:
 
 
 with scenario() as run, written(DROP_IN, FIRST):
-    COMMAND.symlink_to(INSTALLED)
-    shutil.copy(DEPLOY / "systemd" / SERVICE, UNIT)
-    CONFIG.write_text((DEPLOY / "oomtrace.toml").read_text())
-    CONFIG.chmod(0o644)
-    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    before_install = system_state()
+    dpkg("--install", str(PACKAGE))
+    installed = status()
+    run.equal(
+        "installed, not started", (installed["ActiveState"], installed["UnitFileState"]), ("inactive", "disabled")
+    )
     began = time.monotonic()
     control("enable", "--now")  # returns when it is ready
     print(f"ready after {time.monotonic() - began:.1f} s", flush=True)
-    first = status()
+    first, programs = status(), cached_programs()
     run.equal(
         "state", (first["ActiveState"], first["SubState"], first["UnitFileState"]), ("active", "running", "enabled")
     )
     run.equal("status", first["StatusText"], "level full; 0 kills reported, 0 lost")
+    run.equal("the package's command", Path(f"/proc/{first['MainPID']}/cmdline").read_bytes(), COMMAND)
     run.equal("never killed", Path(f"/proc/{first['MainPID']}/oom_score_adj").read_text(), "-1000\n")
 
     # stdout is the journal
@@ -144,17 +177,31 @@ with scenario() as run, written(DROP_IN, FIRST):
     run.true("the kill meanwhile is in the file", wait(lambda: in_files(hung)))
     run.equal("restarts", status()["NRestarts"], "2")
 
-    time.sleep(2)  # for lines that should not come
-    pids = (journaled, unwatched, filed, hung)
-    run.equal("lines in the journal", [len(in_journal(pid)) for pid in pids], [1, 0, 0, 0])
-    run.equal("lines in the files", [len(in_files(pid)) for pid in pids], [0, 1, 1, 1])
-    levels = [line["fidelity"] for line in (*in_journal(journaled), *in_files(unwatched), *in_files(filed))]
-    run.equal("levels: one kill was read from the kernel log", levels, ["full", "log", "full"])
+    # an upgrade keeps the configuration and restarts the service
+    before = status()["MainPID"]
+    dpkg("--install", str(PACKAGE))
+    run.true("it is restarted after an upgrade", wait(lambda: is_running_again(before)))
+    run.equal("the configuration is kept", CONFIG.read_text(), FILE)
+    upgraded = kill("upgraded")
+    run.true("its line is in the file", wait(lambda: in_files(upgraded)))
 
-    control("disable", "--now")
-    last = status()
-    run.equal("stopped", (last["ActiveState"], last["Result"]), ("inactive", "success"))
-    for file in (COMMAND, UNIT, CONFIG):
-        file.unlink()
-    subprocess.run(["systemctl", "daemon-reload"], check=True)
+    time.sleep(2)  # for lines that should not come
+    pids = (journaled, unwatched, filed, hung, upgraded)
+    run.equal("lines in the journal", [len(in_journal(pid)) for pid in pids], [1, 0, 0, 0, 0])
+    run.equal("lines in the files", [len(in_files(pid)) for pid in pids], [0, 1, 1, 1, 1])
+    lines = (*in_journal(journaled), *in_files(unwatched), *in_files(filed), *in_files(upgraded))
+    levels = [line["fidelity"] for line in lines]
+    run.equal("levels: one kill was read from the kernel log", levels, ["full", "log", "full", "full"])
+
+    print("programs that a restart has compiled:", sorted(cached_programs().items() - programs.items()), flush=True)
+
+    # purged while it runs and is enabled
+    running = status()["MainPID"]
+    dpkg("--purge", "oomtrace")
+    run.equal("its process has ended", Path("/proc", running).exists(), False)
+    run.true("it ended as it should", f"{SERVICE}: Deactivated successfully." in journal()[-4:])
+    known = subprocess.run(["dpkg-query", "--show", "oomtrace"], check=False, capture_output=True)
+    run.equal("dpkg knows it no longer", known.returncode, 1)
+    run.equal("directories left", [path for path in OWN_DIRECTORIES if path.exists()], [])
+    run.equal("left behind", sorted(system_state() - before_install), [])
     run.kills(pids)
