@@ -240,7 +240,9 @@ TEST(a_scan_begins_without_a_task)
 	begin_ranking();
 	badness_exit(7); /* of a call that had begun before the scan did */
 	on_decision(&control, message);
-	CHECK_EQUAL(sent_count, 0);
+	kill_process(&first);
+	CHECK_EQUAL(sent_count, 1);
+	CHECK_EQUAL(((struct victim_event *)last())->kind, KIND_KILLED);
 }
 
 static void decide(struct model_task *candidates, int count)

@@ -432,8 +432,9 @@ def test_a_counter_that_cannot_be_read_now_is_read_later(host):
 def test_a_reading_while_kills_go_on_does_not_move_the_base(host):
     reconciler = host.reconciler()
     host.seen = 1
-    list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=False)))
-    assert reconciler.base == 10
+    for _ in range(2):
+        list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=False)))
+        assert reconciler.base == 10
 
     list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=True)))
     assert reconciler.base == 14

@@ -39,7 +39,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> None:
 def opened(name: str, settings: Settings = SETTINGS) -> Any:
     host = features(name)
     chosen = plan(host, settings)
-    return open_source(attach.attach(chosen, host.release), chosen.level, host, HOST, print, settings)
+    return open_source(attach.attach(chosen, host.release, None, print), chosen.level, host, HOST, print, settings)
 
 
 @pytest.mark.parametrize(("name", "level"), [("kprobes", "full"), ("no-btf", "minimal")])
