@@ -107,9 +107,14 @@ def test_pages_that_others_reclaim_while_a_report_is_printed_are_no_difference(k
     assert wrong(kmsg, [line(oom__points__rss=rss + 65), other], [now, other]) != []
 
 
-def test_where_the_kernels_total_differs_the_log_is_compared_with_the_sum_of_the_parts(kmsg):
+def test_where_the_kernels_total_differs_the_log_has_that_or_the_sum_of_the_parts(kmsg):
     parts = sum(TRACED[f"oom.points.{name}"] for name in ("rss", "swap", "page_tables", "adj"))
     now = line(oom__points__exact=False, oom__points__total=parts + 2)
 
+    rss = TRACED["oom.points.rss"]
+
     assert wrong(kmsg, [line(oom__points__total=parts)], [now]) == []
-    assert wrong(kmsg, [line(oom__points__total=parts + 2)], [now]) != []
+    assert wrong(kmsg, [line(oom__points__total=parts + 2, oom__points__rss=rss + 2)], [now]) == []
+    assert wrong(kmsg, [line(oom__points__total=parts + 1)], [now]) != []
+    assert wrong(kmsg, [line(oom__points__total=parts + 2, oom__points__rss=rss + 1)], [now]) != []
+    assert wrong(kmsg, [line(oom__points__total=parts + 2)], [line(oom__points__total=parts)]) != []
