@@ -91,7 +91,7 @@ def find_job(case: Case) -> list[Block]:
     if sentence and all(line and width(line) <= COLUMNS for line in filled):
         return [Block("command", (*text(sentence, 3).lines, *filled), 3)]
     if (join := facts.text("job.join", LONGEST_KEY)) and (where := facts.text("job.registry")):
-        return [text(f"Its key is {join} ({where}).", 4)]
+        return [text(f"Its key is {join} ({where}).", 4, most=3)]
     return []
 
 

@@ -6,7 +6,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
-SECOND, MINUTE, HOUR, DAY = 1.0, 60.0, 3600.0, 86400.0
+SECOND, MINUTE, HOUR, DAY = 1, 60, 3600, 86400
+UNITS = ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", SECOND, "s"))
+"""Of periods of a minute or longer, each with the one below it."""
+
+MICROS = 1_000_000
 TENTH_OF_MIB = MIB // 10
 LARGE = 10 * GIB
 
@@ -41,15 +45,13 @@ def percent(part: int, whole: int) -> int:
 
 
 def duration(period: timedelta) -> str:
-    """Return a period that is not negative, in its largest unit and the one below it."""
-    seconds = period.total_seconds()
-    if seconds < SECOND:
-        return f"{seconds * 1000:.0f} ms" if seconds >= 0.001 else f"{seconds * 1e6:.0f} us"  # noqa: PLR2004
-    if seconds < MINUTE:
-        return f"{int(seconds * 10) / 10:.1f} s"
-    whole = int(seconds)
-    for unit, below, names in ((MINUTE, 1, ("min", "s")), (HOUR, 60, ("h", "min")), (DAY, 3600, ("d", "h"))):
-        if seconds < unit * (24 if unit == HOUR else 60) or unit == DAY:
-            major, rest = divmod(whole, int(unit))
-            return f"{major:,} {names[0]} {rest // below} {names[1]}" if rest // below else f"{major:,} {names[0]}"
-    raise AssertionError
+    """Return a period that is not negative, rounded down, in its largest unit and the one below it."""
+    micros = period // timedelta(microseconds=1)
+    if micros < MICROS:
+        return f"{micros // 1000} ms" if micros >= 1000 else f"{micros} us"  # noqa: PLR2004
+    whole = micros // MICROS
+    if whole < MINUTE:
+        return f"{micros * 10 // MICROS / 10:.1f} s"
+    unit, name, below, name_below = next(row for row in UNITS if whole >= row[0])
+    rest = whole % unit // below
+    return f"{whole // unit:,} {name} {rest} {name_below}" if rest else f"{whole // unit:,} {name}"

@@ -21,11 +21,8 @@ def chosen(case: Case) -> list[Block]:
         return [fact("chosen", [f"not by points: memory.oom.group of {path or 'its cgroup'} kills all in it"], 1)]
     if facts.word("oom.verdict") == "shared_mm":
         return [fact("chosen", ["not by points: it shared the memory of the process that was chosen"], 1)]
-    sentences = [sentence for sentence in (_sum(facts) or _adj(facts), _ranking(case)) if sentence]
-    blocks = [fact("chosen", sentences, 1)] if sentences else []
-    if alternative := _alternative(case):
-        blocks.append(fact("" if blocks else "chosen", [alternative], 3))
-    return blocks
+    blocks = [fact("chosen", [_sum(facts) or _adj(facts), _ranking(case)], 1), fact("", [_alternative(case)], 3)]
+    return [block for block in blocks if block.lines]
 
 
 def _sum(facts: Facts) -> str:

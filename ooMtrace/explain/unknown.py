@@ -71,7 +71,7 @@ def _named(facts: Facts) -> str:
         names.append("ranking")
     if not names:
         return ""
-    number = max((most for most in range(1, len(names) + 1) if len(", ".join(names[:most])) <= FITTING), default=1)
+    number = max(most for most in range(1, len(names) + 1) if len(", ".join(names[:most])) <= FITTING)
     return ", ".join(names[:number]) + (" and more" if number < len(names) else "")
 
 

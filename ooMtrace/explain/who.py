@@ -53,12 +53,10 @@ def cause(case: Case) -> str:
 
 
 def name(facts: Facts) -> str:
-    """Return what the process called itself, or how it was started."""
-    if title := facts.text("process.title", TITLE):
-        return title
-    if arguments := facts.texts("process.command_args"):
-        return " ".join((arguments[0].rpartition("/")[2] or arguments[0], *arguments[1:]))[:TITLE]
-    return facts.text("process.comm") or "a process"
+    """Return what the process called itself, or how it was started; neither may be visible."""
+    title, arguments = facts.text("process.title", TITLE) or "", facts.texts("process.command_args")
+    started = " ".join((arguments[0].rpartition("/")[2] or arguments[0], *arguments[1:]))[:TITLE] if arguments else ""
+    return title.strip() or started.strip() or facts.text("process.comm") or "a process"
 
 
 def who(case: Case) -> list[Block]:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -151,11 +150,6 @@ def _number(path: Path) -> int | None:
 
 def _read(path: Path) -> str:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except (OSError, ValueError):
+        return path.read_text("ascii", "replace")
+    except (OSError, ValueError):  # the cgroup was removed, or has a child of this name where there is no such file
         return ""
-    with os.fdopen(fd, encoding="ascii", errors="replace") as file:
-        try:
-            return file.read()
-        except OSError:  # the cgroup was removed
-            return ""

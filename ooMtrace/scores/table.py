@@ -14,7 +14,6 @@ from ooMtrace.scores.domains import Domain
 from ooMtrace.scores.processes import Candidate
 
 HEADER = f"{'':>4} {'points':>11} {'resident':>11} {'swap+tables':>11} {'adj':>5} {'score':>5} {'pid':>8}"
-NAMES = len(HEADER) + 2
 SHORTEST = 20
 """Columns of a name, however narrow the terminal is."""
 

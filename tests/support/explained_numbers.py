@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -144,7 +144,8 @@ def periods(line: dict[str, Any]) -> Iterator[float]:
             continue
         seconds = (last - first).total_seconds()
         whole = int(seconds)
-        yield from (int(f"{seconds * 1000:.0f}"), int(f"{seconds * 1e6:.0f}"), int(seconds * 10) / 10)
+        micros = (last - first) // timedelta(microseconds=1)
+        yield from (micros // 1000, micros, micros * 10 // 1_000_000 / 10)
         yield from (whole // 60, whole % 60, whole // 3600, whole % 3600 // 60, whole // 86400, whole % 86400 // 3600)
         if seconds:
             yield int(amount(line, "process.memory.anon") / seconds)
