@@ -10,7 +10,7 @@ from ooMtrace.errors import UsageError
 from ooMtrace.output.url import OutputUrl, parse_output
 
 DECIMAL = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20}")
-COUNT = re.compile(r"[0-9]{1,9}", re.ASCII)
+COUNT = re.compile(r"[0-9]{1,9}")
 PORT = re.compile(r"[0-9]{1,20}")
 HIGHEST_PORT = 65535
 MAX_TIMEOUT_FACTOR = 100

@@ -49,9 +49,8 @@ def _read(file: Path, *, is_required: bool) -> str:
         if is_required:
             raise UsageError(f"{file}: does not exist", "name a file that does with --config") from None
         return ""
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise UsageError(f"{file}: {reason}", "make it readable, or name another file with --config") from error
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror}", "make it readable, or name another file with --config") from error
     try:
         status = os.fstat(fd)
         if stat.S_ISCHR(status.st_mode) and status.st_rdev == NOWHERE:

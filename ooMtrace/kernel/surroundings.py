@@ -108,7 +108,7 @@ def _read(path: Path) -> bytes:
     except OSError:
         return found
     try:
-        while len(found) < MAX_BYTES and (part := os.read(fd, MAX_BYTES)):
+        while part := os.read(fd, MAX_BYTES - len(found)):
             found += part
     except OSError:  # a directory
         return b""

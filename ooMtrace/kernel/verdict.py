@@ -72,23 +72,25 @@ def _as_root(features: Features) -> str:
 
 def _missed(features: Features, chosen: Level) -> Iterator[str]:
     yield MISSED_ABOVE[chosen]
-    lacking = _lacking(features)
-    if chosen in ("reduced", "minimal") and "kallsyms" in lacking:
+    lacking = _lacking(features, chosen)
+    if "kallsyms" in lacking:
         yield "oom.scope and oom.memcg"
     if chosen != "log" and not (features.has(CAP_SYS_ADMIN) and features.has(CAP_SYS_PTRACE)):
         yield "addresses of containers"
     yield from (what for name, what in MISSED_WITHOUT.items() if name in lacking)
 
 
-def _lacking(features: Features) -> dict[str, Check]:
-    return {row.name: row for row in checks(features, "") if not row.ok}
+def _lacking(features: Features, chosen: Level) -> dict[str, Check]:
+    """Return the rows of what is missing and would add something at this level."""
+    matters = (*MISSED_WITHOUT, "kallsyms") if chosen in ("reduced", "minimal") else MISSED_WITHOUT
+    return {row.name: row for row in checks(features, "") if not row.ok and row.name in matters}
 
 
 def _only_remedy(features: Features, chosen: Level) -> str:
     """Return what to do, if one thing mends all that is missed. Capabilities are granted together."""
     higher = LEVELS[LEVELS.index(chosen) + 1 :]
     rows = [row for row in levels(features) if not row.ok and row.name in higher]
-    rows += [row for name, row in _lacking(features).items() if name in ("kallsyms", *MISSED_WITHOUT)]
+    rows += _lacking(features, chosen).values()
     grants = {obstacles.grant(features, *each) for each in (obstacles.lacking_for_bpf(features), ("SYSLOG",)) if each}
     hints = {obstacles.grant_all(features) if row.hint in grants else row.hint for row in rows if row.hint}
     return hints.pop() if len(hints) == 1 else ""

@@ -56,6 +56,7 @@ class HttpPost:
         self._headers = {"User-Agent": f"oomtrace/{__version__}", **headers}
         self._join = join
         self._rejected = rejected
+        self._is_aborted = False
 
     def connect(self) -> None:
         """Connect, and verify the certificate, without sending anything."""
@@ -76,7 +77,8 @@ class HttpPost:
         return len(batch)
 
     def abort(self) -> None:
-        """End a request that waits for its answer."""
+        """End a request that waits for its answer; it is not sent again."""
+        self._is_aborted = True
         connected = self._connection.sock
         if connected is not None:
             with suppress(OSError):
@@ -90,8 +92,8 @@ class HttpPost:
         was_connected = self._connection.sock is not None
         try:
             return self._guarded(lambda: self._request(body))
-        except LaterError:
-            if not was_connected:
+        except LaterError as error:
+            if not was_connected or self._is_aborted or isinstance(error.__cause__, TimeoutError):
                 raise
         return self._guarded(lambda: self._request(body))  # the receiver had closed the idle connection
 

@@ -57,7 +57,7 @@ def datagram(lines: Lines) -> bytes:
         "OOMTRACE_COMM": subject.comm,
         "OOMTRACE_PID": subject.pid,
     }
-    known = {name: value.encode("utf-8", "backslashreplace") for name, value in fields.items() if value}
+    known = {name: value.encode() for name, value in fields.items() if value}
     return b"".join(_field(name, value) for name, value in known.items()) + _field(
         "OOMTRACE_JSON", lines.line().rstrip(b"\n")
     )

@@ -171,6 +171,13 @@ def test_false_leaves_an_option_as_it_is(tmp_path):
     assert (arguments.pretty, arguments.network, arguments.cmdline) == (False, True, "full")
 
 
+@pytest.mark.parametrize(("text", "factor"), [("1e-5", 1e-5), ("1e2", 100.0), ("5_0", 50.0), ("+2", 2.0)])
+def test_a_number_may_be_written_in_each_way_of_toml(text, factor, tmp_path):
+    arguments, _ = effective(f"timeout-factor = {text}\n", file=tmp_path / "c.toml")
+
+    assert arguments.timeout_factor == factor
+
+
 def test_the_default_file_is_read_if_it_exists(tmp_path, monkeypatch):
     monkeypatch.setattr(config_file, "DEFAULT_FILE", tmp_path / "d.toml")
     (tmp_path / "d.toml").write_text('level = "log"\n')
@@ -186,7 +193,7 @@ def test_dev_null_has_no_options(capfd):
     assert "#" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\ufeff# with a byte order mark\n"])
+@pytest.mark.parametrize("text", ["", "\n", "# nothing\n", "\ufeff# with a byte order mark\n", "#" * 65536])
 def test_a_file_without_keys_changes_nothing(text, tmp_path):
     _, configuration = effective(text, file=tmp_path / "c.toml")
 
@@ -221,13 +228,15 @@ def test_a_file_without_keys_changes_nothing(text, tmp_path):
         ("env = true", 'env must be a string or a list of strings, and is true; write env = ["...", "..."]'),
         ('service = ["redis"]', "service is wrong: 'redis' is not PORT=NAME, such as 7000=redis; see `oomtrace"),
         ('names-from = ["dokcer"]', "names-from is 'dokcer', which is none of docker, podman, cri, kubelet, api; did"),
+        (f'level = "{"x" * 60}"', f"level is '{'x' * 60}', which is none of {LEVELS}; choose one of them"),
+        (f'level = "{"x" * 61}"', f"level is '{'x' * 60}...', which is none of {LEVELS}; choose one of them"),
         ('state = "a\\u0000b"', "state contains a NUL character; remove it"),
         ('cmdline = "full"\nno-cmdline = true', "cmdline and no-cmdline are the same option; leave out one of the two"),
         ("level = full", "not TOML: "),
         ('level = "full"\nlevel = "full"', "not TOML: "),
         (f"timeout-factor = {'9' * 5000}", "not TOML: "),
         (f"env = {'[' * 20000}", "lists or tables are nested too deeply; see"),
-        ("#" * 70000, "is larger than 64 KiB; remove what is not an option from it"),
+        ("#" * 65537, "is larger than 64 KiB; remove what is not an option from it"),
         (b"# \xff", "byte 2 is not UTF-8; save it as UTF-8"),
         (
             'sigkill = "none"\nmemory-killer = ["x"]',
@@ -273,6 +282,22 @@ def test_a_file_that_is_none_does_not_block(tmp_path, capsys):
         assert cli.main(["--config", str(path)]) == 2
         said = f"oomtrace: {path}: is not a regular file; name another file with --config\n"
         assert capsys.readouterr().err == said
+
+
+def test_a_file_that_cannot_be_opened_is_reported_with_the_reason(tmp_path, capsys):
+    (tmp_path / "x").symlink_to(tmp_path / "x")
+
+    assert cli.main(["--config", str(tmp_path / "x")]) == 2
+    said = "Too many levels of symbolic links; make it readable, or name another file with --config"
+    assert capsys.readouterr().err == f"oomtrace: {tmp_path}/x: {said}\n"
+
+
+def test_a_file_that_is_read_again_and_again_stays_closed(tmp_path):
+    _, configuration = effective("pretty = true\n", file=tmp_path / "c.toml")
+    before = len([*Path("/proc/self/fd").iterdir()])
+    configuration.reread()
+
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
 
 
 @as_root

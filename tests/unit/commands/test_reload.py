@@ -80,6 +80,16 @@ def test_a_mistake_leaves_everything_as_it_is(reload):
     )
 
 
+def test_options_that_contradict_each_other_leave_everything_as_it_is(reload):
+    assert reload(f'{BEFORE}pretty = true\nsigkill = "none"\nmemory-killer = ["x"]\n') == (
+        {},
+        [
+            ": sigkill, memory-killer: --memory-killer has no effect with --sigkill none; leave out one of the two;"
+            " the options that were read before stay in effect"
+        ],
+    )
+
+
 def test_a_file_that_is_gone_is_a_mistake_if_it_was_named(reload):
     reload.file.unlink()
     reload.reloader.reload()

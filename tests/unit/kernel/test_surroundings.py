@@ -84,8 +84,34 @@ def test_what_cannot_be_read_counts_as_on_an_ordinary_host(tmp_path):
     assert Surroundings().bounding == ALL_CAPABILITIES
 
 
-KUBERNETES, DOCKER, PODMAN = (Surroundings(container=name) for name in ("kubernetes", "docker", "podman"))
-PLACES = (KUBERNETES, DOCKER, PODMAN, Surroundings(container="other"), Surroundings(), Surroundings(1000))
+def test_a_host_that_withholds_nothing_is_as_one_that_states_nothing(tmp_path):
+    put(tmp_path, "proc/self/status", "CapBnd:\t000001ffffffffff\nSeccomp:\t0\n")
+    put(tmp_path, "proc/sys/kernel/cap_last_cap", "40\n")
+    (tmp_path / "sys/kernel").mkdir(parents=True)
+
+    assert observe(tmp_path) == Surroundings(os.geteuid())
+
+
+@pytest.mark.parametrize(("size", "container"), [((256 << 10) - 32, "kubernetes"), (256 << 10, "")])
+def test_at_most_256_kib_of_a_file_are_read(tmp_path, size, container):
+    put(tmp_path, "proc/self/environ", "x" * size + "\0KUBERNETES_SERVICE_HOST=x\0")
+
+    assert observe(tmp_path).container == container
+
+
+def test_no_file_stays_open(tmp_path):
+    put(tmp_path, "proc/self/status", STATUS)
+    (tmp_path / "proc/self/environ").mkdir()
+    before = len([*Path("/proc/self/fd").iterdir()])
+    observe(tmp_path)
+
+    assert len([*Path("/proc/self/fd").iterdir()]) == before
+
+
+KUBERNETES, DOCKER, PODMAN, OTHER = (
+    Surroundings(container=name) for name in ("kubernetes", "docker", "podman", "other")
+)
+PLACES = (KUBERNETES, DOCKER, PODMAN, OTHER, Surroundings(), Surroundings(1000))
 
 
 @pytest.mark.parametrize(
@@ -109,6 +135,11 @@ PLACES = (KUBERNETES, DOCKER, PODMAN, Surroundings(container="other"), Surroundi
         (Surroundings(host_users=False), 0, "leave the user namespace, and run as root: sudo oomtrace"),
         (Surroundings(container="kubernetes", host_users=False), 0, "set hostUsers: true in the pod's spec"),
         (Surroundings(container="podman", host_users=False), 0, "start the container as root: sudo podman run"),
+        (
+            Surroundings(container="docker", host_users=False),
+            0,
+            "start the container with --userns=host, by a Docker that runs as root",
+        ),
     ],
 )
 def test_capabilities_are_granted_where_the_process_was_started(where, held, hint):
@@ -137,6 +168,60 @@ def test_a_kernel_without_cap_bpf_is_asked_for_the_capability_that_it_had_been_p
 )
 def test_choom_is_suggested_only_where_it_can_work(where, allowed, hint):
     assert remedies.lower_oom_score(where, -1000, 7, allowed=allowed) == hint
+
+
+WITH = "start the container with "
+
+
+@pytest.mark.parametrize(
+    ("where", "hints"),
+    [
+        (
+            KUBERNETES,
+            [
+                "set securityContext.seccompProfile.type: Unconfined in the container's spec",
+                "share the host's: set hostPID: true in the pod's spec",
+                "mount the host's into the container: hostPath /x, readOnly",
+                "",
+                "",
+            ],
+        ),
+        *(
+            (
+                engine,
+                [
+                    f"{WITH}--security-opt seccomp=unconfined",
+                    f"share the host's: {WITH}--pid=host",
+                    f"{WITH}--volume=/x:/x:ro",
+                    f"{WITH}--device=/dev/kmsg:/dev/kmsg:r",
+                    f"{WITH}--device=/dev/kmsg:/dev/kmsg:r",
+                ],
+            )
+            for engine in (DOCKER, PODMAN)
+        ),
+        *(
+            (
+                place,
+                [
+                    "allow bpf(2): SystemCallFilter=@system-service bpf perf_event_open of a systemd unit, "
+                    "--security-opt seccomp=unconfined of a container",
+                    "start it in the host's pid namespace (a container: --pid=host)",
+                    "mount -t x x /x",
+                    "allow the device: DeviceAllow=/dev/kmsg r in a systemd unit, --device=/dev/kmsg for a container",
+                    "create the device: mknod -m 600 /dev/kmsg c 1 11 (a container: --device=/dev/kmsg)",
+                ],
+            )
+            for place in (OTHER, Surroundings())
+        ),
+    ],
+)
+def test_each_remedy_is_in_the_terms_of_what_runs_the_container(where, hints):
+    assert [
+        remedies.allow_system_call(where, "bpf(2)"),
+        remedies.share_pids(where),
+        remedies.mount_host(where, "/x", "mount -t x x /x"),
+        *(remedies.pass_kmsg(where, exists=exists) for exists in (True, False)),
+    ] == hints
 
 
 @pytest.mark.parametrize("where", PLACES)

@@ -4,22 +4,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from support.plan_features import BOUNDED, NO_BCC, features
 
 from ooMtrace.errors import CannotTraceError
+from ooMtrace.kernel.checks import checks
 from ooMtrace.kernel.features import Features
 from ooMtrace.kernel.plan import plan
 from ooMtrace.kernel.surroundings import Surroundings
-from ooMtrace.kernel.verdict import verdict
+from ooMtrace.kernel.verdict import shown, verdict
 from ooMtrace.settings import Settings
 
 HOST = replace(features("kprobes"), oom_kill_counter=True, memory_cgroups="v2")
 BPF, PERFMON, SYSLOG = 1 << 39, 1 << 38, 1 << 34
-NO_SYSLOG = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
-HIDDEN = {"symbols": dict.fromkeys(HOST.symbols, (0, 0))}
-DOCKER = Surroundings(container="docker")
+NO_SYSLOG: dict[str, Any] = {"kmsg_error": "Operation not permitted", "dmesg_restrict": True}
+HIDDEN: dict[str, Any] = {"symbols": dict.fromkeys(HOST.symbols, (0, 0))}
+DOCKER, KUBERNETES = (Surroundings(container=name) for name in ("docker", "kubernetes"))
 ADD = "start the container with --cap-add=BPF --cap-add=PERFMON"
 LOG_ONLY = "works: level log, the kills in the kernel log; missed: all that the kernel log does not state"
 
@@ -76,6 +78,37 @@ def line(host: Features, settings: Settings | None = None) -> str:
             "works: only level log, the kills in the kernel log: not root; "
             "as root, `sudo oomtrace doctor` shows what this host offers",
         ),
+        (
+            {"kprobes": False, "fentry_error": "x", **HIDDEN},
+            "works: level reduced, every kill, with what the victim was doing; "
+            "missed: the kernel's decision and ranking, oom.scope and oom.memcg",
+        ),
+        (
+            {"btf_error": "x"},
+            "works: level minimal, every kill, with the victim's name and memory; missed: the victim's files and "
+            "connections, and the kernel's decision -> boot a kernel built with CONFIG_DEBUG_INFO_BTF=y",
+        ),
+        (HIDDEN, "works: level full, every kill, with the kernel's decision; nothing is missed"),
+        (
+            {"kprobes": False, "fentry_error": "x"},
+            "works: level reduced, every kill, with what the victim was doing; "
+            "missed: the kernel's decision and ranking -> boot a kernel built with CONFIG_KPROBES=y",
+        ),
+        (
+            {"capabilities": 1 << 21, **HIDDEN},
+            "works: level full, every kill, with the kernel's decision; missed: addresses of containers",
+        ),
+        ({"bcc_error": NO_BCC[0], "bcc_hint": "do this", **HIDDEN}, f"{LOG_ONLY} -> do this"),
+        (
+            {"kmsg_error": "No such file or directory", "host_pids": False, "surroundings": KUBERNETES},
+            "works: level full, every kill, with the kernel's decision; missed: kills from before the start, "
+            "what /proc has of victims -> share the host's: set hostPID: true in the pod's spec",
+        ),
+        (
+            {"tracefs_error": "No such file or directory", "host_pids": False},
+            "works: level full, every kill, with the kernel's decision; missed: what /proc has of victims -> "
+            "start it in the host's pid namespace (a container: --pid=host)",
+        ),
     ],
 )
 def test_one_line_states_what_works_what_is_missed_and_the_one_remedy(changes, expected):
@@ -93,3 +126,12 @@ def test_a_level_that_is_required_and_out_of_reach_is_no_lack_of_everything():
     host = replace(HOST, btf_error="x")
 
     assert line(host, Settings(require="full")).startswith("works: not as required: level full cannot be reached: ")
+
+
+def test_root_sees_each_row_and_an_ordinary_user_none_that_only_states_the_lack_of_rights():
+    root = replace(HOST, capabilities=BPF | PERFMON, **NO_SYSLOG, **HIDDEN)
+    user = replace(root, capabilities=0, surroundings=Surroundings(1000))
+
+    assert [*shown(checks(root, "0.26.0"), root)] == [*checks(root, "0.26.0")]
+    hidden = {row.name for row in checks(user, "0.26.0")} - {row.name for row in shown(checks(user, "0.26.0"), user)}
+    assert hidden == {"capabilities", "kallsyms", "kernel_log"}

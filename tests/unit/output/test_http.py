@@ -72,7 +72,7 @@ def test_a_chat_tool_gets_a_text_that_calls_nobody(start, server):
     send(start, f"webhook+http://127.0.0.1:{server.port}/#text=content", named)
 
     ((_, headers, body),) = server.requests
-    assert headers["Content-Type"].startswith("application/json")
+    assert headers["Content-Type"] == "application/json; charset=utf-8"
     (text,) = json.loads(body).values()
     assert list(json.loads(body)) == ["content"]
     assert "(pid 1) was killed" in text

@@ -219,6 +219,11 @@ def test_stdout_that_nobody_reads_any_more_does_not_end_the_others(start, said, 
     assert said == ["stdout: the reader has closed the output; the other outputs continue"]
 
 
+def test_stdout_that_nobody_reads_any_more_is_the_end_without_another_output(start, said):
+    assert not start(said.append, "stdout:").lose_reader()
+    assert said == []
+
+
 def test_the_only_output_that_fails_ends_the_run(start, said, tmp_path):
     read, write = os.pipe()
     os.close(read)
