@@ -78,11 +78,13 @@ class Ledger:
             whole: Whether the log goes back that far. Then everything delivered must be in it, or log and ledger do
                 not belong together, and nothing is returned.
         """
-        delivered = Counter(tid for ordinal, tid in self._tids.items() if tid is not None and ordinal <= until)
+        delivered: Counter[int | None] = Counter(
+            tid for ordinal, tid in self._tids.items() if tid is not None and ordinal <= until
+        )
         new = []
         for kill in logged:
-            if delivered[kill.process.tid or 0] > 0:
-                delivered[kill.process.tid or 0] -= 1
+            if delivered[kill.process.tid] > 0:
+                delivered[kill.process.tid] -= 1
             else:
                 new.append(kill)
         return [] if whole and delivered.total() else new

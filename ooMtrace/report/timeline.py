@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 WIDTHS = (1, 10, MINUTE, 10 * MINUTE, HOUR, 6 * HOUR, DAY, 7 * DAY, 28 * DAY, 364 * DAY, 3640 * DAY, 36400 * DAY)
@@ -102,19 +104,19 @@ def _widened(bins: dict[int, Counter[str]], factor: int) -> dict[int, Counter[st
 
 
 def _without_outliers(totals: dict[int, int]) -> tuple[list[int], int]:
-    """Return the bins without the few that make the period much longer, and how many kills are left out."""
+    """Return the bins without the few that make the period much longer, and how many kills are left out.
+
+    Of the periods that are not much longer than the shortest it is the one that leaves out the fewest kills.
+    """
+    if not totals:
+        return [], 0
     keys = sorted(totals)
-    allowed = sum(totals.values()) // OUTLIERS
-    first, last, outside = 0, len(keys) - 1, 0
-    kept = [(first, last, outside)]
-    while first < last:  # leave out at the end with the wider gap
-        at_front = keys[first + 1] - keys[first] >= keys[last] - keys[last - 1]
-        outside += totals[keys[first if at_front else last]]
-        if outside > allowed:
-            break
-        first, last = (first + 1, last) if at_front else (first, last - 1)
-        kept.append((first, last, outside))
-    much = MUCH * max(1, keys[last] - keys[first]) if keys else 0
-    # The one that leaves out the fewest, of those that are not much longer than the shortest.
-    first, last, outside = next(one for one in kept if one is kept[-1] or keys[one[1]] - keys[one[0]] < much)
-    return keys[first : last + 1], outside
+    before = [0, *accumulate(totals[key] for key in keys)]
+    total = before[-1]
+    allowed = total // OUTLIERS
+    firsts = [at for at in range(len(keys)) if before[at] <= allowed]
+    shortest = min(keys[bisect_left(before, total - allowed + before[at]) - 1] - keys[at] for at in firsts)
+    much = MUCH * max(1, shortest)
+    ends = {at: bisect_left(keys, keys[at] + much) for at in firsts}
+    first = min(firsts, key=lambda at: before[at] - before[ends[at]])
+    return keys[first : ends[first]], before[first] + total - before[ends[first]]

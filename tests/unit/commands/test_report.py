@@ -190,6 +190,19 @@ def test_a_page_that_cannot_be_written_leaves_nothing(tmp_path, monkeypatch):
     assert [one.read_text() for one in tmp_path.iterdir()] == ["old"]
 
 
+def test_the_page_is_on_the_disk_before_it_replaces_the_old_one(tmp_path, monkeypatch):
+    written = []
+
+    def note(fd: int) -> None:
+        written.append((os.fstat(fd).st_size, (tmp_path / "report.html").read_text()))
+
+    (tmp_path / "report.html").write_text("old")
+    monkeypatch.setattr(os, "fsync", note)
+    write_whole(tmp_path / "report.html", b"new page")
+
+    assert written == [(8, "old")]
+
+
 def test_a_directory_that_does_not_exist_is_said_in_one_line(tmp_path, capfd):
     path = file_of(tmp_path, line("spike"))
 

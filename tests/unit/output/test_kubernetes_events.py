@@ -147,6 +147,14 @@ def test_what_is_about_no_pod_has_no_event(api, outputs):
     assert [event["involvedObject"]["name"] for event in events(api)] == ["web-0"]
 
 
+def test_without_the_name_of_the_node_the_event_has_that_of_the_host():
+    kill_ = of_pod()
+    assert kill_.k8s is not None
+    event = json.loads(EventRender()(Lines(replace(kill_, k8s=replace(kill_.k8s, node=None)))).partition(b"\n")[2])
+
+    assert event["source"]["host"] == event["reportingInstance"] == kill_.host.name == "host"
+
+
 @pytest.mark.parametrize("name", ["../../nodes", "a/b", "A", "a b", "-a", "a" * 254, "a\n", "ä"])
 def test_a_name_that_no_object_has_is_not_part_of_a_request(name):
     assert EventRender()(Lines(of_pod(pod=name))) == b""
@@ -190,6 +198,7 @@ def test_what_will_never_be_taken_does_not_hold_up_the_others(api, outputs, said
 
     assert len({event["metadata"]["name"] for event in events(api)}) == len(api.requests) == 2
     assert said[0].endswith("; what is refused is left out")
+    outputs.check_all_written(0)  # no line is missing
 
 
 def test_an_event_that_exists_was_created_by_an_attempt_whose_answer_was_lost(api, outputs, said):
@@ -234,6 +243,16 @@ def test_a_pod_that_is_killed_all_the_time_has_an_event_from_time_to_time():
     now += REFILL_S
     assert message(1).endswith("; 100 more kills in this pod since the last event")
     assert not message(2)
+
+
+def test_a_pod_that_is_killed_all_the_time_keeps_its_limit_beside_many_others():
+    render = EventRender(lambda: 0.0)
+    busy = 0
+    for number in range(2 * MAX_PODS):
+        busy += bool(render(Lines(of_pod(number))))
+        render(Lines(of_pod(uid=str(number))))
+
+    assert busy == BURST
 
 
 def test_no_more_than_a_thousand_pods_are_remembered():

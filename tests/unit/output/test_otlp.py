@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue
 from opentelemetry.proto.logs.v1.logs_pb2 import LogRecord, LogsData
+from support.explained import POD, changed, line
 from support.probe_events import kill, lost
 from support.recorded_kills import RECORDINGS, lines
 from support.sigkill_events import event, records
@@ -97,10 +98,81 @@ def test_a_line_of_every_event_is_logs_data_with_every_fact(each):
     assert bool(log.time_unix_nano) == ("time" in facts)
 
 
+def test_facts_that_semantic_conventions_name_have_these_names():
+    facts = line("too-small") | POD
+    facts["container"]["name"] = "k8s_worker_web"
+    facts["k8s"]["node"] = {"name": "node-1"}
+    facts["process"] |= {
+        "pid": 4466,
+        "vpid": 7,
+        "title": "ruby app.rb",
+        "executable": {"path": "/usr/bin/ruby"},
+        "working_directory": "/srv",
+        "creation": {"time": "2026-01-01T00:00:00.000000Z"},
+        "user": {"id": 1000, "name": "app"},
+        "parent": {"pid": 4400, "comm": "sh"},
+        "environment": {"RACK_ENV": "production"},
+    }
+    _, log = only_record(json.dumps(to_logs_data(facts)).encode())
+
+    names = {
+        "process.pid": 4466,
+        "process.vpid": 7,
+        "process.title": "ruby app.rb",
+        "process.executable.path": "/usr/bin/ruby",
+        "process.working_directory": "/srv",
+        "process.creation.time": "2026-01-01T00:00:00.000000Z",
+        "process.user.id": 1000,
+        "process.owner": "app",
+        "process.parent_pid": 4400,
+        "process.environment_variable.RACK_ENV": "production",
+        "container.id": "72e915bf" * 8,
+        "container.name": "k8s_worker_web",
+        "container.image.name": "registry.example/shop/web:41",
+        "container.runtime.name": "containerd",
+        "k8s.namespace.name": "prod",
+        "k8s.pod.name": "web-7d9f8b6c5d-abcde",
+        "k8s.pod.uid": "6f1b2c3d-0000-4000-8000-000000000001",
+        "k8s.container.name": "worker",
+        "k8s.container.restart_count": 4,
+        "k8s.deployment.name": "web",
+        "k8s.node.name": "node-1",
+    }
+    found = attributes(log)
+    assert {name: found.get(name) for name in names} == names
+
+
+def test_a_workload_of_a_kind_that_conventions_do_not_name_has_its_own_names():
+    facts = line("too-small") | {"k8s": {**POD["k8s"], "workload": {"kind": "Rollout", "name": "web"}}}
+    _, log = only_record(json.dumps(to_logs_data(facts)).encode())
+
+    assert {name: value for name, value in attributes(log).items() if value in ("web", "Rollout")} == {
+        "oomtrace.k8s.workload.kind": "Rollout",
+        "oomtrace.k8s.workload.name": "web",
+    }
+
+
+@pytest.mark.parametrize(
+    ("severity", "scope", "found"),
+    [
+        ("ERROR", "memcg", ("ERROR", 17)),
+        ("ERROR", "cpuset", ("ERROR", 17)),
+        ("ERROR", "global", ("FATAL", 21)),
+        ("INFO", "global", ("INFO", 9)),
+        ("WARN", "global", ("WARN", 13)),
+    ],
+)
+def test_only_a_kill_because_the_host_ran_out_of_memory_is_fatal(severity, scope, found):
+    facts = changed("too-small", {"severity": severity, "oom.scope": scope})
+    _, log = only_record(json.dumps(to_logs_data(facts)).encode())
+
+    assert (log.severity_text, log.severity_number) == found
+
+
 @pytest.mark.parametrize("name", RECORDINGS)
 def test_every_recorded_line_is_logs_data(name):
-    for line in lines(name):
-        facts = json.loads(line)
+    for each in lines(name):
+        facts = json.loads(each)
         _, log = only_record(json.dumps(to_logs_data(facts)).encode())
         assert attributes(log) == dict(expected(facts))
 

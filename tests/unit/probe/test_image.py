@@ -21,10 +21,12 @@ from ooMtrace.probe.image import (
 
 KEY = bytes(range(32))
 LOAD_MAP_7 = bytes.fromhex("1811000007000000") + bytes(8)
+LOAD_MAP_0 = bytes.fromhex("1811000000000000") + bytes(8)
+MOVE = bytes.fromhex("bf16000000000000")
 LOAD_CONSTANT = bytes.fromhex("1801000007000000") + bytes.fromhex("1811000009000000")
 EXIT = bytes.fromhex("9500000000000000")
 LOAD_ZERO = bytes.fromhex("1802000000000000") + bytes(8)
-PROGRAM = Program("on_mark", bytes.fromhex("1811000000000000") + bytes(8) + LOAD_ZERO + EXIT, ((0, 1),), ((16, 0),))
+PROGRAM = Program("on_mark", LOAD_MAP_0 + LOAD_ZERO + EXIT, ((0, 1),), ((16, 0),))
 IMAGE = Image((MapDefinition("events", 4, 4, 4, 2, 0), MapDefinition("kills", 2, 4, 16, 1, 128)), (PROGRAM,), ("KILL",))
 DATA = encode_image(IMAGE, KEY)
 
@@ -67,12 +69,26 @@ def test_an_address_outside_of_the_code_or_the_names_is_refused(offset, index):
         decode_image(encode_image(wrong, KEY), KEY)
 
 
+@pytest.mark.parametrize("code", [b"", EXIT[:4], EXIT + EXIT[:7]])
+def test_code_that_is_not_whole_instructions_is_refused(code):
+    wrong = Image((), (Program("f", code),))
+    with pytest.raises(ValueError, match="whole instructions"):
+        decode_image(encode_image(wrong, KEY), KEY)
+
+
 def test_descriptors_of_maps_are_taken_out_and_put_in_and_constants_are_kept():
     found = find_relocations("f", LOAD_CONSTANT + LOAD_MAP_7 + EXIT, {7: 1}, 1)
 
     assert (found.maps, found.addresses) == (((16, 1),), ())
     assert found.relocated([5, 7], []) == LOAD_CONSTANT + LOAD_MAP_7 + EXIT
     assert found.relocated([5, 9], [])[20:24] == bytes([9, 0, 0, 0])
+
+
+def test_what_is_stored_does_not_depend_on_descriptors_and_is_found_after_any_number_of_instructions():
+    found = find_relocations("f", 3 * MOVE + LOAD_MAP_7 + MOVE + LOAD_MAP_7 + EXIT, {7: 1}, 1)
+
+    assert found.maps == ((24, 1), (48, 1))
+    assert found.code == 3 * MOVE + LOAD_MAP_0 + MOVE + LOAD_MAP_0 + EXIT
 
 
 def load(value: int) -> bytes:

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from ooMtrace.kernel.offsets import Offsets
 from ooMtrace.kernel.plan import Plan
 from ooMtrace.probe import image_cache
 from ooMtrace.probe.image import Image, MapDefinition
-from ooMtrace.probe.image_cache import MAX_FILES, ImageCache, cache_path, image_key, open_cache
+from ooMtrace.probe.image_cache import MAX_FILES, ImageCache, build_key, cache_path, image_key, open_cache
 
 PLAN = Plan("minimal", "minimal.bpf.c", {"PAGE_SIZE": 4096}, (), ())
 IMAGE = Image((MapDefinition("events", 4, 4, 4, 2, 0),), ())
@@ -78,6 +80,50 @@ def test_whatever_the_programs_depend_on_makes_another_key(tmp_path, monkeypatch
     assert image_key(changed.get(part, PLAN), "6.1.0", tmp_path) != before
 
 
+def key_with_other_contents(monkeypatch: pytest.MonkeyPatch, name: str, key: Callable[[], bytes]) -> bytes:
+    """Return the key if a file of the package had other contents."""
+
+    def hash_file(path: Path, real: Callable[[Path], bytes] = image_cache._hash_file) -> bytes:
+        if path.name != name:
+            return real(path)
+        assert path.is_file()
+        return b"other contents"
+
+    with monkeypatch.context() as patch:
+        patch.setattr(image_cache, "_hash_file", hash_file)
+        return key()
+
+
+@pytest.mark.parametrize("name", ["compiler.py", "image.py", "oomtrace.bpf.c", "minimal.bpf.c", "task.h"])
+def test_a_change_of_a_source_of_the_programs_makes_another_key(monkeypatch, name):
+    def key() -> bytes:
+        return image_key(PLAN, "6.1.0")
+
+    assert key_with_other_contents(monkeypatch, name, key) != key()
+
+
+@pytest.mark.parametrize("name", ["build_file.py", "btf.py", "build.py", "offsets.py"])
+def test_a_change_of_what_reads_a_kernels_build_makes_another_key(monkeypatch, name):
+    def key() -> bytes:
+        return build_key(b"btf")
+
+    assert key_with_other_contents(monkeypatch, name, key) != key()
+
+
+def test_another_version_of_bcc_and_none_make_other_keys(tmp_path, monkeypatch):
+    monkeypatch.delitem(sys.modules, "bcc", raising=False)
+    monkeypatch.setattr(sys, "path", [path for path in sys.path if not (Path(path) / "bcc").exists()])
+    keys = {image_key(PLAN, "6.1.0")}
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    for version in ("0.26.0", "0.31.0"):
+        (tmp_path / "bcc/version.py").write_text(f"__version__ = '{version}'\n")
+        keys.add(image_key(PLAN, "6.1.0"))
+
+    assert len(keys) == 3
+
+
 def test_another_boot_of_the_same_kernel_has_the_same_key(tmp_path):
     here, there = (replace(PLAN, addresses={"OOM_KILL_PROCESS": address}) for address in (1, 2))
 
@@ -106,15 +152,15 @@ def directory(path: Path) -> None:
 
 
 FAULTS = {
-    "flipped": flip,
-    "link": link,
-    "fifo": fifo,
-    "directory": directory,
-    "empty": lambda path: os.truncate(path, 0),
-    "1 GB": lambda path: os.truncate(path, 1 << 30),
-    "writable by a group": lambda path: path.chmod(0o620),
-    "writable by all": lambda path: path.chmod(0o602),
-    "of another user": lambda path: os.chown(path, 65534, -1),
+    "flipped": (flip, "damaged"),
+    "link": (link, "Too many levels of symbolic links"),
+    "fifo": (fifo, "not a regular file"),
+    "directory": (directory, "Is a directory"),
+    "empty": (lambda path: os.truncate(path, 0), "wrong size"),
+    "1 GB": (lambda path: os.truncate(path, 1 << 30), "too large"),
+    "writable by a group": (lambda path: path.chmod(0o620), "other users can write to it"),
+    "writable by all": (lambda path: path.chmod(0o602), "other users can write to it"),
+    "of another user": (lambda path: os.chown(path, 65534, -1), "owned by another user"),
 }
 
 
@@ -122,15 +168,18 @@ FAULTS = {
 def test_a_file_that_cannot_be_trusted_is_refused_with_one_message(cache, tmp_path, said, fault):
     if fault == "of another user" and os.geteuid() != 0:
         pytest.skip("only root can give a file away")
-    FAULTS[fault](file_of(tmp_path))
+    cause, reason = FAULTS[fault]
+    cause(path := file_of(tmp_path))
 
     assert cache.read(PLAN, "6.1.0") is None
-    assert len(said) == 1
+    assert said == [
+        f"the cached BPF programs in {path.parent} are not used ({path.name}: {reason}); compiling them again"
+    ]
 
 
 @pytest.mark.parametrize("fault", ["flipped", "link", "fifo", "1 GB"])
 def test_a_refused_file_is_replaced(cache, tmp_path, fault):
-    FAULTS[fault](file_of(tmp_path))
+    FAULTS[fault][0](file_of(tmp_path))
     cache.write(PLAN, "6.1.0", IMAGE)
 
     assert cache.read(PLAN, "6.1.0") == IMAGE
@@ -255,6 +304,26 @@ def test_facts_of_another_build_are_not_used(cache, tmp_path, monkeypatch, said)
 
     assert cache.read_build() is None
     assert said == []
+
+
+def test_facts_of_another_type_information_are_not_used(tmp_path, said):
+    (tmp_path / "kernel/btf").mkdir(parents=True)
+    (tmp_path / "cache").mkdir(0o700)
+    caches = []
+    for content in (b"one", b"two"):
+        (tmp_path / "kernel/btf/vmlinux").write_bytes(content)
+        caches.append(open_cache(said.append, tmp_path / "cache", tmp_path))
+        caches[-1].write_build(BUILD_FACTS._replace(symbols={"oom_kill_process": (1, len(caches))}))
+
+    assert [cache.read_build().symbols["oom_kill_process"] for cache in caches] == [(1, 1), (1, 2)]
+    assert said == []
+
+
+def test_a_closed_cache_leaves_no_file_open(cache):
+    fds = set(Path("/proc/self/fd").iterdir())
+    cache.close()
+
+    assert len(fds - set(Path("/proc/self/fd").iterdir())) == 1
 
 
 def test_damaged_facts_are_refused_with_one_message(cache, tmp_path, said):

@@ -552,3 +552,28 @@ def test_an_oom_without_a_kill_is_neither_backfilled_nor_taken_for_a_missing_kil
     host.die(101)
 
     assert summary(reconcile(reconciler)) == [(11, 101, "log")]
+
+
+def test_a_kill_that_neither_log_nor_source_has_yet_keeps_its_ordinal(host):
+    """The kernel has counted it; it logs and signals it only after the check."""
+    reconciler = host.reconciler()
+    host.count(11)
+    assert reconcile(reconciler, times=1) == []
+
+    host.seen = 1
+    reconciler.record_delivery(1, 101)
+    assert reconciler.base == 10
+    assert reconcile(reconciler) == []
+
+
+def test_while_a_difference_waits_for_a_pause_later_kills_have_their_own_ordinals(host):
+    reconciler = host.reconciler()
+    host.kmsg.write_text("")
+    host.count(11)
+    assert reconcile(reconciler, times=1) == []
+    host.count(12)
+    host.seen = 1
+    reconciler.record_delivery(1, 102)
+
+    assert reconcile(reconciler, times=1) == []
+    assert reconciler.base == 11

@@ -134,6 +134,38 @@ def test_a_few_kills_of_a_wrong_clock_do_not_flatten_the_chart():
     )
 
 
+@pytest.mark.parametrize("year", [1970, 2025, 2027, 2099])
+def test_kills_of_a_wrong_clock_are_left_out_on_either_side(year):
+    counts = Timeline()
+    for minute in range(200):
+        counts.add(datetime(2026, 3, 1, tzinfo=UTC) + timedelta(minutes=minute), SERIES[0])
+    for second in range(4):
+        counts.add(datetime(year, 1, 1, 0, 0, second, tzinfo=UTC), SERIES[0])
+    assert (counts.bars(SERIES).width, counts.bars(SERIES).outside) == (timedelta(minutes=10), 4)
+
+    counts.add(datetime(year, 1, 1, 0, 0, 5, tzinfo=UTC), SERIES[0])  # more than one in 50
+    assert counts.bars(SERIES).outside == 0
+
+
+@pytest.mark.parametrize(
+    ("after", "width", "begin"),
+    [
+        (timedelta(), timedelta(seconds=1), datetime(2026, 3, 4, 10, 0, 7)),
+        (timedelta(seconds=119), timedelta(seconds=1), datetime(2026, 3, 4, 10, 0, 7)),
+        (timedelta(seconds=120), timedelta(seconds=10), datetime(2026, 3, 4, 10)),
+        (timedelta(days=100), timedelta(days=1), datetime(2026, 3, 4)),
+        (timedelta(days=300), timedelta(days=7), datetime(2026, 3, 2)),
+    ],
+)
+def test_bars_begin_at_a_multiple_of_their_width_and_weeks_with_a_monday(after, width, begin):
+    counts = Timeline()
+    for time in (datetime(2026, 3, 4, 10, 0, 7, tzinfo=UTC), datetime(2026, 3, 4, 10, 0, 7, tzinfo=UTC) + after):
+        counts.add(time, SERIES[0])
+
+    chart = counts.bars(SERIES)
+    assert (chart.width, chart.bars[0].begin) == (width, begin.replace(tzinfo=UTC))
+
+
 @pytest.mark.parametrize(
     ("facts", "name"),
     [
@@ -144,6 +176,10 @@ def test_a_few_kills_of_a_wrong_clock_do_not_flatten_the_chart():
         ({"container.id": "a" * 64, "cgroup.path": f"/docker/{'a' * 64}"}, "process python"),
         ({"container.id": "a" * 64, "container.image.name": "shop/web:41"}, "image shop/web:41"),
         ({"container.name": "web-1", "container.image.name": "shop/web:41"}, "container web-1"),
+        (
+            {"application.id": "application_17_0001", "cgroup.path": "/yarn/container_17"},
+            "application application_17_0001",
+        ),
         ({"scheduler.system": "slurm", "scheduler.id": "4711"}, "slurm: python"),
         ({"k8s.pod.uid": "1-2", "k8s.namespace.name": "prod"}, "prod / pod 1-2"),
         (

@@ -3,15 +3,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import closing
+import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
+from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 import pytest
 from support.plan_features import NO_BTF, features
 from support.probe_events import BOOT_ID, HOST
+from support.sigkill_events import event, records
 
+from ooMtrace import record
 from ooMtrace.enrich import Enrichers
 from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.features import Features
@@ -24,6 +30,7 @@ from ooMtrace.settings import Settings
 class FakeSource:
     def __init__(self) -> None:
         self.closed = 0
+        self.files: list[int] = []
 
     def cgroup_changes(self):
         return iter(())
@@ -33,6 +40,19 @@ class FakeSource:
 
     def close(self) -> None:
         self.closed += 1
+        for file in self.files:
+            os.close(file)
+
+
+class FakeSigkills:
+    def __init__(self, found: list[record.Sigkill]) -> None:
+        self.found = found
+
+    def sigkills(self) -> list[record.Sigkill]:
+        return self.found
+
+    def lost(self) -> int:
+        return 0
 
 
 class Start:
@@ -41,6 +61,7 @@ class Start:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, host: Features) -> None:
         self.host = host
         self.refuse: dict[str, Exception] = {}
+        self.files: dict[str, int] = {}
         self.tried: list[tuple[str, str]] = []
         self.settings: list[Settings] = []
         self.since: list[Checkpoint | None] = []
@@ -67,6 +88,7 @@ class Start:
         self.tried.append((plan.level, next((one.fact for one in plan.obstacles if "BCC" in one.fact), "")))
         if plan.level in self.refuse:
             raise self.refuse[plan.level]
+        self.source.files = [os.dup(2) for _ in range(self.files.get(plan.level, 0))]
         return self.source
 
     def _open(
@@ -201,6 +223,25 @@ def test_in_another_pid_namespace_that_is_said_and_proc_is_left_alone(start):
     assert [host_pids for _, host_pids in start.chains] == [False]
 
 
+def test_by_default_the_verifiers_log_is_not_shown(start):
+    start.refuse["full"] = ProbeError("level full: no", detail="line 1\nline 2")
+    with startup.attached(Settings(), start.said.append):
+        pass
+
+    assert start.said == ["level full: no", "tracing at level reduced; Ctrl-C ends"]
+
+
+@pytest.mark.parametrize("has_sigkills", [False, True])
+def test_sigkills_are_read_where_the_probes_report_them(start, monkeypatch, has_sigkills):
+    found = records(event()) if has_sigkills else []
+    monkeypatch.setattr(startup, "sigkill_source", lambda *_: FakeSigkills(found) if has_sigkills else None)
+    with startup.attached(Settings(), start.said.append) as tracer:
+        lines = None if tracer.sigkills is None else list(tracer.sigkills.next_lines())
+
+    assert [one.id for one in lines or ()] == [one.id for one in found]
+    assert (lines is None) is not has_sigkills
+
+
 def test_the_source_is_closed_when_tracing_fails(start):
     with pytest.raises(ZeroDivisionError), startup.attached(Settings(), start.said.append):
         raise ZeroDivisionError
@@ -221,3 +262,60 @@ def test_lines_state_a_level_that_is_lower_than_what_was_allowed(start):
     start.run()
 
     assert start.level == "minimal"
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings(sigkill="all"), Settings(memory_killers=("hunter",)), Settings(sigkill="memory-killers")]
+)
+def test_at_level_log_it_is_said_that_sigkills_from_user_space_are_not_reported(start, settings):
+    start.run(replace(settings, level="log"))
+
+    assert start.said[1:] == [
+        "level log has no probes: SIGKILLs from user space are not reported (--sigkill)",
+    ]
+
+
+@pytest.mark.parametrize(
+    "settings", [Settings(level="log"), Settings(level="log", sigkill="none"), Settings(sigkill="all")]
+)
+def test_sigkills_that_nobody_asked_for_or_that_are_reported_need_no_message(start, settings):
+    start.run(settings)
+
+    assert len(start.said) == 1
+
+
+@contextmanager
+def spare_fds(number: int) -> Iterator[None]:
+    """Let this process open so many more files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    held = {int(path.name) for path in Path("/proc/self/fd").iterdir() if path.is_symlink()}
+    free = list(islice((fd for fd in count() if fd not in held), number + 1))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[-1], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_where_too_few_files_may_be_open_nothing_is_attached(start):
+    with spare_fds(3), pytest.raises(CannotTraceError, match=r"^tracing: Too many open files; raise the limit"):
+        start.run()
+
+    assert start.tried == []
+
+
+def test_four_files_are_enough_for_what_is_opened_after_attaching(start):
+    with spare_fds(4):
+        start.run()
+
+    assert [level for level, _ in start.tried] == ["full"]
+
+
+def test_a_level_that_leaves_too_few_files_is_detached_and_a_lower_one_is_tried(start):
+    """The buffers of a level need a file for each CPU."""
+    start.files["full"] = 1
+    with spare_fds(4), closing(attach.attach_highest(Settings(), start.said.append)) as attachment:
+        assert start.source.closed == 1
+
+    assert (attachment.level, attachment.settings.level) == ("reduced", "reduced")
+    assert start.said[0].startswith("level full: Too many open files; raise the limit")
