@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -102,6 +103,7 @@ def test_a_tracer_that_is_started_after_a_container_has_its_names(running, tmp_p
     # what removes the container at its end would remove what could be read after the kill
     container = running.runtime.start(name, SCRIPTS["PID 1"].format(port=port), removed=pod is None, pod=pod)
     with RunningTracer(tmp_path, *SLOW_MACHINE, wrapper=running.bed.enter) as late:
+        time.sleep(2)  # it is ready as soon as kills are counted, and reads the names of what runs just after that
         assert_lines(running, late, [(container, port)], "PID 1", validate)
 
 

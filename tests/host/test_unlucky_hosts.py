@@ -80,7 +80,7 @@ HOSTS = {
     "no file may be written": Host(limited("--fsize=0"), log_only=True),
     "one process": Host(limited("--nproc=1")),
     "address space 16 MiB": Host(limited(f"--as={16 << 20}"), works=()),
-    "address space 32 MiB": Host(limited(f"--as={32 << 20}"), works=("schema",)),
+    "address space 24 MiB": Host(limited(f"--as={24 << 20}"), works=("schema",)),
     "address space 100 MiB": Host(
         limited(f"--as={100 << 20}"), log_only=True, works=("trace", "doctor", "logs", "schema")
     ),
