@@ -66,7 +66,7 @@ def main() -> None:
                 found = {"error": str(error)}
             (result["tools"] if name in COMMANDS else result)[name] = found
             (folder / "result.json").write_text(json.dumps(result, indent=1))
-            # on the console, for whoever follows it, and in case the guest does not get to its end
+            # on the console, too, in case the guest does not get to its end
             print(f"{name}: {time.monotonic() - began:.0f} s: {json.dumps(found)}", flush=True)
 
 

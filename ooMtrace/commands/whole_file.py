@@ -30,7 +30,7 @@ def check_target(path: Path) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Replace a file atomically; it keeps its mode. Whoever reads it sees the old or the new contents.
+    """Replace a file atomically; it keeps its mode. A reader sees the old or the new contents.
 
     The name is never followed: a symbolic link that somebody puts there meanwhile is replaced.
 

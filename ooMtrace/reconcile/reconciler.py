@@ -194,7 +194,7 @@ class Reconciler:
     def _close(self, until: int, source: int | None = None) -> list[Record]:
         """Close the ledger; return what was backfilled and what is lost.
 
-        Later, if the source's count is no longer what it was: what it has counted since may be what is missing.
+        It stays open if the source's count is no longer `source`: what was counted since may be what is missing.
         """
         records: list[Record] = [*self._backfill(until, source)]
         if source is not None and self._kill_count() != source:

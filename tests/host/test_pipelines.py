@@ -174,7 +174,7 @@ def test_syslog_ng_holds_the_lines_that_oomtrace_sends_and_filters_by_their_fiel
 
 @pytest.mark.parametrize("server", ["rsyslog", "syslog-ng"])
 def test_a_host_name_cannot_lead_out_of_the_folder(server, tmp_path):
-    """Whoever reaches the port can send any name."""
+    """Any sender that reaches the port can send any name."""
     port, folder = free_port(), tmp_path / "a/b"
     folder.mkdir(parents=True)
     names = ["../up", f"..{tmp_path}/absolute", "/../../up", "..", "sub/dir", ""]

@@ -218,7 +218,7 @@ SET_PARANOID = "on the host: sysctl kernel.perf_event_paranoid=2; otherwise it t
     ],
 )
 def test_where_a_system_call_is_forbidden_that_setting_is_named(contained, container, call, error, hint):
-    """EACCES is what Debian's kernels answer at kernel.perf_event_paranoid=3 to whoever lacks CAP_SYS_ADMIN."""
+    """EACCES is what Debian's kernels answer at kernel.perf_event_paranoid=3 without CAP_SYS_ADMIN."""
     number = CALLS[call].get(os.uname().machine)
     if number is None:
         pytest.skip("the number of the system call on this machine is not known")
