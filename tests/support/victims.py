@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import time
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -20,6 +21,11 @@ def compile_victim(folder: Path, *options: str) -> Path:
         ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", *options, "-o", program, SOURCE], check=True
     )
     return program
+
+
+def process_state(pid: int) -> str:
+    """Return the letter of a process's state, by /proc/PID/stat (proc_pid_stat(5))."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 class Victim:
@@ -65,6 +71,16 @@ class Victim:
         self.pid = self.process.pid
         Path(f"/proc/{self.pid}/oom_score_adj").write_text(str(adj))
         cgroup.join(self.pid)
+        self._wait_until_blocked()
+
+    def _wait_until_blocked(self) -> None:
+        """Until then it has more files open than later, for its libraries are being loaded, or even no arguments yet.
+
+        Popen returns when exec(2) closes the descriptors, which is before the kernel has set up the arguments.
+        """
+        deadline = time.monotonic() + 10
+        while process_state(self.pid) not in "SZ" and time.monotonic() < deadline:
+            time.sleep(0.001)
 
     def go(self) -> Victim:
         """Let it begin."""

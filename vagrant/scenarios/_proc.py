@@ -41,7 +41,7 @@ def look(pid: int) -> Facts:
         "process.oom_score_adj": int((folder / "oom_score_adj").read_text()),
         "process.executable.path": str((folder / "exe").readlink()),
         "process.working_directory": str((folder / "cwd").readlink()),
-        "process.command_args": (folder / "cmdline").read_bytes()[:-1].decode().split("\0"),
+        "process.command_args": [os.fsdecode(argument) for argument in command_args(folder)],
         "cgroup.path": cgroup_path(folder),
         "namespace.hostname": os.uname().nodename,
         "namespace.pid_ns": str((folder / "ns/pid").stat().st_ino),
@@ -49,6 +49,19 @@ def look(pid: int) -> Facts:
         CREATION: started(folder),
         **{f"process.open_files.{kind}": count for kind, count in open_files(folder).items()},
     }
+
+
+def command_args(folder: Path) -> list[bytes]:
+    """Return the arguments of a process that has some.
+
+    Popen returns when exec(2) closes the descriptors: /proc has none until the kernel has set them up after that
+    (create_elf_tables()), so ask again.
+    """
+    path = folder / "cmdline"
+    deadline = time.monotonic() + 5
+    while not (found := path.read_bytes()) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return found[:-1].split(b"\0")
 
 
 def _status(folder: Path) -> dict[str, str]:

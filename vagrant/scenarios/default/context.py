@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from _proc import command_args
 from _scenario import scenario
 from _tolerances import at
 
@@ -36,15 +37,6 @@ print("holding", flush=True)
 """
 
 
-def arguments_of(pid: int) -> bytes:
-    """Return /proc/PID/cmdline of a process that is alive; once 7.3 answered with nothing, so ask again."""
-    path = Path(f"/proc/{pid}/cmdline")
-    deadline = time.monotonic() + 5
-    while not (found := path.read_bytes()) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    return found
-
-
 with scenario() as run:
     server = socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True, backlog=100)
     port = server.getsockname()[1]
@@ -62,7 +54,7 @@ with scenario() as run:
         assert victim.stdout
         ports = [int(word) for word in victim.stdout.readline().split()]
         run.equal("victim", victim.stdout.readline(), b"holding\n")
-        arguments = arguments_of(victim.pid) if not alone else b""
+        arguments = command_args(Path(f"/proc/{victim.pid}")) if not alone else []
         grower = None if alone else run.victim("hog", limited, LIMIT * 15 // 32).go()
         victim.wait()
         pids.append(victim.pid)
@@ -84,7 +76,7 @@ with scenario() as run:
         run.equal(f"{pid} program", args[:2], [sys.executable, "-c"])
         run.equal(f"{pid} end of its arguments", args[-1:] and args[-1][-len(end) :], end)
         if arguments:
-            run.equal(f"{pid} arguments", [os.fsencode(arg) for arg in args], arguments.split(b"\0")[:-1])
+            run.equal(f"{pid} arguments", [os.fsencode(arg) for arg in args], arguments)
         run.equal(f"{pid} executable", at(line, "process.executable.path"), os.path.realpath(sys.executable))
         run.equal(f"{pid} directory", process.get("working_directory"), str(Path.cwd()))
         connections = [
