@@ -7,6 +7,7 @@ The only module that calls it. Its functions have had these signatures since BCC
 from __future__ import annotations
 
 import ctypes
+import mmap
 import os
 import re
 from collections.abc import Callable
@@ -26,6 +27,8 @@ RAW_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c
 LOST_CALLBACK = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_uint64)
 KPROBE, TRACEPOINT, RAW_TRACEPOINT, TRACING = 2, 5, 17, 26
 """enum bpf_prog_type in include/uapi/linux/bpf.h."""
+MMAPABLE = 1 << 10
+"""BPF_F_MMAPABLE: flag of an array that mmap(2) takes; since Linux 5.5."""
 
 _INT, _UINT, _TEXT, _POINTER = ctypes.c_int, ctypes.c_uint, ctypes.c_char_p, ctypes.c_void_p
 SIGNATURES: dict[str, tuple[object, list[object]]] = {
@@ -85,6 +88,15 @@ def create_map(definition: MapDefinition) -> int:
     kind, name = definition.type, definition.name.encode()
     sizes = (definition.key_size, definition.value_size, definition.max_entries, definition.flags)
     return _fd(library().bcc_create_map(kind, name, *sizes), f"cannot create the map {definition.name}")
+
+
+def map_memory(fd: int) -> mmap.mmap:
+    """Return the values of an array of at most a page, which was created with MMAPABLE, as memory to read.
+
+    Raises:
+        OSError: It was created without.
+    """
+    return mmap.mmap(fd, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ)
 
 
 def load_program(kind: int, name: str, code: bytes) -> int:

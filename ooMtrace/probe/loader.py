@@ -8,13 +8,16 @@ import os
 import re
 import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from mmap import mmap
 
 from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError
 from ooMtrace.kernel.plan import Hook, Plan
 from ooMtrace.probe import libbcc_bpf
 from ooMtrace.probe.captured_output import captured_output, read_output
 from ooMtrace.probe.compiler import HINT, compile_image
-from ooMtrace.probe.image import Image
+from ooMtrace.probe.image import Image, MapDefinition
 from ooMtrace.probe.image_cache import ImageCache
 from ooMtrace.probe.perf_buffer import EVENTS, PerfBuffers
 
@@ -27,6 +30,9 @@ KINDS = {
     "fexit": libbcc_bpf.TRACING,
 }
 TRACING_PREFIX = {"fentry": "kfunc__", "fexit": "kretfunc__"}
+
+KILL_COUNTER = "kill_counter"
+"""The array whose only value begins with how many kills there have been (bpf/count.h)."""
 
 REFUSED = re.compile(r"Failed to load BPF program (?P<program>\w+): (?P<reason>.*)", re.DOTALL)
 """The error for a program that the kernel refuses; the reason is strerror(3)."""
@@ -69,6 +75,7 @@ class Probe:
         self._warn = warn
         self._fds: list[int] = []
         self._buffers = PerfBuffers(plan.auxiliary_buffers, warn)
+        self._counter: mmap | None = None
         self.maps: dict[str, libbcc_bpf.Map] = {}
         self.program_fds: dict[str, int] = {}
         try:
@@ -83,6 +90,9 @@ class Probe:
         fds, self._fds = self._fds, []
         for fd in reversed(fds):  # what is attached before what it runs
             os.close(fd)
+        if self._counter:
+            self._counter.close()
+            self._counter = None
         self.maps.clear()
         self.program_fds.clear()
 
@@ -99,7 +109,7 @@ class Probe:
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached, whether delivered or lost."""
-        value = self.maps["kill_counter"].lookup(bytes(4)) or bytes(8)
+        value = self._counter or self.maps[KILL_COUNTER].lookup(bytes(4)) or bytes(8)
         return int.from_bytes(value[:8], sys.byteorder, signed=True)
 
     def lost_records(self, buffer: str = EVENTS) -> int:
@@ -135,7 +145,9 @@ class Probe:
 
     def _load(self, image: Image) -> None:
         for definition in image.maps:
-            self.maps[definition.name] = libbcc_bpf.Map(self._own(libbcc_bpf.create_map(definition)), definition)
+            fd = self._create_counter(definition) if definition.name == KILL_COUNTER else None
+            fd = self._own(libbcc_bpf.create_map(definition)) if fd is None else fd
+            self.maps[definition.name] = libbcc_bpf.Map(fd, definition)
         load = self._loader(image)
         for index, name in enumerate(self._plan.tail_calls):
             fd = load(name, libbcc_bpf.RAW_TRACEPOINT)
@@ -147,6 +159,18 @@ class Probe:
         self._buffers.open(self.maps)  # before the first hook: every kill that is counted must find an open buffer
         for hook, fd in hooks:
             self._own(libbcc_bpf.attach(hook.kind, hook.target, fd))
+
+    def _create_counter(self, definition: MapDefinition) -> int | None:
+        """Create the counter as memory that is read without bpf(2); return None where the kernel cannot (before 5.5).
+
+        While a task is in bpf(2) for a map, its CPU runs no program on a kprobe or on a tracepoint's event
+        (bpf_disable_instrumentation()). A preemptible kernel may interrupt the task there, and kills would be missed.
+        """
+        with suppress(ProbeError, OSError):
+            fd = self._own(libbcc_bpf.create_map(replace(definition, flags=definition.flags | libbcc_bpf.MMAPABLE)))
+            self._counter = libbcc_bpf.map_memory(fd)
+            return fd
+        return None
 
     def _loader(self, image: Image) -> Callable[[str, int], int]:
         """Return a function that loads a program of the image, given its name and type, and returns its descriptor."""

@@ -37,12 +37,6 @@ FREED_LATE = 16
 it. The kernel frees these after a grace period of RCU, and so perhaps between print and probe, on one CPU as well. The
 scenarios' own victims start elsewhere.
 """
-SKIPPED = 16 if "PREEMPT" in os.uname().version else 0
-"""Kills that programs on kprobes and on events of tracepoints may miss. While a task reads or writes a map by bpf(2),
-the kernel runs none of them on its CPU: bpf_disable_instrumentation() (include/linux/bpf.h), trace_call_bpf(). A
-preemptible kernel may interrupt it there for a whole time slice, and the tracers of the other levels read maps in a
-storm: eight victims at once were missed so. Programs on raw tracepoints run all the same.
-"""
 DYING_S = 1
 """How long a victim may take to free its memory, emulated."""
 

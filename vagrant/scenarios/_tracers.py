@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 import support.tracer
-from _tolerances import SKIPPED, SLOWDOWN
+from _tolerances import SLOWDOWN
 from support.tracer import Line, RunningTracer, repairs
 
 FOLDER = Path(os.environ["TRACERS"])
@@ -20,12 +20,6 @@ TIMEOUT_S = 20 * SLOWDOWN
 TIMEOUT_FACTOR = {"log": 4}
 """An emulated CPU may need a second for what takes others a millisecond; the kernel log is not that slow."""
 support.tracer.TIMEOUT_S = 90 * SLOWDOWN  # emulated
-
-
-def not_permitted(level: str, found: list[str]) -> list[str]:
-    """Return what shows that a tracer has missed kills, without those that the kernel may keep from level minimal."""
-    from_log = [one for one in found if one.endswith("fidelity log")]
-    return [] if level == "minimal" and found == from_log and len(found) <= SKIPPED else found
 
 
 class StandingTracer(RunningTracer):
@@ -68,7 +62,7 @@ class StandingTracer(RunningTracer):
 
     def repaired(self) -> list[str]:
         """Return what shows that the tracer has missed a kill since this scenario began."""
-        return not_permitted(self.level, repairs(self.lines(), self.level))
+        return repairs(self.lines(), self.level)
 
     def kills(self) -> list[Line]:
         return [line for line in self.lines() if line["event"] == "oom_kill"]

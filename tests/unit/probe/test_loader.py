@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import closing, suppress
+from mmap import PAGESIZE, mmap
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,8 @@ class FakeLibrary:
         self.output, self.message = b"R1 invalid mem access\n", ""
         self.code: list[bytes] = []
         self.updates: list[tuple[int, int]] = []
+        self.memory: mmap | None = None
+        self.no_memory = "create"  # what the kernel refuses
 
     def do(self, *call: object) -> int:
         self.calls.append(call)
@@ -51,6 +54,17 @@ class FakeLibrary:
             os.write(2, self.output)
             raise ProbeError(self.message or f"{call[0]} failed")
         return os.dup(2)
+
+    def create_map(self, definition: MapDefinition) -> int:
+        if definition.flags & libbcc_bpf.MMAPABLE and self.no_memory == "create":
+            raise ProbeError("cannot create the map")
+        return self.do("map", definition.name)
+
+    def map_memory(self, fd: int) -> mmap:
+        os.fstat(fd)  # it is open
+        if self.no_memory or not self.memory:
+            raise OSError
+        return self.memory
 
     def load(self, kind: int, name: str, code: bytes) -> int:
         self.code.append(code)
@@ -72,7 +86,8 @@ class FakeLibrary:
 def library(monkeypatch):
     fake = FakeLibrary()
     monkeypatch.setattr(loader, "compile_image", fake.compile)
-    monkeypatch.setattr(libbcc_bpf, "create_map", lambda definition: fake.do("map", definition.name))
+    monkeypatch.setattr(libbcc_bpf, "create_map", fake.create_map)
+    monkeypatch.setattr(libbcc_bpf, "map_memory", fake.map_memory)
     monkeypatch.setattr(libbcc_bpf, "load_program", fake.load)
     monkeypatch.setattr(libbcc_bpf, "attach", lambda kind, target, _: fake.do("attach", kind, target))
     monkeypatch.setattr(libbcc_bpf.Map, "update", lambda _, key, value: fake.update(key, value))
@@ -264,13 +279,32 @@ def test_losses_and_descriptors_come_from_the_buffers_and_losses_still_after_the
     assert (probe.lost_records(), probe.lost_records("sigkills")) == (6, 8)
 
 
-def test_the_kill_count_is_read_from_its_map(library, monkeypatch):
-    values = {"kill_counter": (3).to_bytes(8, "little") + bytes(8)}
+def test_the_kill_count_is_read_from_memory_without_a_system_call(library, monkeypatch):
+    library.memory, library.no_memory = mmap(-1, PAGESIZE), ""
+    monkeypatch.delattr(libbcc_bpf.Map, "lookup")
+    probe = Probe(plan(*HOOKS), "6.1.0")
+    counts = [probe.kill_count()]
+    for count in (3, 1 << 40):
+        library.memory[:16] = count.to_bytes(8, sys.byteorder) + ADDRESS.to_bytes(8, sys.byteorder)
+        counts.append(probe.kill_count())
+
+    assert counts == [0, 3, 1 << 40]
+    assert library.names().count("map") == 3
+    probe.close()
+    assert library.memory.closed
+
+
+@pytest.mark.parametrize("refused", ["create", "map"])
+def test_where_an_array_cannot_be_memory_the_kill_count_is_read_from_the_map(library, monkeypatch, refused):
+    before = descriptors()
+    library.no_memory = refused
+    values = {"kill_counter": (3).to_bytes(8, sys.byteorder) + bytes(8)}
     monkeypatch.setattr(libbcc_bpf.Map, "lookup", lambda map_, key: values.get(map_._definition.name))
-    probe = Probe(plan(), "6.1.0")
+    probe = Probe(plan(), "4.18.0")
 
     assert probe.kill_count() == 3
     probe.close()
+    assert descriptors() == before
 
 
 def test_closing_twice_closes_once(library):
