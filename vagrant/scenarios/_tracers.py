@@ -29,7 +29,7 @@ class StandingTracer(RunningTracer):
         self.level = level
         folder = FOLDER / level
         folder.mkdir(parents=True, exist_ok=True)
-        factor = min(TIMEOUT_FACTOR.get(level, 20) * SLOWDOWN, 100)  # the most that it takes
+        factor = TIMEOUT_FACTOR.get(level, 20) * min(SLOWDOWN, 5)  # oomtrace takes 100 at most
         options = ("--require", level, "--all", "--verbose", "--timeout-factor", str(factor))
         super().__init__(folder, "--level", level, *options)
         self._before = 0
