@@ -16,6 +16,7 @@ from ooMtrace.output.encode import dump_line
 from ooMtrace.output.stream import StreamSink
 from ooMtrace.probe.image_cache import open_cache
 from ooMtrace.probe.loader import Probe
+from ooMtrace.runtime.capabilities import drop_all_but, has_bpf, needed
 from ooMtrace.runtime.poller import Poller
 from ooMtrace.scores.adj_change import MAX_CHANGES, MAX_PROCESS_CHANGES, AdjChange, change_plain, change_text
 from ooMtrace.scores.adj_plan import adj_plan, read_format
@@ -49,6 +50,7 @@ def trace_changes(arguments: Namespace, say: Say, *, host_pids: bool) -> int:
     _check(arguments)
     with closing(_attached(say)) as probe, closing(StreamSink()) as sink:
         source = AdjSource(probe, say, read_values if host_pids else dict)
+        drop_all_but(needed(network=False, files=False, has_bpf=has_bpf()), say)
         sink.never_wait()
         say("tracing changes of oom_score_adj; Ctrl-C ends")
         _print(source, probe, sink, say, json=arguments.json)

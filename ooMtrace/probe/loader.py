@@ -31,8 +31,9 @@ KINDS = {
 }
 TRACING_PREFIX = {"fentry": "kfunc__", "fexit": "kretfunc__"}
 
-KILL_COUNTER = "kill_counter"
-"""The array whose only value begins with how many kills there have been (bpf/count.h)."""
+KILLS, ADJ_CHANGES = "kill_counter", "changes"
+COUNTERS = (KILLS, ADJ_CHANGES)
+"""Arrays whose only value begins with a count, of 8 bytes (bpf/count.h, bpf/adj_changes.bpf.c)."""
 
 REFUSED = re.compile(r"Failed to load BPF program (?P<program>\w+): (?P<reason>.*)", re.DOTALL)
 """The error for a program that the kernel refuses; the reason is strerror(3)."""
@@ -75,7 +76,7 @@ class Probe:
         self._warn = warn
         self._fds: list[int] = []
         self._buffers = PerfBuffers(plan.auxiliary_buffers, warn)
-        self._counter: mmap | None = None
+        self._counters: dict[str, mmap] = {}
         self.maps: dict[str, libbcc_bpf.Map] = {}
         self.program_fds: dict[str, int] = {}
         try:
@@ -90,9 +91,9 @@ class Probe:
         fds, self._fds = self._fds, []
         for fd in reversed(fds):  # what is attached before what it runs
             os.close(fd)
-        if self._counter:
-            self._counter.close()
-            self._counter = None
+        for memory in self._counters.values():
+            memory.close()
+        self._counters.clear()
         self.maps.clear()
         self.program_fds.clear()
 
@@ -109,7 +110,11 @@ class Probe:
 
     def kill_count(self) -> int:
         """Return how many kills the kernel has counted since the probes were attached, whether delivered or lost."""
-        value = self._counter or self.maps[KILL_COUNTER].lookup(bytes(4)) or bytes(8)
+        return self.count(KILLS)
+
+    def count(self, counter: str) -> int:
+        """Return the count in one of COUNTERS."""
+        value = self._counters.get(counter) or self.maps[counter].lookup(bytes(4)) or bytes(8)
         return int.from_bytes(value[:8], sys.byteorder, signed=True)
 
     def lost_records(self, buffer: str = EVENTS) -> int:
@@ -145,7 +150,7 @@ class Probe:
 
     def _load(self, image: Image) -> None:
         for definition in image.maps:
-            fd = self._create_counter(definition) if definition.name == KILL_COUNTER else None
+            fd = self._create_counter(definition) if definition.name in COUNTERS else None
             fd = self._own(libbcc_bpf.create_map(definition)) if fd is None else fd
             self.maps[definition.name] = libbcc_bpf.Map(fd, definition)
         load = self._loader(image)
@@ -161,14 +166,14 @@ class Probe:
             self._own(libbcc_bpf.attach(hook.kind, hook.target, fd))
 
     def _create_counter(self, definition: MapDefinition) -> int | None:
-        """Create the counter as memory that is read without bpf(2); return None where the kernel cannot (before 5.5).
+        """Create a counter as memory that is read without bpf(2); return None where the kernel cannot (before 5.5).
 
         While a task is in bpf(2) for a map, its CPU runs no program on a kprobe or on a tracepoint's event
         (bpf_disable_instrumentation()). A preemptible kernel may interrupt the task there, and kills would be missed.
         """
         with suppress(ProbeError, OSError):
             fd = self._own(libbcc_bpf.create_map(replace(definition, flags=definition.flags | libbcc_bpf.MMAPABLE)))
-            self._counter = libbcc_bpf.map_memory(fd)
+            self._counters[definition.name] = libbcc_bpf.map_memory(fd)
             return fd
         return None
 

@@ -4,13 +4,12 @@
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ooMtrace.probe.loader import Probe
+from ooMtrace.probe.loader import ADJ_CHANGES, Probe
 from ooMtrace.scores.adj_change import AdjChange, decode_change
 from ooMtrace.scores.processes import parse_start
 from ooMtrace.sources.decoding import Decoding
@@ -54,8 +53,7 @@ class AdjSource:
 
     def dropped(self) -> int:
         """Return how many changes were not reported since the probe was attached."""
-        value = self._probe.maps["changes"].lookup(bytes(4)) or bytes(8)
-        return int.from_bytes(value[:8], sys.byteorder) + self._decoding.failed
+        return self._probe.count(ADJ_CHANGES) + self._decoding.failed
 
     def _with_value(self, change: AdjChange) -> AdjChange:
         if change.dropped:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -19,6 +20,7 @@ from support.tracer import COMMAND
 
 from ooMtrace.kernel.features import observe
 from ooMtrace.probe.loader import Probe
+from ooMtrace.runtime.capabilities import needed
 from ooMtrace.scores.adj_change import MAX_PROCESS_CHANGES
 from ooMtrace.scores.adj_plan import adj_plan, read_format
 from ooMtrace.scores.adj_source import AdjSource
@@ -84,6 +86,13 @@ def changes(tmp_path_factory, sleeper) -> Iterator[Changes]:
 
 def write(pid: int | str, value: int) -> None:
     Path(f"/proc/{pid}/oom_score_adj").write_text(str(value))
+
+
+def test_only_the_capabilities_to_read_perf_buffers_are_kept(changes):
+    status = Path(f"/proc/{changes.process.pid}/status").read_text()
+    kept = sum(1 << one for one in needed(network=False, files=False, has_bpf=True))
+
+    assert int(re.findall(r"^CapPrm:\t(.*)$", status, re.MULTILINE)[0], 16) & ~kept == 0
 
 
 def test_a_change_of_another_process_names_both_and_both_values(changes, sleeper):

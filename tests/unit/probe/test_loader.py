@@ -294,15 +294,15 @@ def test_the_kill_count_is_read_from_memory_without_a_system_call(library, monke
     assert library.memory.closed
 
 
+@pytest.mark.parametrize(("value", "count"), [(None, 0), ((300).to_bytes(8, sys.byteorder) + b"\xff" * 8, 300)])
 @pytest.mark.parametrize("refused", ["create", "map"])
-def test_where_an_array_cannot_be_memory_the_kill_count_is_read_from_the_map(library, monkeypatch, refused):
+def test_where_an_array_is_no_memory_the_count_is_read_from_the_map(library, monkeypatch, refused, value, count):
     before = descriptors()
     library.no_memory = refused
-    values = {"kill_counter": (3).to_bytes(8, sys.byteorder) + bytes(8)}
-    monkeypatch.setattr(libbcc_bpf.Map, "lookup", lambda map_, key: values.get(map_._definition.name))
+    monkeypatch.setattr(libbcc_bpf.Map, "lookup", lambda map_, _: {"kill_counter": value}[map_._definition.name])
     probe = Probe(plan(), "4.18.0")
 
-    assert probe.kill_count() == 3
+    assert probe.kill_count() == count
     probe.close()
     assert descriptors() == before
 

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import cast
 
 import pytest
@@ -26,35 +25,32 @@ format:
 
 
 class Counter:
-    """Has the number of changes that the kernel side did not report, in place of the map of an attached probe."""
+    """Has the number of changes that the kernel side did not report, in place of an attached probe."""
 
-    def __init__(self, value: bytes | None, records: list[bytes]) -> None:
-        self.maps, self._value, self._records = {"changes": self}, value, records
+    def __init__(self, value: int, records: list[bytes]) -> None:
+        self._counts, self._records = {"changes": value}, records
 
-    def lookup(self, key: bytes) -> bytes | None:
-        return self._value if key == bytes(4) else None
+    def count(self, counter: str) -> int:
+        return self._counts[counter]
 
     def read(self) -> list[bytes]:
         return self._records
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [(None, 0), ((5).to_bytes(8, sys.byteorder), 5), ((300).to_bytes(8, sys.byteorder) + b"\xff" * 8, 300)],
-)
-def test_what_was_not_reported_or_not_decoded_is_counted(value, expected):
+@pytest.mark.parametrize("value", [0, 5, 300])
+def test_what_was_not_reported_or_not_decoded_is_counted(value):
     warnings: list[str] = []
     source = AdjSource(cast(Probe, Counter(value, [b"short", b""])), warnings.append, dict)
 
-    assert source.dropped() == expected
+    assert source.dropped() == value
     assert list(source.changes()) == []
-    assert source.dropped() == expected + 2
+    assert source.dropped() == value + 2
     assert len(warnings) == 2
 
 
 def test_a_change_of_a_thread_whose_process_is_not_known_is_reported():
     record = bytes(Wire(ktime=1, before=UNKNOWN, after=3, target=Task(UNKNOWN, 41, UNKNOWN, b"t")))
-    source = AdjSource(cast(Probe, Counter(None, [record])), pytest.fail, dict)
+    source = AdjSource(cast(Probe, Counter(0, [record])), pytest.fail, dict)
 
     assert [(one.target.pid, one.target.tid, one.before) for one in source.changes()] == [(None, 41, None)]
 
