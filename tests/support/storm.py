@@ -29,6 +29,8 @@ class Storm:
 
     def __enter__(self) -> Storm:
         self._parent = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # who makes the storm may be exempt itself
+        Path(f"/proc/{self._parent.pid}/oom_score_adj").write_text("0")
         assert self._parent.stdin
         self._parent.stdin.write("!")
         self._parent.stdin.flush()
