@@ -25,7 +25,7 @@ def compile_victim(folder: Path, *options: str) -> Path:
 
 def process_state(pid: int) -> str:
     """Return the letter of a process's state, by /proc/PID/stat (proc_pid_stat(5))."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    return Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0].decode()  # the name may have any bytes
 
 
 class Victim:
