@@ -37,7 +37,7 @@ class DatagramSocket:
             try:
                 self._socket = self._open()
             except OSError as error:
-                raise LaterError(f"{self.name}: {described(error)}") from error
+                raise LaterError(f"{self.name}: {described(error, SEND_S)}") from error
 
     def send(self, messages: Sequence[bytes]) -> int:
         """Send the first message; if an earlier one was refused, report that and send nothing."""
@@ -48,7 +48,7 @@ class DatagramSocket:
         except OSError as error:
             self._was_refused = isinstance(error, ConnectionRefusedError)
             self.close()
-            raise LaterError(f"{self.name}: {described(error)}") from error
+            raise LaterError(f"{self.name}: {described(error, SEND_S)}") from error
         return 1
 
     def abort(self) -> None:

@@ -113,7 +113,7 @@ class HttpPost:
             raise LaterError(refusal(self.name, error)) from error
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            fact = described(error) if isinstance(error, OSError) else "the answer is not HTTP"
+            fact = described(error, TIMEOUT_S) if isinstance(error, OSError) else "the answer is not HTTP"
             raise LaterError(f"{self.name}: {fact}") from error
 
 

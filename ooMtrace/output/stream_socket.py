@@ -132,10 +132,10 @@ def open_tcp(host: str, port: int) -> socket.socket:
     return connection
 
 
-def described(error: OSError) -> str:
-    """Return what failed, in words."""
+def described(error: OSError, limit_s: int = CONNECT_S) -> str:
+    """Return what failed, in words; `limit_s` is how long was waited for an answer."""
     if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT_S} s"
+        return f"no answer within {limit_s} s"
     return error.strerror or str(error) or type(error).__name__
 
 

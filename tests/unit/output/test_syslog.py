@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+from contextlib import closing
 from dataclasses import replace
 from logging.handlers import SysLogHandler
 
@@ -16,9 +17,11 @@ from support.receivers import wait_for
 
 from ooMtrace import record
 from ooMtrace.errors import UsageError
-from ooMtrace.output import syslog
+from ooMtrace.output import datagram_socket, syslog
+from ooMtrace.output.datagram_socket import DatagramSocket
 from ooMtrace.output.encode import encode, encode_pretty
 from ooMtrace.output.lines import Lines
+from ooMtrace.output.sink import LaterError
 
 KILL = kill()
 
@@ -155,3 +158,15 @@ def test_a_daemon_that_restarts_gets_the_lines_that_it_has_missed(start, tmp_pat
     server.close()
 
     assert b'"id":"missed"' in got
+
+
+def test_a_datagram_that_no_receiver_takes_says_how_long_was_waited(tmp_path, monkeypatch):
+    monkeypatch.setattr(datagram_socket, "SEND_S", 1)
+    path = tmp_path / "log"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as receiver:
+        receiver.bind(str(path))
+        kind = (socket.AF_UNIX, socket.SOCK_DGRAM)
+        sender = DatagramSocket("syslog", lambda: datagram_socket.connected(*kind, str(path)))
+        with closing(sender), pytest.raises(LaterError, match=r"^syslog: no answer within 1 s$"):
+            for _ in range(100_000):
+                sender.send([b"x" * 1000])
