@@ -132,7 +132,7 @@ def open_tcp(host: str, port: int) -> socket.socket:
     return connection
 
 
-def described(error: OSError, limit_s: int = CONNECT_S) -> str:
+def described(error: OSError, limit_s: float = CONNECT_S) -> str:
     """Return what failed, in words; `limit_s` is how long was waited for an answer."""
     if isinstance(error, TimeoutError):
         return f"no answer within {limit_s} s"
