@@ -37,7 +37,7 @@ FREED_LATE = 16
 it. The kernel frees these after a grace period of RCU, and so perhaps between print and probe, on one CPU as well. The
 scenarios' own victims start elsewhere.
 """
-DYING_S = 1
+DYING_S = SLOWDOWN
 """How long a victim may take to free its memory, emulated."""
 
 
