@@ -32,7 +32,8 @@ BEFORE_SCENE_S = 6
 PIPED_KILLS, PIPED_S = 3, 5
 CROWDS = (10, 1000, 2500, 5000, 10_000, 20_000)
 """Processes among which the kernel chooses."""
-LIBBPF = next((name for name in ("/usr/sbin/oomkill", "/usr/bin/oomkill") if Path(name).exists()), "oomkill")
+LIBBPF = next((name for name in ("/usr/sbin/oomkill-libbpf", "/usr/sbin/oomkill") if Path(name).exists()), "oomkill")
+"""Its names in Debian 13 and 12."""
 COMMANDS = {
     "oomtrace": Command((str(Path(sys.executable).with_name("oomtrace")),), "--ready-file"),
     "oomkill-bpfcc": Command(("oomkill-bpfcc",), unbuffered={"PYTHONUNBUFFERED": "1"}),
