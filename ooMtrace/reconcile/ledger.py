@@ -37,6 +37,10 @@ class Ledger:
         else:
             self._dropped += count
 
+    def tids(self) -> Counter[int | None]:
+        """Return how many kills of each thread have been delivered."""
+        return Counter(self._tids.values())
+
     def missing(self, until: int) -> int:
         """Return how many kills up to this ordinal have not been delivered."""
         return until - self.closed - sum(ordinal <= until for ordinal in self._tids) + self._dropped

@@ -145,11 +145,18 @@ class Reconciler:
             self._clock.sleep(RETRY_S)
         return reading
 
-    def reconcile(self, reading: CounterReading | None, *, final: bool = False) -> Iterator[Record]:
+    def reconcile(
+        self, reading: CounterReading | None, receive: Callable[[], object], *, final: bool = False
+    ) -> Iterator[Record]:
         """Compare; yield the kills backfilled from the kernel log, and what is lost. Without a reading: check later.
 
         The log is searched as soon as a kill is missing, for it is overwritten; and once more before kills are reported
         as lost, which waits for a pause between kills unless this is the final check.
+
+        Args:
+            reading: Of both counters; what the source had delivered by then has been received.
+            receive: Receives what the source has delivered since: called when the log has been read.
+            final: Whether no other check follows.
         """
         if reading is None:
             self._due = self._clock.monotonic_ns() + CHECK_INTERVAL_NS
@@ -160,15 +167,15 @@ class Reconciler:
         complete = not self._ledger.missing(reading.kernel)
         if complete or final or self._deferred_checks >= MAX_DEFERRED_CHECKS:
             self._enter(Phase.IDLE if pause else Phase.PENDING)
-            yield from self._close(reading.kernel)
+            yield from self._close(reading.kernel, receive)
         elif pause:
             self._enter(Phase.IDLE)
-            yield from self._close(reading.kernel, reading.source)
+            yield from self._close(reading.kernel, receive, reading.source)
         elif self._phase is Phase.DEFERRED:
             self._enter(Phase.DEFERRED)
         else:
             self._enter(Phase.DEFERRED)
-            yield from self._backfill(reading.kernel, reading.source)
+            yield from self._backfill(reading.kernel, receive, reading.source)
         if was_ahead or not self._ledger.missing(reading.kernel):
             self._move_base(reading)
 
@@ -177,10 +184,10 @@ class Reconciler:
         if reading.steady and self._kill_count() == reading.source:
             self.base = reading.kernel - reading.source
 
-    def catch_up(self) -> Iterator[Record]:
+    def catch_up(self, receive: Callable[[], object]) -> Iterator[Record]:
         """Yield what has died between the checkpoint of an earlier run and the start of this one."""
         if self.base is not None:
-            yield from self._close(self.base)
+            yield from self._close(self.base, receive)
 
     def _schedule(self) -> None:
         if self._phase is Phase.IDLE:
@@ -191,12 +198,12 @@ class Reconciler:
         self._phase = phase
         self._due = self._clock.monotonic_ns() + CHECK_INTERVAL_NS
 
-    def _close(self, until: int, source: int | None = None) -> list[Record]:
+    def _close(self, until: int, receive: Callable[[], object], source: int | None = None) -> list[Record]:
         """Close the ledger; return what was backfilled and what is lost.
 
         It stays open if the source's count is no longer `source`: what was counted since may be what is missing.
         """
-        records: list[Record] = [*self._backfill(until, source)]
+        records: list[Record] = [*self._backfill(until, receive, source)]
         if source is not None and self._kill_count() != source:
             self._enter(Phase.DEFERRED)
             return records
@@ -207,11 +214,12 @@ class Reconciler:
         self._since = now
         return records
 
-    def _backfill(self, until: int, source: int | None) -> list[OomKill]:
+    def _backfill(self, until: int, receive: Callable[[], object], source: int | None) -> list[OomKill]:
         """Return the kills that only the kernel log has, and note them as delivered.
 
         Args:
             until: The kernel's count up to which kills are missing.
+            receive: As of `reconcile`.
             source: The source's count at that moment; None: whatever it counts from now on is not waited for.
         """
         missing, closed = self._ledger.missing(until), self._ledger.closed
@@ -225,12 +233,17 @@ class Reconciler:
         kills = [kill for kill in log.kills if closed < (kill.oom.number or 0) <= until]
         found = self._ledger.undelivered(kills, until, whole=log.before <= closed)[-missing:]
         if source is not None:
-            # Between its count and the signal, which the source counts, the kernel wakes up all threads of a victim:
-            # those of 20,000 took 0.4 s on a busy machine. Its log comes last, so that these are the last in it.
-            found = found[: max(0, len(found) - (self._kill_count() - source))]
-            # the others were missed, which does not shift the ordinals of those that the source has counted
+            # What the source has counted since is not missed; the others are, which does not shift its ordinals.
+            missed = max(0, len(found) - (self._kill_count() - source))
             base = self.base or 0
-            self.base = max(base, min(until - source, base + len(found)))
+            self.base = max(base, min(until - source, base + missed))
+        # A kill is logged after its mark, so what the log has of the source's kills can be received by now. When the
+        # counters were read it may have been between the two: waking up the threads of a victim takes long, and a
+        # preemptible kernel may run something else for seconds.
+        before = self._ledger.tids()
+        receive()
+        received = self._ledger.tids() - before
+        found = [kill for kill in found if not received[kill.process.tid]]
         for ordinal in log.repeat_kills:
             if self._ledger.is_missing(ordinal) and ordinal <= until:
                 self._ledger.record_delivery(ordinal, None)

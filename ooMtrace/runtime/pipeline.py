@@ -94,14 +94,14 @@ class Tracer:
 
     def records(self) -> Iterator[Record]:
         """Yield some of what has arrived, without waiting; `next_due` is 0 if there is more."""
-        self._receive(self._source.kills)
+        self._receive_kills()
         self._watch_containers()
         yield from map(_finish, self._slow.ready(self._queue))
         for _ in range(KILLS_PER_TURN):
             if not self._queue:
                 break
             yield from self._next()
-            self._receive(self._source.kills)
+            self._receive_kills()
         yield from map(_finish, self._slow.ready(self._queue))
         if self.sigkills is not None and not self._queue:
             yield from self.sigkills.next_lines()
@@ -121,7 +121,7 @@ class Tracer:
 
     def catch_up(self) -> Iterator[Record]:
         """Yield the kills since the checkpoint of an earlier run."""
-        yield from self._backfilled(self._reconciler.catch_up())
+        yield from self._backfilled(self._reconciler.catch_up(self._receive_kills))
 
     def reconcile(self, *, final: bool = False) -> Iterator[Record]:
         """Yield what has arrived, then compare with the kernel's counter: what is backfilled, and what is lost.
@@ -130,7 +130,9 @@ class Tracer:
         """
         reading = self._reconciler.read_counters()  # first: what is counted by then is taken from the source
         yield from self.drain() if final else self.records()
-        yield from self._backfilled(self._reconciler.reconcile(reading, final=final))
+        yield from self._backfilled(self._reconciler.reconcile(reading, self._receive_kills, final=final))
+        if final:
+            yield from self.drain()
 
     def mark_dropped(self, record: Record) -> None:
         """Note that there was no room for a record: its kill is pending again."""
@@ -167,6 +169,9 @@ class Tracer:
                 self._dropped += 1
                 self.mark_dropped(dropped)
 
+    def _receive_kills(self) -> None:
+        self._receive(self._source.kills)
+
     def _watch_containers(self) -> None:
         """Report the cgroups that were made and removed, before the kills that have just been received are enriched."""
         if watcher := self._enrichers.watcher:
@@ -185,7 +190,7 @@ class Tracer:
     def _backfilled(self, records: Iterable[Record]) -> Iterator[Record]:
         for record in records:
             yield _finish(enriched(record, self._backfill_enrichers)) if isinstance(record, OomKill) else record
-            self._receive(self._source.kills)
+            self._receive_kills()
 
 
 def size_of(event: OomKill | OomNoKill) -> int:

@@ -56,6 +56,10 @@ def host(tmp_path: Path) -> Host:
     return Host(tmp_path)
 
 
+def nothing() -> None:
+    """Receive from a source that has delivered no more."""
+
+
 def reconcile(reconciler: Reconciler, *, times: int = 2, final: bool = False) -> list[record.Record]:
     """Check as often as it takes to see a pause between kills."""
     found: list[record.Record] = []
@@ -63,7 +67,7 @@ def reconcile(reconciler: Reconciler, *, times: int = 2, final: bool = False) ->
         reading = reconciler.read_counters()
         assert reading
         assert reading.steady
-        found += reconciler.reconcile(reading, final=final)
+        found += reconciler.reconcile(reading, nothing, final=final)
     return found
 
 
@@ -100,37 +104,44 @@ def test_a_kill_that_the_kernel_counted_and_has_not_signalled_yet_is_not_missing
 
     assert reading == CounterReading(11, 1, steady=True)
     reconciler.record_delivery(1, 101)
-    assert list(reconciler.reconcile(reading)) == []
+    assert list(reconciler.reconcile(reading, nothing)) == []
     assert reconciler.base == 10
 
 
 @pytest.mark.parametrize("others", [0, 1], ids=["alone", "after one that was missed"])
 @pytest.mark.parametrize("checks_before", [0, 1])
-def test_a_kill_that_is_signalled_while_the_log_is_read_is_not_backfilled(host, monkeypatch, others, checks_before):
-    """The kernel has counted it before the reading; the source counts it, and the log has it, after that."""
+@pytest.mark.parametrize("counted", [False, True], ids=["counted by the kernel alone", "signalled, not marked"])
+def test_a_kill_that_is_marked_while_the_log_is_read_is_not_backfilled(
+    host, monkeypatch, others, checks_before, counted
+):
+    """The kernel has counted it before the reading; its mark, which the source delivers, and its line follow later."""
     reconciler = host.reconciler()
     host.die(*range(101, 101 + others), seen=False)
-    host.die(200, seen=False)
+    host.die(200, seen=counted)
+    delivered: list[int] = []
 
-    def signalled(*arguments: object) -> object:
-        host.seen += 1
+    def marked(*arguments: object) -> object:
+        host.seen = 1
+        delivered.append(200)
         monkeypatch.undo()
         return read_boot_log(*arguments)  # type: ignore[arg-type]
 
-    found: list[record.Record] = []
+    def receive() -> None:
+        while delivered:
+            reconciler.record_delivery(1, delivered.pop())
+
     if checks_before:  # a pause between kills: what is missing would be lost
         reconciler._last_kernel_count = host.counted
     reading = reconciler.read_counters()
-    monkeypatch.setattr(boot_log, "read_boot_log", signalled)
-    found += reconciler.reconcile(reading)
-    assert [one.process.tid for one in found] == [101][:others]
-    assert reconciler.next_due() is not None
+    monkeypatch.setattr(boot_log, "read_boot_log", marked)
+    found = list(reconciler.reconcile(reading, receive))
 
-    reconciler.record_delivery(1, 200)
+    assert summary(found) == [(11, 101, "log")][:others]
+    assert reconciler.base == 10 + others
     assert reconcile(reconciler) == []
 
 
-def test_a_kill_that_the_source_counts_and_never_delivers_is_backfilled_by_the_next_check(host, monkeypatch):
+def test_a_kill_that_the_source_counts_and_never_delivers_is_backfilled(host, monkeypatch):
     reconciler = host.reconciler()
     host.die(200, seen=False)
 
@@ -140,8 +151,17 @@ def test_a_kill_that_the_source_counts_and_never_delivers_is_backfilled_by_the_n
         return read_boot_log(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(boot_log, "read_boot_log", signalled)
-    assert summary(reconcile(reconciler, times=1)) == []
-    assert summary(reconcile(reconciler)) == [(11, 200, "log")]
+    assert summary(reconcile(reconciler, times=1)) == [(11, 200, "log")]
+    assert reconcile(reconciler) == []
+
+
+def test_a_kill_that_was_missed_is_backfilled_though_an_earlier_one_had_the_same_thread_id(host):
+    reconciler = host.reconciler()
+    host.die(101)
+    reconciler.record_delivery(1, 101)
+    host.die(101, seen=False)
+
+    assert summary(reconcile(reconciler)) == [(12, 101, "log")]
 
 
 def test_nothing_is_due_while_nothing_dies(host):
@@ -316,8 +336,8 @@ def test_kills_since_the_checkpoint_are_caught_up_with_once(host):
     host.die(101, 102, 103, seen=False)
     reconciler = host.reconciler(since(host, 11))
 
-    assert summary(reconciler.catch_up()) == [(12, 102, "log"), (13, 103, "log")]
-    assert list(reconciler.catch_up()) == []
+    assert summary(reconciler.catch_up(nothing)) == [(12, 102, "log"), (13, 103, "log")]
+    assert list(reconciler.catch_up(nothing)) == []
     left = reconciler.checkpoint()
     assert left is not None
     assert (left.boot_id, left.oom_kill) == (BOOT_ID, 13)
@@ -326,7 +346,7 @@ def test_kills_since_the_checkpoint_are_caught_up_with_once(host):
 
 def test_kills_since_the_checkpoint_that_the_log_has_lost_are_reported_as_lost(host):
     host.count(13)
-    (line,) = host.reconciler(since(host, 11)).catch_up()
+    (line,) = host.reconciler(since(host, 11)).catch_up(nothing)
 
     assert isinstance(line, record.OomLost)
     assert line.lost.count == 2
@@ -336,21 +356,24 @@ def test_kills_since_the_checkpoint_that_the_log_has_lost_are_reported_as_lost(h
 def test_without_a_checkpoint_there_is_nothing_to_catch_up_with(host):
     host.die(101, seen=False)
 
-    assert list(host.reconciler().catch_up()) == []
+    assert list(host.reconciler().catch_up(nothing)) == []
 
 
 def test_a_checkpoint_of_another_boot_means_all_kills_of_this_one(host):
     host.count(0)
     host.die(101, 102, seen=False)
 
-    assert summary(host.reconciler(since(host, 4711, "another")).catch_up()) == [(1, 101, "log"), (2, 102, "log")]
+    assert summary(host.reconciler(since(host, 4711, "another")).catch_up(nothing)) == [
+        (1, 101, "log"),
+        (2, 102, "log"),
+    ]
 
 
 def test_a_checkpoint_beyond_the_kernels_count_is_ignored(host):
     host.die(101, seen=False)
     reconciler = host.reconciler(since(host, 4711))
 
-    assert list(reconciler.catch_up()) == []
+    assert list(reconciler.catch_up(nothing)) == []
     host.die(102)
     assert summary(reconcile(reconciler)) == [(12, 102, "log")]
 
@@ -364,7 +387,7 @@ def test_on_a_kernel_that_does_not_count_nothing_is_reconciled(tmp_path):
     reconciler.record_delivery(1, 101)
     assert reconciler.next_due() is None
     assert reconciler.checkpoint() is None
-    assert list(reconciler.catch_up()) == []
+    assert list(reconciler.catch_up(nothing)) == []
 
 
 def test_a_check_is_due_one_second_after_the_first_delivery(host):
@@ -425,7 +448,7 @@ def test_a_counter_that_cannot_be_read_now_is_read_later(host):
     (host.proc / "vmstat").unlink()
     host.clock.advance(1)
 
-    assert list(reconciler.reconcile(reconciler.read_counters())) == []
+    assert list(reconciler.reconcile(reconciler.read_counters(), nothing)) == []
     assert reconciler.next_due() == host.clock.monotonic + 1_000_000_000
 
 
@@ -433,10 +456,10 @@ def test_a_reading_while_kills_go_on_does_not_move_the_base(host):
     reconciler = host.reconciler()
     host.seen = 1
     for _ in range(2):
-        list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=False)))
+        list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=False), nothing))
         assert reconciler.base == 10
 
-    list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=True)))
+    list(reconciler.reconcile(CounterReading(kernel=15, source=1, steady=True), nothing))
     assert reconciler.base == 14
 
 
@@ -525,7 +548,7 @@ def test_losses_never_begin_in_the_future_however_the_clock_was_set(host):
     checkpoint = Checkpoint(BOOT_ID, 10, "2099-01-01T00:00:00.000000Z")
     reconciler = Reconciler(lambda: 0, HOST, "reduced", checkpoint, proc=host.proc, kmsg=host.kmsg, clock=host.clock)
 
-    (loss,) = reconciler.catch_up()
+    (loss,) = reconciler.catch_up(nothing)
 
     assert isinstance(loss, record.OomLost)
     assert loss.lost.count == 3

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -129,7 +129,9 @@ def test_a_check_reads_the_counters_before_it_takes_what_was_delivered_and_compa
             order.append(("read", list(source.asked)))
             return CounterReading(10, 0, steady=True)
 
-        def reconcile(self, reading: CounterReading | None, *, final: bool = False) -> Iterator[Record]:
+        def reconcile(
+            self, reading: CounterReading | None, receive: Callable[[], object], *, final: bool = False
+        ) -> Iterator[Record]:
             order.append((reading, final, source.asked[-1]))
             yield lost()
 
@@ -147,6 +149,22 @@ def test_the_final_check_drains_the_source_first(source, tracer):
     source.ready, source.waiting = [kill(message="x")], [kill(message="y")]
 
     assert [one.message for one in tracer.reconcile(final=True)] == ["x12", "y12"]
+
+
+def test_a_kill_that_comes_while_the_final_check_goes_on_has_its_line(source, kernel):
+    class Slow(Reconciler):
+        def reconcile(
+            self, reading: CounterReading | None, receive: Callable[[], object], *, final: bool = False
+        ) -> Iterator[Record]:
+            source.ready = [kill(message="late")]
+            receive()
+            yield lost()
+
+    reconciler = Slow(lambda: 0, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
+
+    found = list(Tracer(source, reconciler).reconcile(final=True))
+
+    assert [one.message for one in found] == [lost().message, "late"]
 
 
 def test_a_kill_that_the_source_missed_is_announced_by_the_final_check(source, tracer, kernel):
@@ -174,11 +192,13 @@ def test_a_dropped_record_is_missing_at_the_next_check(source, tracer, kernel):
 
 def test_backfilled_kills_have_their_own_enrichers(source, kernel):
     class Backfilling(Reconciler):
-        def reconcile(self, reading: CounterReading | None, *, final: bool = False) -> Iterator[Record]:
+        def reconcile(
+            self, reading: CounterReading | None, receive: Callable[[], object], *, final: bool = False
+        ) -> Iterator[Record]:
             yield kill(message="b")
             yield lost()
 
-        def catch_up(self) -> Iterator[Record]:
+        def catch_up(self, receive: Callable[[], object]) -> Iterator[Record]:
             yield kill(message="c")
 
     reconciler = Backfilling(lambda: 0, HOST, "reduced", proc=kernel, kmsg=kernel / "kmsg", clock=FakeClock())
@@ -190,7 +210,7 @@ def test_backfilled_kills_have_their_own_enrichers(source, kernel):
 
 def test_what_arrives_while_kills_are_backfilled_is_taken_from_the_source(source, kernel):
     class Backfilling(Reconciler):
-        def catch_up(self) -> Iterator[Record]:
+        def catch_up(self, receive: Callable[[], object]) -> Iterator[Record]:
             yield kill(message="a")
             yield kill(message="b")
 
