@@ -51,8 +51,22 @@ class BootLog:
         return merge(self.kills, self.no_kills, key=lambda found: found.time or "")
 
 
-def read_boot_log(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG, *, clock: Clock = time) -> BootLog | None:
+def read_boot_log(
+    host: Host,
+    proc: Path = Path("/proc"),
+    kmsg: Path = KMSG,
+    *,
+    known: tuple[int, int | None] = (0, None),
+    clock: Clock = time,
+) -> BootLog | None:
     """Read the kernel log and number its kills.
+
+    Args:
+        host: The machine.
+        proc: Where the kernel's counter is.
+        kmsg: Where its log is.
+        known: The ordinal of a kill, and the id of the thread that was killed.
+        clock: Sleeps.
 
     Returns:
         None if the kernel does not count kills, the log cannot be read, or one of them changed during every attempt.
@@ -68,7 +82,13 @@ def read_boot_log(host: Host, proc: Path = Path("/proc"), kmsg: Path = KMSG, *, 
         except OSError:
             return None
         if kill_count == read_kill_count(proc) and not log.gaps:
-            return parse_boot_log(records, _origin(host), kill_count)
+            origin, (ordinal, tid) = _origin(host), known
+            found = parse_boot_log(records, origin, kill_count)
+            if tid is not None and (ordinal + 1, tid) in ((kill.oom.number, kill.process.tid) for kill in found.kills):
+                # A kernel that is preemptible may interrupt the OOM killer for seconds before it prints. It holds
+                # oom_lock, so that one kill at most is counted and not printed.
+                return parse_boot_log(records, origin, kill_count - 1)
+            return found
     return None
 
 

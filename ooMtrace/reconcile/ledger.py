@@ -18,10 +18,12 @@ class Ledger:
 
     Attributes:
         closed: Every kill up to this ordinal has been delivered, backfilled or reported as lost.
+        closed_tid: The thread that was killed then; None: not known.
     """
 
     def __init__(self, closed: int) -> None:
         self.closed = closed
+        self.closed_tid: int | None = None
         self._tids: dict[int, int | None] = {}
         self._dropped = 0
 
@@ -67,7 +69,8 @@ class Ledger:
 
     def close(self, until: int) -> None:
         """Close the ledger up to an ordinal: what is missing there is lost."""
-        self.closed = max(self.closed, until)
+        if until > self.closed:
+            self.closed, self.closed_tid = until, self._tids.get(until)
         self._tids = {ordinal: tid for ordinal, tid in self._tids.items() if ordinal > until}
         self._dropped = 0
 

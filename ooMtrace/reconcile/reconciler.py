@@ -227,7 +227,7 @@ class Reconciler:
             return []
         from ooMtrace.kmsg.boot_log import read_boot_log  # late: most runs miss no kill, and the parser takes 6 MiB
 
-        log = read_boot_log(self._host, self._proc, self._kmsg)
+        log = read_boot_log(self._host, self._proc, self._kmsg, known=(closed, self._ledger.closed_tid))
         if log is None:
             return []
         kills = [kill for kill in log.kills if closed < (kill.oom.number or 0) <= until]

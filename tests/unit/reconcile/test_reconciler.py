@@ -120,11 +120,11 @@ def test_a_kill_that_is_marked_while_the_log_is_read_is_not_backfilled(
     host.die(200, seen=counted)
     delivered: list[int] = []
 
-    def marked(*arguments: object) -> object:
+    def marked(*arguments: object, **more: object) -> object:
         host.seen = 1
         delivered.append(200)
         monkeypatch.undo()
-        return read_boot_log(*arguments)  # type: ignore[arg-type]
+        return read_boot_log(*arguments, **more)  # type: ignore[arg-type]
 
     def receive() -> None:
         while delivered:
@@ -145,10 +145,10 @@ def test_a_kill_that_the_source_counts_and_never_delivers_is_backfilled(host, mo
     reconciler = host.reconciler()
     host.die(200, seen=False)
 
-    def signalled(*arguments: object) -> object:
+    def signalled(*arguments: object, **more: object) -> object:
         host.seen += 1
         monkeypatch.undo()
-        return read_boot_log(*arguments)  # type: ignore[arg-type]
+        return read_boot_log(*arguments, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(boot_log, "read_boot_log", signalled)
     assert summary(reconcile(reconciler, times=1)) == [(11, 200, "log")]
@@ -162,6 +162,25 @@ def test_a_kill_that_was_missed_is_backfilled_though_an_earlier_one_had_the_same
     host.die(101, seen=False)
 
     assert summary(reconcile(reconciler)) == [(12, 101, "log")]
+
+
+@pytest.mark.parametrize("final", [False, True])
+def test_a_kill_that_is_counted_and_not_printed_yet_does_not_shift_the_numbers_of_the_log(host, final):
+    reconciler = host.reconciler()
+    host.die(101, 102)
+    reconciler.record_delivery(1, 101)
+    reconciler.record_delivery(2, 102)
+    assert reconcile(reconciler) == []
+    host.count(host.counted + 1)  # the OOM killer is interrupted before its signal, its mark and its message
+
+    reading = CounterReading(13, 2, steady=True)
+    found = summary(reconciler.reconcile(reading, nothing, final=final))
+    assert found == ([1] if final else [])
+
+    host.count(host.counted - 1)
+    host.die(103)
+    reconciler.record_delivery(3, 103)
+    assert reconcile(reconciler) == []
 
 
 def test_nothing_is_due_while_nothing_dies(host):
@@ -418,7 +437,7 @@ def test_while_kills_go_on_the_next_check_is_due_a_second_later(host):
 
 def test_while_a_difference_waits_for_a_pause_the_log_is_searched_once(host, monkeypatch):
     searches = []
-    monkeypatch.setattr(boot_log, "read_boot_log", lambda *_: searches.append(1))
+    monkeypatch.setattr(boot_log, "read_boot_log", lambda *_, **__: searches.append(1))
     reconciler = host.reconciler()
     for tid in (101, 102, 103):
         host.die(tid)
@@ -431,7 +450,7 @@ def test_while_a_difference_waits_for_a_pause_the_log_is_searched_once(host, mon
 
 def test_a_new_difference_is_searched_for_again(host, monkeypatch):
     searches = []
-    monkeypatch.setattr(boot_log, "read_boot_log", lambda *_: searches.append(1))
+    monkeypatch.setattr(boot_log, "read_boot_log", lambda *_, **__: searches.append(1))
     reconciler = host.reconciler()
     host.die(101)
     reconcile(reconciler, times=2)
