@@ -183,6 +183,15 @@ def test_a_kill_that_is_counted_and_not_printed_yet_does_not_shift_the_numbers_o
     assert reconcile(reconciler) == []
 
 
+def test_a_log_of_all_kills_since_the_start_that_lacks_a_delivered_one_is_not_believed(host):
+    reconciler = host.reconciler()
+    host.die(101, seen=False)
+    host.die(102)
+    reconciler.record_delivery(1, 999)
+
+    assert summary(reconcile(reconciler)) == [1]
+
+
 def test_nothing_is_due_while_nothing_dies(host):
     assert host.reconciler().next_due() is None
 
