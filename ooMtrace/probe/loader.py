@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from mmap import mmap
 
-from ooMtrace.errors import CannotTraceError, OomtraceError, ProbeError
+from ooMtrace.errors import CannotTraceError, ProbeError
 from ooMtrace.kernel.plan import Hook, Plan
 from ooMtrace.probe import libbcc_bpf
 from ooMtrace.probe.captured_output import captured_output, read_output
@@ -79,11 +79,7 @@ class Probe:
         self._counters: dict[str, mmap] = {}
         self.maps: dict[str, libbcc_bpf.Map] = {}
         self.program_fds: dict[str, int] = {}
-        try:
-            self._open(release, cache)
-        except OomtraceError:
-            self.close()
-            raise
+        self._open(release, cache)
 
     def close(self) -> None:
         """Detach everything; a second call does nothing."""

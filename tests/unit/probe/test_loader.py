@@ -71,6 +71,7 @@ class FakeLibrary:
         return self.do("load", kind, name)
 
     def update(self, key: bytes, value: bytes) -> None:
+        assert (len(key), len(value)) == (4, 4)
         os.close(self.do("update"))
         self.updates.append((key[0], int.from_bytes(value, sys.byteorder)))
 
@@ -299,7 +300,9 @@ def test_the_kill_count_is_read_from_memory_without_a_system_call(library, monke
 def test_where_an_array_is_no_memory_the_count_is_read_from_the_map(library, monkeypatch, refused, value, count):
     before = descriptors()
     library.no_memory = refused
-    monkeypatch.setattr(libbcc_bpf.Map, "lookup", lambda map_, _: {"kill_counter": value}[map_._definition.name])
+    monkeypatch.setattr(
+        libbcc_bpf.Map, "lookup", lambda map_, key: {("kill_counter", bytes(4)): value}[map_._definition.name, key]
+    )
     probe = Probe(plan(), "4.18.0")
 
     assert probe.kill_count() == count

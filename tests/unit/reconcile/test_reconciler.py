@@ -183,6 +183,21 @@ def test_a_kill_that_is_counted_and_not_printed_yet_does_not_shift_the_numbers_o
     assert reconcile(reconciler) == []
 
 
+@pytest.mark.parametrize("not_printed", [0, 1])
+def test_a_missed_kill_has_its_number_whether_or_not_another_is_counted_and_not_printed(host, not_printed):
+    reconciler = host.reconciler()
+    host.die(101, 102)
+    reconciler.record_delivery(1, 101)
+    reconciler.record_delivery(2, 102)
+    assert reconcile(reconciler) == []
+    host.die(103, seen=False)
+    host.count(host.counted + not_printed)
+
+    reading = CounterReading(host.counted, 2, steady=True)
+
+    assert summary(reconciler.reconcile(reading, nothing)) == [(13, 103, "log")]
+
+
 def test_a_log_of_all_kills_since_the_start_that_lacks_a_delivered_one_is_not_believed(host):
     reconciler = host.reconciler()
     host.die(101, seen=False)
