@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from support.clock import FakeClock
 from support.probe_events import BOOT_ID, kill, lost
+from support.sigkill_events import event
+from support.sigkill_events import records as sigkills
 
 from ooMtrace.errors import StateError
 from ooMtrace.output.encode import encode
 from ooMtrace.reconcile.checkpoint import FILE_NAME, Checkpoint, CheckpointStore, open_checkpoint, parse
-from ooMtrace.record import OomLost, Record
+from ooMtrace.record import OomLost, Record, Sigkill
 from ooMtrace.runtime.line_writer import DRAIN_S, LineWriter
 
 KILL = kill()
@@ -32,6 +34,7 @@ class FakeTracer:
         self.missing: list[Record] = []
         self.dropped: list[Record] = []
         self.lost = 0
+        self.sigkills: FakeSigkills | None = None
         self.state: Checkpoint | None = Checkpoint(BOOT_ID, 17, "2023-11-14T22:13:19.000000Z")
         self.due: int | None = None
         self.reconcile_at: int | None = None
@@ -66,6 +69,19 @@ class FakeTracer:
 
     def checkpoint(self) -> Checkpoint | None:
         return self.state
+
+
+class FakeSigkills:
+    """Announces a loss until a line that states it was accepted."""
+
+    def __init__(self, lost: int) -> None:
+        self.lost = lost
+
+    def with_losses(self, one: Sigkill) -> Sigkill:
+        return replace(one, sigkill=replace(one.sigkill, dropped_before=self.lost or None))
+
+    def accept(self, one: Sigkill) -> None:
+        self.lost -= one.sigkill.dropped_before or 0
 
 
 class FakeOutputs:
@@ -196,6 +212,20 @@ def test_a_loss_is_announced_by_a_kill_and_not_used_up_by_an_oom_lost(tracer):
     writer_of(tracer, outputs).pump()
 
     assert [line.get("dropped_before") for line in outputs.lines] == [None, 3]
+
+
+def test_lost_signals_are_announced_once_by_the_next_line_that_finds_room(tracer):
+    outputs = FakeOutputs(room=0, reads=False)
+    writer = writer_of(tracer, outputs)
+    (signal,) = sigkills(event())
+    tracer.sigkills = FakeSigkills(lost=3)
+    tracer.ready = [signal]
+    writer.pump()
+    outputs.room, outputs.reads = 9, True
+    tracer.ready = [signal, signal]
+    writer.pump()
+
+    assert [line["sigkill"].get("dropped_before") for line in outputs.lines] == [3, None]
 
 
 def test_while_nothing_leaves_the_queue_nothing_is_reconciled(tracer, clock):

@@ -218,6 +218,25 @@ def test_what_does_not_fit_into_memory_is_dropped_counted_and_announced(bench):
     assert lost.lost.count == tracer.lost_records() == 80
 
 
+def test_slow_facts_of_what_is_dropped_are_not_kept(bench):
+    skipped = []
+
+    class Counting(SlowName):
+        def skip(self, one: OomKill) -> OomKill:
+            skipped.append(one.id)
+            return one
+
+    slow = Counting()
+    size = size_of(bench.source.arrive(ATTACKER))
+    tracer = bench.tracer(Enrichers(slow=(slow,)), queue_bytes=20 * size)
+    for _ in range(99):
+        bench.source.arrive(ATTACKER)
+    written = {one.id for one in tracer.drain() if isinstance(one, OomKill)}
+
+    assert (slow.prepared, len(written), len(skipped)) == (100, 20, 80)
+    assert not written & set(skipped)
+
+
 def test_large_kills_count_for_more(bench):
     small, large = bench.source.arrive(1), bench.source.arrive(1, command_args=("a",) * 2000)
 

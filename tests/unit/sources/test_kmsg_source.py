@@ -176,11 +176,13 @@ def test_a_repeat_kill_is_recorded_once_and_without_a_thread(source, log, clock,
     for line in (FIXTURES / "vm-7.3-group.log").read_text().splitlines():
         log.print(line.partition("] ")[2])
         assert list(source.kills(delivery_log)) == []
+    assert list(source.kills(delivery_log)) == []
+    recorded = sorted(nth for nth, _ in delivery_log.deliveries)
     clock.now += REPORT_IDLE_NS
     kills = list(source.kills(delivery_log))
 
     assert len(kills) == 8
-    assert sorted(nth for nth, _ in delivery_log.deliveries) == [*range(1, 10)]
+    assert recorded == sorted(nth for nth, _ in delivery_log.deliveries) == [*range(1, 10)]
     (repeat,) = (nth for nth, tid in delivery_log.deliveries if tid is None)
     assert {kill.oom.number for kill in kills} | {40 + repeat} == {*range(41, 50)}
 
