@@ -116,6 +116,18 @@ def bench() -> Bench:
     return Bench()
 
 
+def test_the_exit_of_a_kill_that_is_held_follows_it_and_another_exit_has_its_own_turn(bench):
+    held = bench.offer(ATTACKER)
+    bench.note(bench.facts.offer(replace(one("exit", ATTACKER), exit=record.Exit(kill=held, after_us=5))))
+    bench.slow.known = True
+    bench.note(bench.facts.offer(replace(one("other", ATTACKER), exit=record.Exit(kill="written", after_us=5))))
+    assert list(bench.lines) == ["other"]
+
+    bench.run(0.1)
+
+    assert list(bench.lines) == ["other", held, "exit"]
+
+
 def test_in_a_storm_of_one_user_another_still_has_his_facts(bench):
     bench.background.step_ns = 5 * MS
     bystanders = []
