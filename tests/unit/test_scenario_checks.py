@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import json
+import mmap
 import os
 import subprocess
 import time
@@ -175,6 +176,20 @@ def test_level_minimal_swapped_sizes_are_noticed(kill):
     memory["anon"], memory["shmem"] = memory["shmem"], memory["anon"]
 
     assert kill.complaints("minimal", line) == ["anon kB", "shmem kB"]
+
+
+@pytest.mark.parametrize(("pages", "systemd", "complaints"), [(16, True, 0), (17, True, 1), (1, False, 1)])
+def test_in_a_unit_processes_that_exit_may_free_memory_between_the_programs_of_two_levels(
+    kill, pages, systemd, complaints
+):
+    full, line = kill.lines["full"], copy.deepcopy(kill.lines["reduced"])
+    if systemd:
+        unit = {"systemd": {"unit": "a.service"}}
+        full.update(unit)
+        line.update(unit)
+    line["oom"]["memcg"]["usage"] = full["oom"]["memcg"]["usage"] - pages * mmap.PAGESIZE
+
+    assert len(kill.complaints("reduced beside full", line)) == complaints
 
 
 def test_any_fact_in_which_level_reduced_and_level_full_differ_is_noticed(kill):
