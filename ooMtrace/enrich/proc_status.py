@@ -27,6 +27,8 @@ def add_proc_status(proc: Path = Path("/proc")) -> Enricher:
         # The process is gone, and its pid may have been reused; older kernels' tracepoint has no name to compare with.
         if name is None or kill.process.comm not in (None, name):
             return kill
+        if status.get("Tgid") == "0":  # it is being reaped and has no pids any more: release_task() in kernel/exit.c
+            return kill
         cgroup = kill.cgroup or _cgroup(proc / str(tid) / "cgroup")
         return replace(kill, process=_process(kill.process, status, proc), cgroup=cgroup)
 

@@ -88,6 +88,12 @@ def test_a_victim_that_has_exited_is_unchanged(proc):
     assert add_proc_status(proc.folder)(VICTIM) is VICTIM
 
 
+def test_a_victim_that_is_being_reaped_has_no_pids_any_more_and_is_unchanged(proc):
+    proc.task(100, 0, 0, "worker", inner=0, cgroup="0::/\n")
+
+    assert add_proc_status(proc.folder)(VICTIM) == VICTIM
+
+
 def test_another_process_with_a_reused_pid_is_ignored(proc):
     proc.task(100, 100, 90, "other", cgroup="0::/other\n")
 
