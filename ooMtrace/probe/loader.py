@@ -146,9 +146,7 @@ class Probe:
 
     def _load(self, image: Image) -> None:
         for definition in image.maps:
-            fd = self._create_counter(definition) if definition.name in COUNTERS else None
-            fd = self._own(libbcc_bpf.create_map(definition)) if fd is None else fd
-            self.maps[definition.name] = libbcc_bpf.Map(fd, definition)
+            self.maps[definition.name] = libbcc_bpf.Map(self._create_map(definition), definition)
         load = self._loader(image)
         for index, name in enumerate(self._plan.tail_calls):
             fd = load(name, libbcc_bpf.RAW_TRACEPOINT)
@@ -161,17 +159,18 @@ class Probe:
         for hook, fd in hooks:
             self._own(libbcc_bpf.attach(hook.kind, hook.target, fd))
 
-    def _create_counter(self, definition: MapDefinition) -> int | None:
-        """Create a counter as memory that is read without bpf(2); return None where the kernel cannot (before 5.5).
+    def _create_map(self, definition: MapDefinition) -> int:
+        """Create a map; a counter as memory that is read without bpf(2), where the kernel can (since 5.5).
 
         While a task is in bpf(2) for a map, its CPU runs no program on a kprobe or on a tracepoint's event
         (bpf_disable_instrumentation()). A preemptible kernel may interrupt the task there, and kills would be missed.
         """
-        with suppress(ProbeError, OSError):
-            fd = self._own(libbcc_bpf.create_map(replace(definition, flags=definition.flags | libbcc_bpf.MMAPABLE)))
-            self._counters[definition.name] = libbcc_bpf.map_memory(fd)
-            return fd
-        return None
+        if definition.name in COUNTERS:
+            with suppress(ProbeError, OSError):
+                fd = self._own(libbcc_bpf.create_map(replace(definition, flags=definition.flags | libbcc_bpf.MMAPABLE)))
+                self._counters[definition.name] = libbcc_bpf.map_memory(fd)
+                return fd
+        return self._own(libbcc_bpf.create_map(definition))
 
     def _loader(self, image: Image) -> Callable[[str, int], int]:
         """Return a function that loads a program of the image, given its name and type, and returns its descriptor."""

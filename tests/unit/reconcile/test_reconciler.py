@@ -71,6 +71,16 @@ def reconcile(reconciler: Reconciler, *, times: int = 2, final: bool = False) ->
     return found
 
 
+def settled(host: Host) -> Reconciler:
+    """Return a reconciler that has closed its ledger after two kills, which were delivered."""
+    reconciler = host.reconciler()
+    host.die(101, 102)
+    reconciler.record_delivery(1, 101)
+    reconciler.record_delivery(2, 102)
+    assert reconcile(reconciler) == []
+    return reconciler
+
+
 def summary(records: Iterable[record.Record]) -> list[object]:
     """Return ordinals, threads and levels of kills, and the counts of losses."""
     return [
@@ -166,11 +176,7 @@ def test_a_kill_that_was_missed_is_backfilled_though_an_earlier_one_had_the_same
 
 @pytest.mark.parametrize("final", [False, True])
 def test_a_kill_that_is_counted_and_not_printed_yet_does_not_shift_the_numbers_of_the_log(host, final):
-    reconciler = host.reconciler()
-    host.die(101, 102)
-    reconciler.record_delivery(1, 101)
-    reconciler.record_delivery(2, 102)
-    assert reconcile(reconciler) == []
+    reconciler = settled(host)
     host.count(host.counted + 1)  # the OOM killer is interrupted before its signal, its mark and its message
 
     reading = CounterReading(13, 2, steady=True)
@@ -185,11 +191,7 @@ def test_a_kill_that_is_counted_and_not_printed_yet_does_not_shift_the_numbers_o
 
 @pytest.mark.parametrize("not_printed", [0, 1])
 def test_a_missed_kill_has_its_number_whether_or_not_another_is_counted_and_not_printed(host, not_printed):
-    reconciler = host.reconciler()
-    host.die(101, 102)
-    reconciler.record_delivery(1, 101)
-    reconciler.record_delivery(2, 102)
-    assert reconcile(reconciler) == []
+    reconciler = settled(host)
     host.die(103, seen=False)
     host.count(host.counted + not_printed)
 
